@@ -1,0 +1,56 @@
+"""An answer as it comes in: what a client knows of a job from its events. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloudia.protocol import Event, JobStatus
+
+__all__ = ["Answer"]
+
+_ENDS: dict[str, JobStatus] = {"done": "done", "cancelled": "cancelled"}
+
+
+@dataclass(slots=True)
+class Answer:
+    """The state of one answer; `apply` each of its events in order."""
+
+    job_id: str
+    status: JobStatus = "queued"
+    text: str = ""
+    attempts: int = 0
+    message_id: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    usage: dict[str, int] | None = None
+    error: dict[str, Any] | None = None
+    resets: list[str] = field(default_factory=list)
+    """Why the answer began anew, each time."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last event has come."""
+        return self.status not in {"queued", "running"}
+
+    def apply(self, event: Event) -> None:
+        """Take the next event of this job."""
+        data = event.data or {}
+        self.attempts = max(self.attempts, event.attempt or 0)
+        match event.type:
+            case "started":
+                self.status = "running"
+            case "reset":
+                self.status, self.text = "running", ""
+                self.resets.append(str(data.get("reason", "")))
+            case "delta":
+                self.status = "running"
+                self.text += data["text"]
+            case "done" | "cancelled":
+                self.status = _ENDS[event.type]
+                self.message_id = data.get("message_id")
+                self.provider, self.model, self.usage = data.get("provider"), data.get("model"), data.get("usage")
+            case "error":
+                self.status = data.get("status", "failed")
+                self.error = data.get("error") or {}

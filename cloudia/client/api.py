@@ -1,0 +1,87 @@
+"""The HTTP API, one method a route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx2
+
+from cloudia.errors import TimedOutError, UnavailableError, request_error
+from cloudia.protocol import Accepted, PostMessage
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["Api"]
+
+_TIMEOUT_SECONDS = 15.0
+
+
+class Api:
+    """The HTTP API of a stack, as one user. Refusals are raised as `RequestError`, no answer as `UnavailableError`."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx2.AsyncClient(
+            base_url=url,
+            headers={"authorization": f"Bearer {token}"},
+            timeout=httpx2.Timeout(_TIMEOUT_SECONDS, connect=5.0),
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def post_message(self, message: PostMessage) -> Accepted:
+        """Send a message. Return when it was accepted, which is a promise that its job will end."""
+        return Accepted(**await self._call("POST", "/messages", json=message.to_json()))
+
+    async def conversations(self, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """Return `{"conversations": [...], "next_cursor"}`, the one last written to first."""
+        return await self._call("GET", "/conversations", params=_params(limit=limit, cursor=cursor))
+
+    async def messages(
+        self, conversation_id: str, *, limit: int = 50, cursor: str | None = None, order: str = "asc"
+    ) -> dict[str, Any]:
+        """Return `{"messages": [...], "next_cursor"}`; `order` is `asc` or `desc`."""
+        path = f"/conversations/{quote(conversation_id, safe='')}/messages"
+        return await self._call("GET", path, params=_params(limit=limit, cursor=cursor, order=order))
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """Return a job, with its answer's message as `reply` once there is one."""
+        return await self._call("GET", f"/jobs/{quote(job_id, safe='')}")
+
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        """Ask for a job to stop. Return `{"job_id", "status"}`."""
+        return await self._call("POST", f"/jobs/{quote(job_id, safe='')}/cancel")
+
+    async def health(self) -> dict[str, Any]:
+        """Return `{"status", "version", "workers", "gateways"}`."""
+        return await self._call("GET", "/health")
+
+    async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        try:
+            response = await self._http.request(method, path, **options)
+        except httpx2.ReadTimeout as error:
+            raise TimedOutError("the HTTP API did not answer in time") from error
+        except httpx2.HTTPError as error:
+            raise UnavailableError(
+                "the HTTP API cannot be reached", hint="Is the stack running? See `cloudia status`."
+            ) from error
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if response.is_success and isinstance(body, dict):
+            return body
+        raise request_error(response.status_code, body)
+
+
+def _params(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,182 @@
+"""The client: sends messages and follows their answers, whatever happens to the connection meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from cloudia.client.api import Api
+from cloudia.client.stream import EventStream
+from cloudia.errors import TimedOutError, UnavailableError
+from cloudia.protocol import TERMINAL_STATUSES, Accepted, Event, PostMessage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["Client"]
+
+_POLL_SECONDS = 5.0
+"""How long a job may be silent before it is asked for over HTTP."""
+_LATE_SECONDS = 1.0
+"""How long the last event of a job that has ended may still be on its way."""
+_READY_SECONDS = 10.0
+_MOST_JOBS = 4096
+_SENDS = 4
+
+
+class Client:
+    """One user's client. Use as `async with Client(...) as client`."""
+
+    def __init__(
+        self,
+        api_url: str,
+        websocket_url: str,
+        token: str,
+        *,
+        session_id: str | None = None,
+        last_event_id: str | None = None,
+    ) -> None:
+        self.api = Api(api_url, token)
+        self.stream = EventStream(websocket_url, token, session_id=session_id, last_event_id=last_event_id)
+        self._jobs: OrderedDict[str, asyncio.Queue[Event | None]] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ready = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._reading:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+        await self.api.__aexit__(kind, error, traceback)
+
+    async def connected(self, *, timeout: float = _READY_SECONDS) -> str:  # noqa: ASYNC109 - part of the interface
+        """Wait for the gateway's `ready`. Return the session id. `TimedOutError` where it does not come."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ready.wait()
+        except TimeoutError as error:
+            raise TimedOutError(
+                "the gateway did not answer", hint="Is the stack running? See `cloudia status`."
+            ) from error
+        if self._failure:
+            raise self._failure
+        assert self.stream.session_id is not None  # noqa: S101 - `ready` bears it
+        return self.stream.session_id
+
+    async def send(
+        self, content: str, *, conversation_id: str | None = None, idempotency_key: str | None = None
+    ) -> Accepted:
+        """Send a message for this session. A request that may not have arrived is sent again, and is one message."""
+        session_id = await self.connected()
+        message = PostMessage(content, conversation_id, session_id, idempotency_key or secrets.token_urlsafe(16))
+        for attempt in range(_SENDS):
+            try:
+                return await self.api.post_message(message)
+            except (UnavailableError, TimedOutError):
+                if attempt == _SENDS - 1:
+                    raise
+                await asyncio.sleep(0.2 * 2**attempt)
+        raise AssertionError
+
+    async def follow(self, job_id: str) -> AsyncIterator[Event]:
+        """Yield the events of a job of this session until it ends.
+
+        The job's record has the last word: where events were lost, the answer is taken from there.
+        """
+        queue = self._queue(job_id)
+        try:
+            while True:
+                event = await _next(queue, _POLL_SECONDS)
+                if event is None and await self._has_ended(job_id):
+                    event = await _next(queue, _LATE_SECONDS)
+                    if event is None:
+                        for event in _from_record(await self.api.job(job_id)):
+                            yield event
+                        return
+                if event is None:
+                    continue
+                yield event
+                if event.terminal:
+                    return
+        finally:
+            self._jobs.pop(job_id, None)
+            self._ended[job_id] = None
+            if len(self._ended) > _MOST_JOBS:
+                self._ended.popitem(last=False)
+
+    async def _has_ended(self, job_id: str) -> bool:
+        """Ask for a job that is silent, or that a new connection may have missed something of."""
+        if self._failure:
+            raise self._failure
+        try:
+            return (await self.api.job(job_id))["status"] in TERMINAL_STATUSES
+        except (UnavailableError, TimedOutError):
+            return False
+
+    async def ask(self, content: str, *, conversation_id: str | None = None) -> AsyncIterator[Event]:
+        """Send a message and yield the events of its answer."""
+        accepted = await self.send(content, conversation_id=conversation_id)
+        async for event in self.follow(accepted.job_id):
+            yield event
+
+    def _queue(self, job_id: str) -> asyncio.Queue[Event | None]:
+        """Return the events of a job; they may come before the 202 that names it, so they are kept from the first on."""
+        if job_id not in self._jobs:
+            self._jobs[job_id] = asyncio.Queue()
+            if len(self._jobs) > _MOST_JOBS:
+                self._jobs.popitem(last=False)
+        return self._jobs[job_id]
+
+    async def _read(self) -> None:
+        try:
+            async for event in self.stream.events():
+                if event.type == "ready":
+                    self._ready.set()
+                    if not (event.data or {}).get("resumed"):
+                        self._nudge()
+                elif event.job_id and event.job_id not in self._ended:
+                    self._queue(event.job_id).put_nowait(event)
+        except Exception as error:  # noqa: BLE001 - raised to whoever waits
+            self._failure = error
+            self._ready.set()
+            self._nudge()
+
+    def _nudge(self) -> None:
+        """Make everyone who follows a job look at its record."""
+        for queue in self._jobs.values():
+            queue.put_nowait(None)
+
+
+async def _next(queue: asyncio.Queue[Event | None], seconds: float) -> Event | None:
+    """Return the next event; None after `seconds` of silence, or where someone was told to look at the record."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await queue.get()
+    except TimeoutError:
+        return None
+
+
+def _from_record(job: dict[str, Any]) -> list[Event]:
+    """Return the events that make of any state what the record says."""
+    reply = job.get("reply") or {}
+    ids = {"job_id": job["job_id"], "conversation_id": job["conversation_id"], "attempt": job["attempts"]}
+    events = [Event("reset", data={"reason": "events_lost"}, **ids)]
+    if reply.get("content"):
+        events.append(Event("delta", data={"text": reply["content"]}, **ids))
+    facts = {"message_id": job["reply_message_id"]}
+    if job["status"] == "done":
+        facts |= {"usage": job["usage"], "provider": job["provider"], "model": job["model"]}
+    if job["status"] in {"done", "cancelled"}:
+        return [*events, Event(job["status"], data=facts, **ids)]
+    return [*events, Event("error", data={"status": job["status"], "error": job["error"] or {}}, **ids)]

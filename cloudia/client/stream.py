@@ -1,0 +1,142 @@
+"""The event stream: a session's events over any number of connections, each event once and in order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from cloudia.errors import (
+    CloudiaError,
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    UnauthorizedError,
+    UnavailableError,
+    UsageError,
+)
+from cloudia.protocol import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_UNAUTHORIZED, Event, Hello, event_order
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from websockets.asyncio.client import ClientConnection
+
+__all__ = ["EventStream", "StreamState"]
+
+StreamState: TypeAlias = Literal["connecting", "connected", "reconnecting", "closed"]
+
+_OPEN_SECONDS = 5.0
+_FIRST_BACKOFF, _LAST_BACKOFF = 0.1, 5.0
+_MAX_FRAME = 1024 * 1024
+_FORBIDDEN = 403
+
+
+class EventStream:
+    """One session. Iterate over `events()`; it reconnects with back-off and resumes until it is closed.
+
+    `session_id` and `last_event_id` may be kept and given to a new stream: it goes on where this one ended.
+    """
+
+    def __init__(
+        self, url: str, token: str, *, session_id: str | None = None, last_event_id: str | None = None
+    ) -> None:
+        self._url = url
+        self._token = token
+        self.session_id = session_id
+        self.last_event_id = last_event_id
+        self.state: StreamState = "connecting"
+        self.retry_at: float | None = None
+        """When the next connection is tried, by the event loop's clock; None unless `reconnecting`."""
+        self._socket: ClientConnection | None = None
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield the session's events, and a `ready` for each new connection.
+
+        Raises where going on is useless: `UnauthorizedError`, `ConflictError` where another connection took the session
+        over, `InvalidRequestError` and `ForbiddenError` where the gateway refuses this client.
+        """
+        backoff = _FIRST_BACKOFF
+        try:
+            while True:
+                try:
+                    async for event in self._connection():
+                        backoff = _FIRST_BACKOFF
+                        yield event
+                except (ConnectionClosed, UnavailableError, OSError, TimeoutError, InvalidHandshake, EOFError):
+                    pass  # Each of these may pass by itself.
+                self.state = "reconnecting"
+                delay = backoff * (0.5 + random.random() / 2)  # noqa: S311
+                self.retry_at = asyncio.get_running_loop().time() + delay
+                await asyncio.sleep(delay)
+                backoff = min(backoff * 2, _LAST_BACKOFF)
+        finally:
+            self.state, self.retry_at = "closed", None
+
+    async def cut(self) -> None:
+        """Break the connection off without a closing handshake, as a bad network does; the stream reconnects."""
+        if self._socket:
+            self._socket.transport.abort()
+
+    async def _connection(self) -> AsyncIterator[Event]:
+        """Yield what one connection brings, until it closes."""
+        try:
+            socket = await connect(
+                self._url,
+                open_timeout=_OPEN_SECONDS,
+                max_size=_MAX_FRAME,
+                compression=None,
+                proxy=None,
+                close_timeout=1,
+            )
+        except InvalidURI as error:
+            raise UsageError(
+                f"{self._url} is not the URL of a gateway", hint="It begins with ws:// or wss://."
+            ) from error
+        except InvalidStatus as error:
+            if error.response.status_code == _FORBIDDEN:
+                raise ForbiddenError("the gateway refuses this origin") from error
+            raise
+        async with socket:
+            self._socket = socket
+            await socket.send(Hello(self._token, self.session_id, self.last_event_id).encode())
+            try:
+                async with asyncio.timeout(_OPEN_SECONDS):
+                    ready = Event.decode(await socket.recv())
+                if ready.type == "ready":
+                    self.session_id = (ready.data or {})["session_id"]
+                    self.state, self.retry_at = "connected", None
+                    yield ready
+                async for frame in socket:
+                    event = Event.decode(frame)
+                    if event.id is None or self._is_new(event.id):
+                        yield event
+            except ConnectionClosed as error:
+                _raise_final(error)
+                raise
+            _raise_final_code(socket.close_code, socket.close_reason)
+
+    def _is_new(self, event_id: str) -> bool:
+        if self.last_event_id and event_order(event_id) <= event_order(self.last_event_id):
+            return False
+        self.last_event_id = event_id
+        return True
+
+
+def _raise_final(closed: ConnectionClosed) -> None:
+    if closed.rcvd:
+        _raise_final_code(closed.rcvd.code, closed.rcvd.reason)
+
+
+def _raise_final_code(code: int | None, reason: str | None) -> None:
+    """Raise what a close code means where reconnecting is useless."""
+    kinds: dict[int, type[CloudiaError]] = {
+        CLOSE_UNAUTHORIZED: UnauthorizedError,
+        CLOSE_REPLACED: ConflictError,
+        CLOSE_BAD_FRAME: InvalidRequestError,
+    }
+    if code in kinds:
+        raise kinds[code](reason or "the gateway closed the connection")

@@ -1,0 +1,140 @@
+"""AWS clients, and what their failures mean."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from cloudia.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_sqs import SQSClient
+    from types_boto3_ssm import SSMClient
+
+    from cloudia.settings import Settings
+
+__all__ = ["Aws", "call", "error_code", "is_missing"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+_TRANSIENT = frozenset(
+    {
+        "InternalServerError",
+        "LimitExceededException",
+        "OverLimit",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "ServiceUnavailable",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+_NOT_PROVISIONED = "not_provisioned"
+_MISSING = frozenset({"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+_SERVER_ERROR = 500
+
+
+class Aws:
+    """The clients of one process, made when first used. They are safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._endpoint = settings.aws_endpoint_url or None
+        self._region = settings.aws_region
+        self._lock = threading.Lock()
+        # A long poll holds its connection for as long as it waits, and then some.
+        self._config = Config(
+            connect_timeout=3,
+            read_timeout=settings.worker_poll_seconds + 10,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            max_pool_connections=64,
+            parameter_validation=False,
+        )
+
+    def _client(self, service: str) -> Any:
+        with self._lock:  # boto3's default session is not safe to share while it builds a client.
+            return boto3.client(
+                service,
+                region_name=self._region,
+                endpoint_url=self._endpoint,
+                config=self._config,
+                **_credentials(self._endpoint),
+            )
+
+    @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        """DynamoDB."""
+        client: DynamoDBClient = self._client("dynamodb")
+        return client
+
+    @cached_property
+    def sqs(self) -> SQSClient:
+        """SQS."""
+        client: SQSClient = self._client("sqs")
+        return client
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        """SSM, the parameter store."""
+        client: SSMClient = self._client("ssm")
+        return client
+
+
+def _credentials(endpoint: str | None) -> dict[str, Any]:
+    """Return stand-in credentials for an engine on loopback where the environment has none: it asks for some, any."""
+    if not endpoint or os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE"):
+        return {}
+    if urlsplit(endpoint).hostname not in {"127.0.0.1", "localhost", "::1"}:
+        return {}
+    return {"aws_access_key_id": "test", "aws_secret_access_key": "test"}  # an engine's account 000000000000
+
+
+def error_code(error: ClientError) -> str:
+    """Return the code of an AWS error, such as `ConditionalCheckFailedException`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_missing(error: UnavailableError) -> bool:
+    """Tell whether a call failed because its table or queue does not exist."""
+    return error.code == _NOT_PROVISIONED
+
+
+def call(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a client's method. What may pass by itself is raised as `UnavailableError`; other errors as they are."""
+    try:
+        return method(*args, **kwargs)
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error_code(error)
+        if status >= _SERVER_ERROR or code in _TRANSIENT:
+            raise UnavailableError(f"AWS answered {code or status}", code="aws_unavailable") from error
+        if code in _MISSING:
+            raise UnavailableError(
+                "a table or queue is not there", hint="Run `cloudia provision`.", code=_NOT_PROVISIONED
+            ) from error
+        raise
+    except NoCredentialsError as error:
+        raise UsageError(
+            "no AWS credentials were found", hint="Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret."
+        ) from error
+    except (BotoConnectionError, HTTPClientError) as error:
+        raise UnavailableError(
+            "AWS cannot be reached", hint="Is the engine running?", code="aws_unavailable"
+        ) from error
+    except BotoCoreError as error:
+        raise UnavailableError(f"the AWS client failed: {type(error).__name__}", code="aws_unavailable") from error

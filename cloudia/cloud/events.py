@@ -1,0 +1,119 @@
+"""The event log: a capped Redis stream a session, from which any gateway can replay.
+
+The stream is the truth and the publication only a wake-up: each names the entry before it, so a gateway that missed one
+sees the gap and reads the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloudia.cloud.redis import Keys, redis_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+    from cloudia.protocol import Event
+
+__all__ = ["START", "Appended", "Entry", "EventLog", "Frame"]
+
+START = "0-0"
+"""Before every entry."""
+
+# One round trip, one decision. An attempt whose fence is older than the log has seen is stale and writes nothing more; a
+# job ends once per fence, so the last event of a job delivered twice is not logged twice.
+_APPEND = """
+local fence = tonumber(ARGV[1])
+local seen = redis.call('HMGET', KEYS[2], 'fence', 'ended')
+if seen[1] and tonumber(seen[1]) > fence then return 'stale' end
+if seen[2] and tonumber(seen[2]) >= fence then return 'ended' end
+redis.call('HSET', KEYS[2], 'fence', ARGV[1])
+if ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'ended', ARGV[1]) end
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local previous = '0-0'
+if last[1] then previous = last[1][1] end
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'e', ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+local node = redis.call('HGET', KEYS[3], 'node')
+if node then
+  redis.call('PUBLISH', ARGV[6] .. node, 'event ' .. ARGV[7] .. ' ' .. previous .. ' ' .. id .. ' ' .. ARGV[3])
+end
+return id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An event on its way into a session's log, written under the fence of its job's lease."""
+
+    session_id: str
+    fence: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event in the log: `payload` is its JSON text without the id."""
+
+    id: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a frame: its id in the log, or why it was refused (`stale`, `ended`)."""
+
+    id: str | None
+    refused: str | None = None
+
+
+class EventLog:
+    """The logs of all sessions. Every method raises `UnavailableError` where Redis is away."""
+
+    def __init__(self, redis: Redis, stack_name: str, *, ttl_seconds: int, max_length: int) -> None:
+        self._redis = redis
+        self._keys = Keys(stack_name)
+        self._append = redis.register_script(_APPEND)
+        self._ttl = ttl_seconds
+        self._max_length = max_length
+
+    async def append(self, frames: Sequence[Frame]) -> list[Appended]:
+        """Append frames and tell the gateways that hold their connections: one round trip for all of them."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for frame in frames:
+                    event, session = frame.event, frame.session_id
+                    await self._append(
+                        keys=[
+                            self._keys.log(session),
+                            self._keys.job(session, event.job_id or ""),
+                            self._keys.connection(session),
+                        ],
+                        args=[
+                            frame.fence,
+                            int(event.terminal),
+                            event.encode(),
+                            self._max_length,
+                            self._ttl,
+                            self._keys.node(""),
+                            session,
+                        ],
+                        client=pipeline,
+                    )
+                replies: list[str] = await pipeline.execute()
+        return [Appended(reply) if "-" in reply else Appended(None, reply) for reply in replies]
+
+    async def after(self, session_id: str, event_id: str, *, count: int = 500) -> list[Entry]:
+        """Return up to `count` entries that stand after `event_id`."""
+        with redis_errors():
+            rows: Any = await self._redis.xrange(self._keys.log(session_id), min=f"({event_id}", max="+", count=count)
+        return [Entry(entry_id, fields["e"]) for entry_id, fields in rows]
+
+    async def holds(self, session_id: str, event_id: str) -> bool:
+        """Tell whether the log still has this entry, so that nothing after it can be missing."""
+        with redis_errors():
+            return bool(await self._redis.xrange(self._keys.log(session_id), min=event_id, max=event_id, count=1))

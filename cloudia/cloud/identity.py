@@ -1,0 +1,120 @@
+"""Identity: who a bearer token belongs to, and whose a session is.
+
+A token is a JWT with `sub` and `exp` (RFC 7519): HS256 with the secret in SSM, or RS256/ES256 with the keys of a JWKS URL.
+The algorithm is ours to choose, never the token's (RFC 8725, 3.1).
+
+A session id carries a signature over its owner, so that a function knows whose it is without asking Redis.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+from cloudia.errors import NotFoundError, UnauthorizedError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from cloudia.cloud.parameters import Parameters
+    from cloudia.settings import Settings
+    from cloudia.stack import Stack
+
+__all__ = ["Identity", "bearer", "issue_token"]
+
+_USER = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_MAX_TOKEN = 8192
+_LEEWAY_SECONDS = 10
+_SESSION = re.compile(r"ses_[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
+_HINT = "Make one with `cloudia token`."
+
+
+def issue_token(secret: str, user_id: str, *, seconds: float = 3600, issuer: str = "", audience: str = "") -> str:
+    """Return a token of `user_id` that expires in `seconds`. `UsageError` for a name that cannot be one."""
+    if not _USER.fullmatch(user_id):
+        raise UsageError("a user is 1 to 128 characters without control characters")
+    now = int(time.time())
+    claims: dict[str, Any] = {"sub": user_id, "iat": now, "exp": now + int(seconds)}
+    if issuer:
+        claims["iss"] = issuer
+    if audience:
+        claims["aud"] = audience
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+class Identity:
+    """Verifies tokens and session ids. Methods block where a secret or a key set has to be fetched."""
+
+    def __init__(self, parameters: Parameters, stack: Stack, settings: Settings) -> None:
+        self._parameters = parameters
+        self._stack = stack
+        self._issuer = settings.auth_issuer or None
+        self._audience = settings.auth_audience or None
+        self._jwks = jwt.PyJWKClient(settings.auth_jwks_url, timeout=5) if settings.auth_jwks_url else None
+
+    def user(self, token: str | None) -> str:
+        """Return the user of a token. `UnauthorizedError` says why it was refused."""
+        if not token:
+            raise UnauthorizedError("the request has no bearer token", hint=_HINT, code="no_token")
+        if len(token) > _MAX_TOKEN:
+            raise UnauthorizedError("the token is too long", hint=_HINT, code="bad_token")
+        try:
+            claims = self._claims(token)
+        except jwt.ExpiredSignatureError as error:
+            raise UnauthorizedError("the token has expired", hint=_HINT, code="token_expired") from error
+        except jwt.PyJWKClientConnectionError as error:
+            raise UnavailableError(
+                "the key set of the token's issuer cannot be read", code="jwks_unavailable"
+            ) from error
+        except (jwt.PyJWTError, ValueError) as error:  # A key of the wrong form makes PyJWT raise ValueError.
+            raise UnauthorizedError("the token is not valid here", hint=_HINT, code="bad_token") from error
+        user = claims["sub"]
+        if not _USER.fullmatch(user):
+            raise UnauthorizedError("the token's subject is not a user", hint=_HINT, code="bad_token")
+        return str(user)
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        if self._jwks:
+            key: Any = self._jwks.get_signing_key_from_jwt(token).key
+            algorithms = ["RS256", "ES256"]
+        else:
+            key, algorithms = self._parameters.require(self._stack.token_secret), ["HS256"]
+        return jwt.decode(
+            token,
+            key,
+            algorithms=algorithms,
+            audience=self._audience,
+            issuer=self._issuer,
+            leeway=_LEEWAY_SECONDS,
+            options={"require": ["sub", "exp"], "verify_aud": self._audience is not None},
+        )
+
+    def new_session(self, user_id: str) -> str:
+        """Return a new session id of this user: `ses_{random}.{signature}`."""
+        name = f"ses_{secrets.token_urlsafe(16)}"
+        return f"{name}.{self._signature(name, user_id)}"
+
+    def check_session(self, session_id: str, user_id: str) -> None:
+        """Accept a session of this user. `NotFoundError` where it is another's, or none of ours."""
+        name, _, signature = session_id.partition(".")
+        whole = _SESSION.fullmatch(session_id) is not None
+        if not whole or not hmac.compare_digest(signature, self._signature(name, user_id)):
+            raise NotFoundError(
+                "there is no such session", hint="Use the session_id that `ready` gave you.", code="no_session"
+            )
+
+    def _signature(self, name: str, user_id: str) -> str:
+        secret = self._parameters.require(self._stack.session_secret)
+        digest = hmac.digest(secret.encode(), f"{name}\n{user_id}".encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def bearer(header: str | None) -> str | None:
+    """Return the token of an `Authorization` header, None where it is not a bearer's."""
+    scheme, _, token = (header or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

@@ -1,0 +1,475 @@
+"""Jobs: accepted once, leased to one worker at a time, ended once.
+
+Every write that decides something is conditional, so that the outcome does not depend on who else is writing:
+- accepting is one transaction over the idempotency key, the job, the user message and the conversation;
+- a lease raises the fence, and whoever writes with an older fence is refused (Kleppmann, "How to do distributed locking");
+- ending is one transaction of the job and its answer, guarded by the fence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from botocore.exceptions import ClientError
+
+from cloudia import ids
+from cloudia.cloud.aws import call, error_code
+from cloudia.cloud.items import from_item, to_item, values
+from cloudia.errors import ConflictError, NotFoundError, UnavailableError
+from cloudia.protocol import TERMINAL_STATUSES, Job, JobStatus, Message, QueuedJob
+from cloudia.telemetry import trace_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from types_boto3_dynamodb import DynamoDBClient
+
+    from cloudia.stack import Stack
+
+__all__ = ["Ended", "Held", "Jobs", "Lease", "LeaseOutcome", "LostLeaseError", "Unknown"]
+
+_JOB_DAYS = 30
+_KEY_HOURS = 24
+_TITLE_CHARACTERS = 60
+_TRANSACTION_TRIES = 10
+_BATCH_GET = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+_JOB_FIELDS = frozenset(Job.__dataclass_fields__)
+
+
+class LostLeaseError(Exception):
+    """Another worker holds the job now; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a job until `expires_at` (epoch seconds), as long as no higher fence was given out."""
+
+    job: Job
+    owner: str
+    fence: int
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The job has ended before; `fence` is that of the attempt that ended it."""
+
+    job: Job
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another worker holds the lease until `expires_at` (epoch seconds)."""
+
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """There is no such job."""
+
+
+LeaseOutcome: TypeAlias = Lease | Ended | Held | Unknown
+
+
+class Jobs:
+    """The jobs of a stack, in DynamoDB. All methods block; all raise `UnavailableError` where DynamoDB is away."""
+
+    def __init__(self, dynamodb: DynamoDBClient, stack: Stack) -> None:
+        self._db = dynamodb
+        self._stack = stack
+        self._table = stack.jobs.name
+
+    # --- accepting -------------------------------------------------------------------------------------------------
+
+    def accept(
+        self,
+        *,
+        user_id: str,
+        content: str,
+        conversation_id: str | None,
+        session_id: str | None,
+        idempotency_key: str | None,
+        traceparent: str,
+    ) -> tuple[QueuedJob, bool]:
+        """Record a user message and its job. Return it, and whether it still has to be sent to the queue.
+
+        The same key again returns the first job; it has to be sent again only where no worker has begun it, because the
+        first request may have died between its two writes. `NotFoundError` for a conversation that is not the user's,
+        `ConflictError` where the key stands for another message.
+        """
+        fingerprint = hashlib.sha256(f"{conversation_id or ''}\n{content}".encode()).hexdigest()
+        key = hashlib.sha256(f"{user_id}\n{idempotency_key}".encode()).hexdigest() if idempotency_key else None
+        for attempt in range(_TRANSACTION_TRIES):
+            previous = None
+            if conversation_id:
+                conversation = self._conversation(user_id, conversation_id)
+                if conversation is None:
+                    # A request that is sent again after its conversation was deleted still gets its first answer.
+                    replay = self._replay(key, fingerprint) if key else None
+                    if replay:
+                        return replay
+                    raise NotFoundError(
+                        "there is no such conversation",
+                        hint="Leave conversation_id out to start one.",
+                        code="no_conversation",
+                    )
+                previous = conversation.get("last_message_id")
+            job_id, message_id = ids.turn_ids(previous)
+            job = QueuedJob(
+                job_id=job_id,
+                conversation_id=conversation_id or ids.conversation_id(),
+                message_id=message_id,
+                user_id=user_id,
+                content=content,
+                accepted_at=time.time(),
+                session_id=session_id,
+                previous_message_id=previous,
+                traceparent=traceparent,
+            )
+            reasons = self._record(job, key, fingerprint, starts=conversation_id is None)
+            if not reasons:
+                return job, True
+            if key and reasons[-1] == "ConditionalCheckFailed":
+                replay = self._replay(key, fingerprint)
+                if replay:
+                    return replay
+            # Another message of this conversation was accepted meanwhile: take the next place.
+            time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311
+        raise UnavailableError("this conversation is too busy", hint="Try again.", code="conversation_busy")
+
+    def _conversation(self, user_id: str, conversation_id: str) -> dict[str, Any] | None:
+        answer = call(
+            self._db.get_item,
+            TableName=self._stack.conversations.name,
+            Key=to_item({"user_id": user_id, "conversation_id": conversation_id}),
+            ConsistentRead=True,
+        )
+        return from_item(answer["Item"]) if "Item" in answer else None
+
+    def _record(self, job: QueuedJob, key: str | None, fingerprint: str, *, starts: bool) -> list[str]:
+        """Write all of an accepted message, or nothing. Return the cancellation reasons, the key's last; none is success."""
+        created = ids.iso(job.accepted_at)
+        conversation_key = {"user_id": job.user_id, "conversation_id": job.conversation_id}
+        if starts:
+            first = {
+                **conversation_key,
+                "title": _title(job.content),
+                "created_at": created,
+                "updated_at": created,
+                "last_message_id": job.message_id,
+            }
+            conversation: dict[str, Any] = {
+                "Put": {
+                    "TableName": self._stack.conversations.name,
+                    "Item": to_item(first),
+                    "ConditionExpression": "attribute_not_exists(conversation_id)",
+                }
+            }
+        else:
+            conversation = {
+                "Update": {
+                    "TableName": self._stack.conversations.name,
+                    "Key": to_item(conversation_key),
+                    "UpdateExpression": "SET last_message_id = :message, updated_at = :now",
+                    "ConditionExpression": "last_message_id = :previous",
+                    "ExpressionAttributeValues": values(
+                        message=job.message_id, now=created, previous=job.previous_message_id
+                    ),
+                }
+            }
+        record = {
+            "job_id": job.job_id,
+            "conversation_id": job.conversation_id,
+            "message_id": job.message_id,
+            "user_id": job.user_id,
+            "session_id": job.session_id,
+            "previous_message_id": job.previous_message_id,
+            "traceparent": job.traceparent,
+            "trace_id": trace_id(job.traceparent),
+            "status": "queued",
+            "attempts": 0,
+            "fence": 0,
+            "accepted_at": job.accepted_at,
+            "created_at": created,
+            "expires_at": int(job.accepted_at) + _JOB_DAYS * 86_400,
+        }
+        message = {
+            "conversation_id": job.conversation_id,
+            "message_id": job.message_id,
+            "role": "user",
+            "content": job.content,
+            "created_at": created,
+            "job_id": job.job_id,
+        }
+        writes: list[dict[str, Any]] = [
+            conversation,
+            {"Put": {"TableName": self._table, "Item": to_item(record)}},
+            {"Put": {"TableName": self._stack.messages.name, "Item": to_item(message)}},
+        ]
+        if key:
+            entry = {
+                "key": key,
+                "job_id": job.job_id,
+                "fingerprint": fingerprint,
+                "expires_at": int(job.accepted_at) + _KEY_HOURS * 3600,
+            }
+            writes.append(
+                {
+                    "Put": {
+                        "TableName": self._stack.idempotency.name,
+                        "Item": to_item(entry),
+                        "ConditionExpression": "attribute_not_exists(#key) OR expires_at < :now",
+                        "ExpressionAttributeNames": {"#key": "key"},
+                        "ExpressionAttributeValues": values(now=int(job.accepted_at)),
+                    }
+                }
+            )
+        return self._transact(writes)
+
+    def _transact(self, writes: list[dict[str, Any]], token: str | None = None) -> list[str]:
+        """Run a transaction. Return [] where it was done, else the reason of each write (`None`, `ConditionalCheckFailed`)."""
+        extra: dict[str, Any] = {"ClientRequestToken": token} if token else {}
+        try:
+            call(self._db.transact_write_items, TransactItems=writes, **extra)  # type: ignore[arg-type]
+        except ClientError as error:
+            if error_code(error) != "TransactionCanceledException":
+                raise
+            reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+            codes = [str(reason.get("Code")) for reason in reasons]
+            if any(code not in {"None", "ConditionalCheckFailed", "TransactionConflict"} for code in codes):
+                raise UnavailableError("DynamoDB cancelled a transaction", code="aws_unavailable") from error
+            return codes
+        return []
+
+    def _replay(self, key: str, fingerprint: str) -> tuple[QueuedJob, bool] | None:
+        """Return the job that a key stands for and whether to send it again; None where the key is not in use."""
+        answer = call(
+            self._db.get_item, TableName=self._stack.idempotency.name, Key=to_item({"key": key}), ConsistentRead=True
+        )
+        entry = from_item(answer.get("Item", {}))
+        if not entry or entry["expires_at"] < time.time():
+            return None
+        if entry["fingerprint"] != fingerprint:
+            raise ConflictError(
+                "this idempotency_key was used for another message", hint="Use a new key.", code="idempotency_conflict"
+            )
+        record = self._get(entry["job_id"])
+        if record is None:
+            return None
+        message = call(
+            self._db.get_item,
+            TableName=self._stack.messages.name,
+            Key=to_item({"conversation_id": record["conversation_id"], "message_id": record["message_id"]}),
+            ConsistentRead=True,
+        )
+        names = QueuedJob.__dataclass_fields__.keys() - {"content"}
+        content = from_item(message["Item"])["content"]
+        job = QueuedJob(content=content, **{name: record[name] for name in names if name in record})
+        return job, record["status"] == "queued" and record["attempts"] == 0
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def get(self, job_id: str, user_id: str) -> Job:
+        """Return a job of this user. `NotFoundError` where there is none, or it is someone else's."""
+        record = self._get(job_id)
+        if record is None or record["user_id"] != user_id:
+            raise NotFoundError("there is no such job", code="no_job")
+        return _job(record)
+
+    def _get(self, job_id: str) -> dict[str, Any] | None:
+        answer = call(self._db.get_item, TableName=self._table, Key=to_item({"job_id": job_id}), ConsistentRead=True)
+        return from_item(answer["Item"]) if "Item" in answer else None
+
+    # --- cancelling ------------------------------------------------------------------------------------------------
+
+    def request_cancel(self, job_id: str, user_id: str) -> Job:
+        """Ask whoever works on a job to stop. Return the job; one that has ended stays as it is."""
+        try:
+            answer = call(
+                self._db.update_item,
+                TableName=self._table,
+                Key=to_item({"job_id": job_id}),
+                UpdateExpression="SET cancel_requested = :true",
+                ConditionExpression="user_id = :user AND #status IN (:queued, :running)",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=values(true=True, user=user_id, queued="queued", running="running"),
+                ReturnValues="ALL_NEW",
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            return self.get(job_id, user_id)
+        return _job(from_item(answer["Attributes"]))
+
+    def cancel_requested(self, job_ids: Iterable[str]) -> set[str]:
+        """Return which of these jobs somebody asked to stop."""
+        wanted = list(job_ids)
+        found: set[str] = set()
+        for start in range(0, len(wanted), _BATCH_GET):
+            keys = [to_item({"job_id": job_id}) for job_id in wanted[start : start + _BATCH_GET]]
+            answer = call(
+                self._db.batch_get_item,
+                RequestItems={self._table: {"Keys": keys, "ProjectionExpression": "job_id, cancel_requested"}},
+            )
+            for item in answer["Responses"].get(self._table, []):
+                fields = from_item(item)
+                if fields.get("cancel_requested"):
+                    found.add(fields["job_id"])
+        return found
+
+    # --- working ---------------------------------------------------------------------------------------------------
+
+    def lease(self, job_id: str, owner: str, seconds: float) -> LeaseOutcome:
+        """Take a job for `seconds`, and count the attempt: both before any work, in one conditional write."""
+        now = time.time()
+        try:
+            answer = call(
+                self._db.update_item,
+                TableName=self._table,
+                Key=to_item({"job_id": job_id}),
+                UpdateExpression="SET #status = :running, lease_owner = :owner, lease_until = :until, updated_at = :stamp "
+                "ADD fence :one, attempts :one",
+                ConditionExpression="#status IN (:queued, :running) "
+                "AND (attribute_not_exists(lease_until) OR lease_until < :now)",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=values(
+                    queued="queued",
+                    running="running",
+                    owner=owner,
+                    until=now + seconds,
+                    stamp=ids.iso(now),
+                    one=1,
+                    now=now,
+                ),
+                ReturnValues="ALL_NEW",
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            return self._refused(job_id)
+        record = from_item(answer["Attributes"])
+        return Lease(_job(record), owner, record["fence"], now + seconds)
+
+    def _refused(self, job_id: str) -> LeaseOutcome:
+        record = self._get(job_id)
+        if record is None:
+            return Unknown()
+        if record["status"] in TERMINAL_STATUSES:
+            return Ended(_job(record), record["fence"])
+        return Held(record.get("lease_until", time.time()))
+
+    def renew(self, lease: Lease, seconds: float) -> None:
+        """Hold a lease for `seconds` more. `LostLeaseError` where another worker has the job, or it ended."""
+        self._guarded(lease, "SET lease_until = :until", until=time.time() + seconds)
+
+    def release(self, lease: Lease, *, error: dict[str, Any] | None = None) -> None:
+        """Give a lease back before its time, noting why the attempt failed. `LostLeaseError` as in `renew`."""
+        self._guarded(
+            lease,
+            "SET lease_until = :until, #status = :queued, updated_at = :stamp, #error = :error",
+            names={"#error": "error"},
+            until=0,
+            queued="queued",
+            stamp=ids.now(),
+            error=error or {},
+        )
+
+    def _guarded(self, lease: Lease, update: str, names: dict[str, str] | None = None, **placeholders: Any) -> None:
+        try:
+            call(
+                self._db.update_item,
+                TableName=self._table,
+                Key=to_item({"job_id": lease.job.job_id}),
+                UpdateExpression=update,
+                ConditionExpression="fence = :fence AND #status = :running",
+                ExpressionAttributeNames={"#status": "status", **(names or {})},
+                ExpressionAttributeValues=values(fence=lease.fence, running="running", **placeholders),
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            raise LostLeaseError(lease.job.job_id) from error
+
+    def finish(
+        self,
+        lease: Lease,
+        status: JobStatus,
+        *,
+        content: str,
+        provider: str | None = None,
+        model: str | None = None,
+        usage: dict[str, int] | None = None,
+        error: dict[str, Any] | None = None,
+    ) -> Message:
+        """End a job and record its answer, together or not at all. Return the answer's message.
+
+        `LostLeaseError` where another worker has the job. Calling again after `UnavailableError` is safe: if the first
+        call was done after all, this one says so.
+        """
+        job, stamp = lease.job, ids.now()
+        reply = Message(
+            message_id=ids.reply_id(job.message_id),
+            conversation_id=job.conversation_id,
+            role="assistant",
+            content=content,
+            created_at=stamp,
+            job_id=job.job_id,
+            status=status,
+            error=error,
+            usage=usage,
+            model=model,
+        )
+        ended = {
+            "status": status,
+            "updated_at": stamp,
+            "reply_message_id": reply.message_id,
+            "provider": provider,
+            "model": model,
+            "usage": usage,
+            "error": error or {},
+            "lease_until": 0,
+        }
+        present = {name: value for name, value in ended.items() if value is not None}
+        writes = [
+            {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": to_item({"job_id": job.job_id}),
+                    "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in present),
+                    "ConditionExpression": "fence = :fence AND #status = :running",
+                    "ExpressionAttributeNames": {f"#{name}": name for name in present},
+                    "ExpressionAttributeValues": values(fence=lease.fence, running="running", **present),
+                }
+            },
+            {"Put": {"TableName": self._stack.messages.name, "Item": to_item(reply.to_json())}},
+        ]
+        for _ in range(_TRANSACTION_TRIES):
+            reasons = self._transact(writes)
+            if not reasons:
+                return reply
+            if "ConditionalCheckFailed" in reasons:
+                break
+        record = self._get(job.job_id)
+        if record and record["fence"] == lease.fence and record["status"] == status:
+            return reply
+        raise LostLeaseError(job.job_id)
+
+
+def _job(record: dict[str, Any]) -> Job:
+    shown = {name: value for name, value in record.items() if name in _JOB_FIELDS}
+    shown["error"] = record.get("error") or None
+    return Job(**shown)
+
+
+def _title(content: str) -> str:
+    """Return the first line of a message, shortened at a word."""
+    line = " ".join(content.strip().split("\n", 1)[0].split())
+    if len(line) <= _TITLE_CHARACTERS:
+        return line
+    return line[: _TITLE_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"

@@ -1,0 +1,178 @@
+"""The errors that cloudia raises on purpose.
+
+    CloudiaError
+    ├── UsageError            the command or the configuration is wrong
+    ├── NoStackError          nothing is running here
+    ├── PartError             a part of the local stack did not start or stay up
+    ├── UnavailableError      a service cannot be reached now; trying again may help
+    ├── TimedOutError         the wait had a deadline and it passed
+    ├── DeadLetteredError     the job ended in the dead-letter queue
+    ├── JobFailedError        the job ended with a recorded, friendly failure
+    │   └── LLMUnavailableError
+    └── RequestError          a request was refused; each kind is one HTTP status
+        ├── InvalidRequestError   400
+        ├── UnauthorizedError     401
+        ├── ForbiddenError        403
+        ├── NotFoundError         404
+        ├── ConflictError         409
+        └── TooLargeError         413
+
+Every error is one sentence, a `hint` that says what to do, and a `code` that programs compare.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "CloudiaError",
+    "ConflictError",
+    "DeadLetteredError",
+    "ForbiddenError",
+    "InvalidRequestError",
+    "JobFailedError",
+    "LLMUnavailableError",
+    "NoStackError",
+    "NotFoundError",
+    "PartError",
+    "RequestError",
+    "TimedOutError",
+    "TooLargeError",
+    "UnauthorizedError",
+    "UnavailableError",
+    "UsageError",
+    "request_error",
+]
+
+
+class CloudiaError(Exception):
+    """Base of all: `message` is one sentence, `hint` says what to do, `code` is stable."""
+
+    code = "failed"
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{"error": {"code", "message", "hint"}}`, the shape every surface prints."""
+        return {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
+
+
+class UsageError(CloudiaError):
+    """The command line or the configuration is wrong."""
+
+    code = "usage"
+
+
+class NoStackError(CloudiaError):
+    """No stack is running in this project."""
+
+    code = "no_stack"
+
+
+class PartError(CloudiaError):
+    """A part of the local stack did not start, or did not stay up."""
+
+    code = "part_failed"
+
+
+class UnavailableError(CloudiaError):
+    """A service cannot be reached now; trying again may help."""
+
+    code = "unavailable"
+
+
+class TimedOutError(CloudiaError):
+    """A wait reached its deadline."""
+
+    code = "timed_out"
+
+
+class DeadLetteredError(CloudiaError):
+    """The job ended in the dead-letter queue."""
+
+    code = "dead_lettered"
+
+
+class JobFailedError(CloudiaError):
+    """The job ended with a failure that was recorded and told."""
+
+    code = "job_failed"
+
+
+class LLMUnavailableError(JobFailedError):
+    """The LLM provider is unavailable and the breaker said so at once."""
+
+    code = "llm_unavailable"
+
+
+class RequestError(CloudiaError):
+    """A request was refused; `status` is its HTTP status."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class InvalidRequestError(RequestError):
+    """The request is malformed."""
+
+
+class UnauthorizedError(RequestError):
+    """The token is missing, expired or not ours."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class ForbiddenError(RequestError):
+    """The caller is known and may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class NotFoundError(RequestError):
+    """There is no such thing, or it belongs to someone else: the caller cannot tell which."""
+
+    status = 404
+    code = "not_found"
+
+
+class ConflictError(RequestError):
+    """The request contradicts what is already stored."""
+
+    status = 409
+    code = "conflict"
+
+
+class TooLargeError(RequestError):
+    """The request is over a size limit."""
+
+    status = 413
+    code = "too_large"
+
+
+_BY_STATUS = {
+    kind.status: kind
+    for kind in (
+        InvalidRequestError,
+        UnauthorizedError,
+        ForbiddenError,
+        NotFoundError,
+        ConflictError,
+        TooLargeError,
+    )
+}
+
+
+def request_error(status: int, body: Any) -> CloudiaError:
+    """Turn an HTTP refusal back into the error it was: `body` is the decoded JSON, or anything else."""
+    error = body.get("error") if isinstance(body, dict) else None
+    fields = error if isinstance(error, dict) else {}
+    message = str(fields.get("message") or f"the service answered {status}")
+    kind: type[CloudiaError] = UnavailableError if status >= 500 else _BY_STATUS.get(status, RequestError)  # noqa: PLR2004
+    return kind(message, hint=str(fields.get("hint") or ""), code=str(fields.get("code") or kind.code))

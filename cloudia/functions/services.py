@@ -1,0 +1,50 @@
+"""What a function needs of the cloud, made once per process from its environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from cloudia.cloud.aws import Aws
+from cloudia.cloud.history import History
+from cloudia.cloud.identity import Identity
+from cloudia.cloud.jobs import Jobs
+from cloudia.cloud.parameters import Parameters
+from cloudia.cloud.presence import Presence
+from cloudia.cloud.queue import JobQueue
+from cloudia.settings import from_environment
+from cloudia.stack import Stack
+
+if TYPE_CHECKING:
+    from cloudia.settings import Settings
+
+__all__ = ["Services", "services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services behind the HTTP API."""
+
+    settings: Settings
+    identity: Identity
+    jobs: Jobs
+    history: History
+    queue: JobQueue
+    presence: Presence
+
+
+@cache
+def services() -> Services:
+    """Return this process's services. Lambda keeps a process warm, and its clients with it."""
+    settings = from_environment()
+    stack = Stack(settings.stack_name)
+    aws = Aws(settings)
+    return Services(
+        settings=settings,
+        identity=Identity(Parameters(aws.ssm), stack, settings),
+        jobs=Jobs(aws.dynamodb, stack),
+        history=History(aws.dynamodb, stack),
+        queue=JobQueue(aws.sqs, stack.jobs_queue),
+        presence=Presence(aws.dynamodb, stack),
+    )

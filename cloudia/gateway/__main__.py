@@ -1,0 +1,41 @@
+"""`python -m cloudia.gateway`: one gateway process, configured by its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+from cloudia import telemetry
+from cloudia.errors import CloudiaError
+from cloudia.gateway.gateway import Gateway
+from cloudia.gateway.services import make_services
+from cloudia.settings import from_environment
+
+
+async def _main() -> None:
+    settings = from_environment()
+    telemetry.configure_logs("gateway", settings.log_level)
+    gateway = Gateway(make_services(settings))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop)
+    await gateway.run()
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT. Return the exit status."""
+    try:
+        asyncio.run(_main())
+    except CloudiaError as error:
+        telemetry.log("gateway failed", level=logging.ERROR, code=error.code, reason=error.message, hint=error.hint)
+    except OSError as error:
+        telemetry.log("gateway failed", level=logging.ERROR, code="port_taken", reason=error.strerror or str(error))
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""One WebSocket after its hello: what the session missed, then what happens now."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from websockets.exceptions import ConnectionClosed
+
+from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
+from cloudia.gateway.delivery import Delivery
+from cloudia.protocol import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_SLOW, Event
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import ServerConnection
+
+    from cloudia.cloud.events import Entry, EventLog
+    from cloudia.cloud.sessions import Published
+
+__all__ = ["Connection", "refuse"]
+
+_PAGE = 100
+_RETRY_SECONDS = 0.5
+
+
+class Connection:
+    """A session's connection. `run` serves it until it closes."""
+
+    def __init__(
+        self,
+        socket: ServerConnection,
+        *,
+        connection_id: str,
+        session_id: str,
+        after: str,
+        log: EventLog,
+        most_bytes: int,
+        stall_seconds: float,
+    ) -> None:
+        self.id = connection_id
+        self.session_id = session_id
+        self._socket = socket
+        self._log = log
+        self._stall_seconds = stall_seconds
+        self._delivery = Delivery(after, most_bytes=most_bytes)
+        self._wake = asyncio.Event()
+        self._wake.set()
+        self._closing: asyncio.Task[None] | None = None
+
+    def publish(self, published: Published) -> None:
+        """Take an event that was published for this session."""
+        self._delivery.publish(published)
+        self._wake.set()
+
+    def miss(self) -> None:
+        """Learn that published events may have been lost on the way."""
+        self._delivery.miss()
+        self._wake.set()
+
+    def replace(self) -> None:
+        """Begin to close, because the session has a newer connection."""
+        self._closing = asyncio.create_task(self._socket.close(CLOSE_REPLACED, "the session has a newer connection"))
+
+    async def run(self) -> None:
+        """Send events until the socket closes."""
+        sending = asyncio.create_task(self._send_events())
+        try:
+            async for _ in self._socket:
+                error = InvalidRequestError("a client sends nothing after its hello", code="unexpected_frame")
+                await refuse(self._socket, CLOSE_BAD_FRAME, error)
+        except ConnectionClosed:
+            pass
+        finally:
+            sending.cancel()
+            await asyncio.wait({sending})
+            if not sending.cancelled():
+                sending.result()
+
+    async def _send_events(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while not self._delivery.idle:
+                entry = self._delivery.next()
+                if entry is None:
+                    await self._catch_up()
+                elif not await self._send(entry):
+                    return
+
+    async def _catch_up(self) -> None:
+        try:
+            entries = await self._log.after(self.session_id, self._delivery.begin_reading(), count=_PAGE)
+        except UnavailableError:
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            self._delivery.catch_up(entries, complete=len(entries) < _PAGE)
+
+    async def _send(self, entry: Entry) -> bool:
+        """Send an event. Return False where the connection is gone, or its reader stands still and is dropped."""
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                await self._socket.send(f'{{"id":"{entry.id}",{entry.payload[1:]}')
+        except ConnectionClosed:
+            return False
+        except TimeoutError:
+            # No closing handshake: whoever does not read would not answer it either.
+            asyncio.get_running_loop().call_later(1, self._socket.transport.abort)
+            await self._socket.close(CLOSE_SLOW, "the reader is too slow; reconnect to resume")
+            return False
+        return True
+
+
+async def refuse(socket: ServerConnection, close_code: int, error: CloudiaError) -> None:
+    """Tell a client what was wrong, and close its connection."""
+    try:
+        await socket.send(Event("error", data=error.to_json()).encode())
+        await socket.close(close_code, error.message[:120])
+    except ConnectionClosed:
+        pass

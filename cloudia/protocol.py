@@ -1,0 +1,384 @@
+"""What goes over a wire: HTTP bodies, queue messages and WebSocket frames, with one version number.
+
+Everything here is a frozen value that owns its encoding. Decoding refuses what it does not know, with an error that names
+the field, so that no other place validates again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeAlias
+
+from cloudia import ids
+from cloudia.errors import InvalidRequestError, TooLargeError
+
+__all__ = [
+    "CLOSE_BAD_FRAME",
+    "CLOSE_HELLO_TIMEOUT",
+    "CLOSE_REPLACED",
+    "CLOSE_SLOW",
+    "CLOSE_TRY_AGAIN",
+    "CLOSE_UNAUTHORIZED",
+    "EVENT_TYPES",
+    "MAX_DELTA_CHARACTERS",
+    "MAX_FRAME_BYTES",
+    "TERMINAL_EVENTS",
+    "TERMINAL_STATUSES",
+    "VERSION",
+    "Accepted",
+    "Conversation",
+    "Event",
+    "Hello",
+    "Job",
+    "JobStatus",
+    "Message",
+    "Page",
+    "PostMessage",
+    "QueuedJob",
+    "decode_object",
+    "event_order",
+]
+
+VERSION = 1
+
+JobStatus: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled", "dead_lettered"]
+TERMINAL_STATUSES: frozenset[str] = frozenset({"done", "failed", "cancelled", "dead_lettered"})
+
+EVENT_TYPES: frozenset[str] = frozenset({"ready", "started", "delta", "reset", "done", "error", "cancelled"})
+TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error", "cancelled"})
+
+MAX_FRAME_BYTES = 16 * 1024
+"""The largest frame a client may send: a hello with a long token fits."""
+MAX_DELTA_CHARACTERS = 6_000
+"""Text of one delta; at four bytes a character it stays under API Gateway's 32 KB frame."""
+
+# Close codes of the WebSocket, from the range that RFC 6455 leaves to applications (and 1013, "try again later").
+CLOSE_BAD_FRAME = 4400
+CLOSE_UNAUTHORIZED = 4401
+CLOSE_HELLO_TIMEOUT = 4408
+CLOSE_REPLACED = 4409
+CLOSE_SLOW = 4429
+CLOSE_TRY_AGAIN = 1013
+
+_MAX_KEY = 128
+
+
+def decode_object(raw: str | bytes | None, *, what: str = "the body") -> dict[str, Any]:
+    """Decode one JSON object. `InvalidRequestError` where it is not UTF-8, not JSON, or no object."""
+    try:
+        text = raw.decode() if isinstance(raw, bytes) else raw or ""
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(
+            f"{what} is not UTF-8", hint="Send JSON encoded as UTF-8.", code="not_utf8"
+        ) from error
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{what} is not JSON", hint="Send one JSON object.", code="not_json") from error
+    if not isinstance(value, dict):
+        raise InvalidRequestError(f"{what} is not a JSON object", hint='Send an object such as {"content": "hello"}.')
+    return value
+
+
+def _refuse_unknown(value: dict[str, Any], known: frozenset[str], what: str) -> None:
+    unknown = sorted(set(value) - known)
+    if unknown:
+        raise InvalidRequestError(
+            f"{what} has an unknown field {unknown[0][:64]!r}",
+            hint=f"Known fields: {', '.join(sorted(known))}.",
+            code="unknown_field",
+        )
+
+
+def _text(value: dict[str, Any], name: str) -> str | None:
+    """Return an optional string field; None where it is absent or null."""
+    text = value.get(name)
+    if text is not None and not isinstance(text, str):
+        raise InvalidRequestError(f"{name} is not a string", hint=f"Send {name} as a JSON string.", code="wrong_type")
+    return text
+
+
+def _identifier(value: dict[str, Any], name: str, prefix: str) -> str | None:
+    text = _text(value, name)
+    if text is not None and not ids.is_id(text, prefix):
+        raise InvalidRequestError(f"{name} is not the id of a {name.removesuffix('_id')}", code=f"bad_{name}")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class PostMessage:
+    """The body of `POST /messages`."""
+
+    content: str
+    conversation_id: str | None = None
+    session_id: str | None = None
+    idempotency_key: str | None = None
+
+    @classmethod
+    def decode(cls, raw: str | bytes | None, *, max_content_bytes: int) -> PostMessage:
+        """Validate a request body. `InvalidRequestError` names the field; `TooLargeError` the limit."""
+        value = decode_object(raw)
+        _refuse_unknown(value, frozenset(field.name for field in fields(cls)), "the body")
+        content = _text(value, "content")
+        if content is None or not content.strip():
+            raise InvalidRequestError(
+                "content is empty", hint="Send the message's text in `content`.", code="empty_content"
+            )
+        try:
+            size = len(content.encode())
+        except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair, and UTF-8 cannot.
+            raise InvalidRequestError("content is not valid Unicode", code="not_utf8") from error
+        if size > max_content_bytes:
+            raise TooLargeError(
+                f"content has {size} bytes; {max_content_bytes} are allowed",
+                hint="Shorten the message, or raise limits.content_bytes.",
+                code="content_too_large",
+            )
+        key = _text(value, "idempotency_key")
+        if key is not None and not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+            raise InvalidRequestError(
+                f"idempotency_key is not 1 to {_MAX_KEY} printable ASCII characters", code="bad_idempotency_key"
+            )
+        session = _text(value, "session_id")
+        return cls(content, _identifier(value, "conversation_id", "cnv"), session, key)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the body, without what was left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The body of a 202: the job exists, is queued, and will end."""
+
+    job_id: str
+    conversation_id: str
+    message_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the body."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """The body of a queue message: all that a worker needs to answer, so that a receive costs no read."""
+
+    job_id: str
+    conversation_id: str
+    message_id: str
+    user_id: str
+    content: str
+    accepted_at: float
+    """Epoch seconds."""
+    session_id: str | None = None
+    previous_message_id: str | None = None
+    """The user message of the turn before; a cached context that ends there is fresh."""
+    traceparent: str | None = None
+    """W3C trace context of the request that was accepted."""
+
+    def encode(self) -> str:
+        """Return the JSON text of the queue message's body."""
+        return json.dumps({"v": VERSION, **asdict(self)}, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, raw: str) -> QueuedJob:
+        """Decode a queue message's body. `InvalidRequestError` where it is not one of ours."""
+        value = decode_object(raw, what="the queue message")
+        if value.pop("v", None) != VERSION:
+            raise InvalidRequestError("the queue message has another protocol version", code="bad_version")
+        _refuse_unknown(value, frozenset(field.name for field in fields(cls)), "the queue message")
+        try:
+            job = cls(**value)
+        except TypeError as error:
+            raise InvalidRequestError("the queue message lacks a field", code="missing_field") from error
+        required = (job.job_id, job.conversation_id, job.message_id, job.user_id, job.content)
+        optional = (job.session_id, job.previous_message_id, job.traceparent)
+        if not (
+            all(isinstance(text, str) for text in required)
+            and all(text is None or isinstance(text, str) for text in optional)
+            and isinstance(value.get("accepted_at"), int | float)
+            and ids.is_id(job.job_id, "job")
+            and ids.is_id(job.message_id, "msg")
+            and ids.is_id(job.conversation_id, "cnv")
+        ):
+            raise InvalidRequestError("a field of the queue message has the wrong type", code="wrong_type")
+        return job
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it is stored and as `GET /jobs/{id}` shows it."""
+
+    job_id: str
+    conversation_id: str
+    message_id: str
+    user_id: str
+    status: JobStatus
+    created_at: str
+    attempts: int = 0
+    updated_at: str | None = None
+    session_id: str | None = None
+    reply_message_id: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    usage: dict[str, int] | None = None
+    error: dict[str, Any] | None = None
+    cancel_requested: bool = False
+    trace_id: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job has its final status."""
+        return self.status in TERMINAL_STATUSES
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the owner may see."""
+        shown = asdict(self)
+        del shown["user_id"], shown["session_id"]
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a conversation.
+
+    An answer's `status` is how its turn ended: `done`, `failed`, `cancelled` or `dead_lettered`.
+    """
+
+    message_id: str
+    conversation_id: str
+    role: Literal["user", "assistant"]
+    content: str
+    created_at: str
+    job_id: str
+    status: JobStatus | None = None
+    error: dict[str, Any] | None = None
+    usage: dict[str, int] | None = None
+    model: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the message as the HTTP API shows it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation in its owner's list."""
+
+    conversation_id: str
+    title: str
+    created_at: str
+    updated_at: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the conversation as the HTTP API shows it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: its items, and the opaque cursor of the next page, None at the end."""
+
+    items: tuple[Any, ...]
+    next_cursor: str | None
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """Return `{name: [...], "next_cursor": ...}`."""
+        return {name: [item.to_json() for item in self.items], "next_cursor": self.next_cursor}
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame of a client."""
+
+    token: str
+    session_id: str | None = None
+    last_event_id: str | None = None
+
+    @classmethod
+    def decode(cls, raw: str | bytes) -> Hello:
+        """Validate a hello. `InvalidRequestError` says what is wrong with it."""
+        if isinstance(raw, bytes):
+            raise InvalidRequestError("the frame is binary", hint="Send JSON in a text frame.", code="bad_frame")
+        value = decode_object(raw, what="the frame")
+        if value.pop("type", None) != "hello":
+            raise InvalidRequestError(
+                "the first frame is not a hello", hint='Send {"type": "hello", "token": "…"}.', code="no_hello"
+            )
+        _refuse_unknown(value, frozenset(field.name for field in fields(cls)), "the hello")
+        token = _text(value, "token")
+        if not token:
+            raise InvalidRequestError("the hello has no token", hint="Send the bearer token.", code="no_token")
+        last = _text(value, "last_event_id")
+        if last is not None and not _is_event_id(last):
+            raise InvalidRequestError("last_event_id is not the id of an event", code="bad_last_event_id")
+        return cls(token, _text(value, "session_id"), last)
+
+    def encode(self) -> str:
+        """Return the frame."""
+        present = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps({"type": "hello", **present}, separators=(",", ":"))
+
+
+def _is_event_id(text: str) -> bool:
+    """Tell whether this is an entry id of a Redis stream: `milliseconds-sequence`, each at most 64 bits."""
+    parts = text.split("-")
+    return len(parts) == 2 and all(part.isascii() and part.isdigit() and len(part) <= 20 for part in parts)  # noqa: PLR2004
+
+
+def event_order(event_id: str) -> tuple[int, int]:
+    """Return what the ids of events sort by."""
+    millis, _, sequence = event_id.partition("-")
+    return int(millis), int(sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One frame to the client. `data` holds the fields that its type has beside these:
+
+    | type        | data                                                             |
+    |-------------|------------------------------------------------------------------|
+    | `ready`     | `session_id`, `connection_id`, `resumed`, `protocol`             |
+    | `started`   | `message_id` of the answer to come                               |
+    | `delta`     | `text`                                                           |
+    | `reset`     | `reason`: what was streamed so far is void                       |
+    | `done`      | `message_id`, `usage`, `provider`, `model`                       |
+    | `error`     | `error {code, message, hint, …}`; of a job also `status`         |
+    | `cancelled` | `message_id` of what was kept                                    |
+    """  # noqa: D400
+
+    type: str
+    job_id: str | None = None
+    conversation_id: str | None = None
+    attempt: int | None = None
+    data: dict[str, Any] | None = None
+    id: str | None = None
+    """The event log's id; `last_event_id` of a later hello. None on `ready` and on errors of the connection itself."""
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job ends with this event."""
+        return self.type in TERMINAL_EVENTS and self.job_id is not None
+
+    def encode(self) -> str:
+        """Return the JSON text of the frame, without what is None."""
+        head = {
+            name: value
+            for name in ("type", "id", "job_id", "conversation_id", "attempt")
+            if (value := getattr(self, name)) is not None
+        }
+        return json.dumps({**head, **(self.data or {})}, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, raw: str | bytes, *, event_id: str | None = None) -> Event:
+        """Decode a frame, or an entry of the event log whose id is `event_id`. Unknown types are an error."""
+        value = decode_object(raw, what="the event")
+        kind = value.pop("type", None)
+        if kind not in EVENT_TYPES:
+            raise InvalidRequestError(f"unknown event type {str(kind)[:32]!r}", code="bad_event")
+        known = {name: value.pop(name, None) for name in ("job_id", "conversation_id", "attempt", "id")}
+        if event_id is not None:
+            known["id"] = event_id
+        return cls(kind, data=value, **known)

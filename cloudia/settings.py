@@ -1,0 +1,263 @@
+"""The settings: one name each, where a value came from, and what it may be.
+
+A setting `worker.concurrency` is the key `concurrency` in the table `[worker]` of `cloudia.toml` and the environment
+variable `CLOUDIA_WORKER_CONCURRENCY`. Layers are plain mappings, read by whoever owns the files: this module does no I/O
+but for `os.environ`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from cloudia.errors import UsageError
+
+__all__ = [
+    "Layer",
+    "Resolved",
+    "Settings",
+    "dotted",
+    "environment",
+    "from_environment",
+    "from_toml",
+    "public_environment",
+    "resolve",
+    "to_environment",
+]
+
+_MASK = "••••"
+
+
+def _setting(
+    default: Any,
+    doc: str,
+    *,
+    env: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+) -> Any:
+    metadata = {"doc": doc, "env": env, "low": low, "high": high, "choices": choices, "secret": secret}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting of every part. Times are seconds, sizes bytes, unless the name says otherwise."""
+
+    stack_name: str = _setting("cloudia", "prefix of every resource's name")
+
+    up_engine: str = _setting(
+        "ministack", "what stands in for AWS: ministack, or endpoint (any URL)", choices=("ministack", "endpoint")
+    )
+    up_llm: str = _setting("sim", "the LLM: sim, openai, anthropic, or the URL of an OpenAI-compatible API")
+    up_workers: int = _setting(1, "worker processes", low=0, high=64)
+    up_persist: bool = _setting(default=False, doc="keep the stack's data across down and up")
+
+    aws_region: str = _setting("us-east-1", "AWS region", env=("AWS_REGION", "AWS_DEFAULT_REGION"))
+    aws_endpoint_url: str = _setting(
+        "", "endpoint of every AWS service; empty is AWS itself", env=("AWS_ENDPOINT_URL",)
+    )
+    redis_url: str = _setting("", "Redis; empty starts one of our own", env=("REDIS_URL",))
+
+    api_url: str = _setting("", "where clients find the HTTP API")
+    api_port: int = _setting(0, "port of the local HTTP API; 0 takes a free one", low=0, high=65535)
+    websocket_url: str = _setting("", "where clients find the gateway")
+
+    auth_token: str = _setting("", "bearer token of the command line", env=("CLOUDIA_TOKEN",), secret=True)
+    auth_user: str = _setting("local", "user of the tokens that the local stack makes")
+    auth_jwks_url: str = _setting("", "JWKS that signs the tokens, instead of the secret in SSM")
+    auth_issuer: str = _setting("", "required issuer of a token")
+    auth_audience: str = _setting("", "required audience of a token")
+
+    limits_content_bytes: int = _setting(32_768, "largest message, UTF-8", low=1, high=200_000)
+    limits_context_messages: int = _setting(40, "messages of a conversation that the LLM sees", low=1, high=1000)
+
+    llm_provider: str = _setting("openai", "API that the worker speaks", choices=("openai", "anthropic"))
+    llm_model: str = _setting("", "model; empty is the provider's default here")
+    llm_system_prompt: str = _setting("You are a helpful assistant. Answer in Markdown.", "system prompt")
+    llm_max_tokens: int = _setting(2048, "most tokens of an answer", low=1, high=1_000_000)
+    llm_connect_seconds: float = _setting(5.0, "deadline for the connection", low=0.05, high=120)
+    llm_first_token_seconds: float = _setting(30.0, "deadline for the first token", low=0.05, high=600)
+    llm_gap_seconds: float = _setting(30.0, "deadline between tokens", low=0.05, high=600)
+    llm_answer_seconds: float = _setting(300.0, "deadline for a whole answer", low=0.1, high=3600)
+
+    openai_api_key: str = _setting("", "API key of OpenAI; empty reads SSM", env=("OPENAI_API_KEY",), secret=True)
+    openai_base_url: str = _setting("", "OpenAI or what speaks like it; empty is OpenAI", env=("OPENAI_BASE_URL",))
+    anthropic_api_key: str = _setting(
+        "", "API key of Anthropic; empty reads SSM", env=("ANTHROPIC_API_KEY",), secret=True
+    )
+    anthropic_base_url: str = _setting("", "Anthropic's API; empty is its own", env=("ANTHROPIC_BASE_URL",))
+
+    worker_concurrency: int = _setting(32, "jobs that a worker holds at once", low=1, high=2000)
+    worker_poll_seconds: int = _setting(20, "long poll of the queue", low=0, high=20)
+    worker_visibility_seconds: int = _setting(60, "visibility of a job in work, renewed at a third", low=3, high=43_200)
+    worker_lease_seconds: int = _setting(60, "lease on a job in work, renewed at a third", low=3, high=43_200)
+    worker_max_attempts: int = _setting(5, "attempts before a job is a dead letter", low=1, high=20)
+    worker_grace_seconds: float = _setting(25.0, "time to finish jobs after SIGTERM", low=0, high=900)
+
+    events_frame_ms: int = _setting(50, "at most one frame of text per job in this time", low=0, high=1000)
+    events_ttl_seconds: int = _setting(3600, "how long a session's events can be replayed", low=1, high=604_800)
+    events_max_length: int = _setting(10_000, "events kept per session", low=10, high=1_000_000)
+
+    gateway_host: str = _setting("127.0.0.1", "address that the gateway listens on")
+    gateway_port: int = _setting(8765, "port that the gateway listens on; 0 takes a free one", low=0, high=65535)
+    gateway_hello_seconds: float = _setting(5.0, "time for a client to say hello", low=0.05, high=60)
+    gateway_ping_seconds: float = _setting(20.0, "interval of pings, and the time for the pong", low=0.05, high=300)
+    gateway_send_bytes: int = _setting(
+        262_144, "unsent bytes before a slow reader is dropped", low=1024, high=67_108_864
+    )
+    gateway_connections: int = _setting(10_000, "most connections of a gateway", low=1, high=1_000_000)
+    gateway_origins: str = _setting("", "web origins that may connect, comma-separated; empty is any")
+
+    log_level: str = _setting("info", "least level that is logged", choices=("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Values by setting name (`worker_concurrency`), and what to call their source."""
+
+    source: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Settings and, for each, the source it came from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a setting: `name`, `value` (a secret masked), `source`, `env`, `doc`."""
+        rows = []
+        for item in fields(Settings):
+            value = getattr(self.settings, item.name)
+            if item.metadata["secret"] and value:
+                value = _MASK + value[-4:] if len(value) > 12 else _MASK  # noqa: PLR2004
+            name = dotted(item.name)
+            rows.append(
+                {
+                    "name": name,
+                    "value": value,
+                    "source": self.sources.get(item.name, "default"),
+                    "env": _variables(item.name)[0],
+                    "doc": item.metadata["doc"],
+                }
+            )
+        return rows
+
+
+def dotted(name: str) -> str:
+    """Return `worker.concurrency` for `worker_concurrency`."""
+    return name.replace("_", ".", 1)
+
+
+def _variables(name: str) -> tuple[str, ...]:
+    """Return the environment variables of a setting, ours first."""
+    return (f"CLOUDIA_{name.upper()}", *_FIELDS[name].metadata["env"])
+
+
+_FIELDS = {item.name: item for item in fields(Settings)}
+
+
+def environment(source: str, variables: Mapping[str, str]) -> Layer:
+    """Make a layer of environment variables. An empty variable counts as absent."""
+    values = {}
+    for name in _FIELDS:
+        for variable in _variables(name):
+            if variables.get(variable):
+                values[name] = variables[variable]
+                break
+    return Layer(source, values)
+
+
+def from_toml(source: str, document: Mapping[str, Any]) -> Layer:
+    """Make a layer of a parsed `cloudia.toml`. `UsageError` names a table or key that is not a setting."""
+    values = {}
+    for table, entries in document.items():
+        if not isinstance(entries, Mapping):
+            raise UsageError(
+                f"{source}: {table!r} stands outside a table", hint="Put it under a table, such as [worker]."
+            )
+        for key, value in entries.items():
+            name = f"{table}_{key}"
+            if name not in _FIELDS:
+                raise UsageError(
+                    f"{source}: unknown setting {table}.{key}", hint="`cloudia config` lists every setting."
+                )
+            values[name] = value
+    return Layer(source, values)
+
+
+def resolve(*layers: Layer) -> Resolved:
+    """Merge layers, the first that names a setting wins. `UsageError` names the setting and the source of a bad value."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for layer in layers:
+        for name, raw in layer.values.items():
+            if raw is not None and name not in values:
+                values[name] = _convert(name, raw, layer.source)
+                sources[name] = layer.source
+    return Resolved(Settings(**values), sources)
+
+
+def from_environment(variables: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of a part that runs in a container or a function: the environment is all it has."""
+    return resolve(environment("environment", os.environ if variables is None else variables)).settings
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that give a child process these settings. Defaults are left out."""
+    return {
+        _variables(name)[0]: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, item in _FIELDS.items()
+        if (value := getattr(settings, name)) != item.default
+    }
+
+
+def public_environment(settings: Settings) -> dict[str, str]:
+    """Return `to_environment` without the secrets."""
+    secret = {_variables(name)[0] for name, item in _FIELDS.items() if item.metadata["secret"]}
+    return {name: value for name, value in to_environment(settings).items() if name not in secret}
+
+
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+def _convert(name: str, raw: Any, source: str) -> Any:
+    item = _FIELDS[name]
+    kind = type(item.default)
+    value = _parse(kind, raw)
+    where = f"{dotted(name)} (from {source})"
+    if value is None:
+        raise UsageError(f"{where} is not a {_KINDS[kind]}", hint=f"It is: {item.metadata['doc']}.")
+    choices, low, high = item.metadata["choices"], item.metadata["low"], item.metadata["high"]
+    if choices and value not in choices:
+        raise UsageError(f"{where} is not one of {', '.join(choices)}", hint=f"It is: {item.metadata['doc']}.")
+    if low is not None and not low <= value <= high:
+        raise UsageError(f"{where} is not between {low:g} and {high:g}", hint=f"It is: {item.metadata['doc']}.")
+    return value
+
+
+_KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+
+
+def _parse(kind: type, raw: Any) -> Any:
+    """Return `raw` as `kind`, or None where it is not one. Text is parsed, as an environment knows nothing else."""
+    if kind is bool and isinstance(raw, str):
+        word = raw.lower()
+        return True if word in _TRUE else False if word in _FALSE else None
+    if kind in {bool, str} or isinstance(raw, bool):
+        return raw if isinstance(raw, kind) else None
+    if kind is int and not isinstance(raw, int | str):
+        return None
+    try:
+        number = kind(raw)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

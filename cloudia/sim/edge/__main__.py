@@ -1,0 +1,32 @@
+"""`python -m cloudia.sim.edge`: the edge of a local stack, configured by its environment."""
+
+from __future__ import annotations
+
+import os
+
+import uvicorn
+
+from cloudia import telemetry
+from cloudia.settings import from_environment
+from cloudia.sim.edge.app import make_app
+from cloudia.sim.ports import LOOPBACK
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    settings = from_environment()
+    telemetry.configure_logs("api", settings.log_level)
+    uvicorn.run(
+        make_app(settings, os.environ["CLOUDIA_TOKEN_SECRET"]),
+        host=LOOPBACK,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        server_header=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

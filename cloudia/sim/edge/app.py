@@ -1,0 +1,167 @@
+"""The edge as an ASGI application: routes to functions, the web page, and what the page must know."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from cloudia import telemetry
+from cloudia.cloud.identity import issue_token
+from cloudia.errors import CloudiaError, ForbiddenError, NotFoundError, TooLargeError
+from cloudia.sim.edge.events import HttpRequest, HttpResponse, make_event, match, read_result
+from cloudia.sim.edge.functions import Functions
+from cloudia.stack import Stack
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from cloudia.settings import Settings
+
+__all__ = ["make_app"]
+
+_MAX_BODY = (
+    6 * 1024 * 1024
+)  # a function's payload: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_DEADLINE_SECONDS = 30.0  # an HTTP API's: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+_THREADS = 32
+_TOKEN_SECONDS = 12 * 3600
+_LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+
+
+class Edge:
+    """Calls functions on a pool of threads, as Lambda runs them at the same time."""
+
+    def __init__(self, settings: Settings, token_secret: str) -> None:
+        self._settings = settings
+        self._token_secret = token_secret
+        self._routes = Stack(settings.stack_name).routes
+        self._functions = Functions()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="function")
+
+    async def call(self, request: Request) -> Response:
+        """Answer a request of the HTTP API."""
+        found = match(self._routes, request.method, request.url.path)
+        if found is None:
+            return _error(
+                404, NotFoundError("there is no such route", hint="openapi.json lists them.", code="no_route")
+            )
+        route, parameters = found
+        try:
+            body = await _body(request)
+        except TooLargeError as error:
+            return _error(error.status, error)
+        event = make_event(
+            HttpRequest(
+                method=request.method,
+                path=request.url.path,
+                raw_query=request.url.query,
+                query=request.query_params.multi_items(),
+                headers=request.headers.items(),
+                body=body,
+                source_ip=request.client.host if request.client else "",
+            ),
+            route,
+            parameters,
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                response = await loop.run_in_executor(self._threads, self._invoke, route.function, event)
+        except TimeoutError:
+            return _error(
+                503, CloudiaError("the function did not answer in time", hint="See its log.", code="timed_out")
+            )
+        except Exception as error:  # noqa: BLE001 - user code: whatever it raises is a 500, as from API Gateway
+            telemetry.log("function failed", level=logging.ERROR, function=route.function, exc_info=error)
+            return _error(500, CloudiaError("the function failed", hint="See `cloudia logs api`.", code="internal"))
+        answer = Response(response.body, response.status, response.headers)
+        for cookie in response.cookies:
+            answer.headers.append("set-cookie", cookie)
+        return answer
+
+    def _invoke(self, function: str, event: dict[str, object]) -> HttpResponse:
+        return read_result(self._functions.handler(function)(event, None))
+
+    async def page_config(self, request: Request) -> Response:
+        """Tell the web page where the gateway is, with a token of the local user.
+
+        Only to a page that this server served: a foreign page's script cannot set the header without a preflight, which is
+        never answered, and a rebound name is not a local one.
+        """
+        if request.url.hostname not in _LOCAL_NAMES or request.headers.get("x-cloudia") != "1":
+            return _error(403, ForbiddenError("this is for the local web page", code="not_local"))
+        settings = self._settings
+        config = {
+            "websocket_url": settings.websocket_url,
+            "user": settings.auth_user,
+            "token": issue_token(
+                self._token_secret,
+                settings.auth_user,
+                seconds=_TOKEN_SECONDS,
+                issuer=settings.auth_issuer,
+                audience=settings.auth_audience,
+            ),
+            "max_content_bytes": settings.limits_content_bytes,
+        }
+        return Response(json.dumps(config), headers={"cache-control": "no-store"}, media_type="application/json")
+
+
+async def openapi(_request: Request) -> Response:
+    """Serve the HTTP API's description."""
+    document = files("cloudia.functions").joinpath("openapi.json").read_bytes()
+    return Response(document, media_type="application/json")
+
+
+class _Pages(StaticFiles):
+    """The web page's files, with a policy that runs no script but ours."""
+
+    async def get_response(self, path: str, scope: object) -> Response:
+        response = await super().get_response(path, scope)  # type: ignore[arg-type]
+        response.headers.update(_PAGE_HEADERS)
+        return response
+
+
+def make_app(settings: Settings, token_secret: str) -> Starlette:
+    """Return the application."""
+    edge = Edge(settings, token_secret)
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    tops = dict.fromkeys(route.path.strip("/").split("/")[0] for route in Stack(settings.stack_name).routes)
+    return Starlette(
+        routes=[
+            Route("/page/config", edge.page_config),
+            Route("/openapi.json", openapi),
+            *(Route(f"/{top}", edge.call, methods=methods) for top in tops),
+            *(Route(f"/{top}/{{rest:path}}", edge.call, methods=methods) for top in tops),
+            Mount("/", _Pages(packages=[("cloudia.sim", "web")], html=True)),
+        ]
+    )
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY:
+            raise TooLargeError("the body is over 6 MB", hint="That is what a function takes.", code="body_too_large")
+    return bytes(body)
+
+
+def _error(status: int, error: CloudiaError) -> Response:
+    return Response(json.dumps(error.to_json()), status, media_type="application/json")

@@ -1,0 +1,38 @@
+"""A part's log file, bounded: at 10 MB it becomes `{name}.log.1`, replacing the one before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["LogFile"]
+
+_MOST_BYTES = 10 * 1024 * 1024
+
+
+class LogFile:
+    """Lines appended to a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rotate()
+
+    def write(self, line: str) -> None:
+        """Append a line; it can be read at once."""
+        self._file.write(line + "\n")
+        self._size += len(line) + 1
+        if self._size > _MOST_BYTES:
+            self.close()
+            self._rotate()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _rotate(self) -> None:
+        if self.path.exists():
+            self.path.replace(self.path.with_name(self.path.name + ".1"))
+        self._file = self.path.open("w", encoding="utf-8", buffering=1)
+        self._size = 0

@@ -1,0 +1,88 @@
+"""MiniStack: AWS as a child process. Taken from this environment, else from one of its own.
+
+MiniStack pins one version of botocore. A user's environment must not be bound by that, so where MiniStack is not installed
+beside cloudia it gets an environment in the user's cache folder, made once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from typing import TYPE_CHECKING
+
+from cloudia.errors import PartError
+from cloudia.sim.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["VERSION", "environment", "find_python", "own_environment"]
+
+VERSION = "1.5.33"
+_INSTALL_SECONDS = 600
+
+
+def find_python(say: Callable[[str], None]) -> str:
+    """Return a Python that has MiniStack, installing it in an environment of its own where there is none yet.
+
+    `say` is told of the installation, which takes half a minute once. `PartError` where it fails.
+    """
+    if importlib.util.find_spec("ministack"):
+        return sys.executable
+    own = own_environment()
+    python = own / "bin" / "python"
+    if not (own / "complete").exists():
+        say(f"installing MiniStack {VERSION} into {own}, once")
+        _install(own)
+        say(f"MiniStack {VERSION} is installed")
+    return str(python)
+
+
+def own_environment() -> Path:
+    """Return the folder of MiniStack's own environment, for this Python."""
+    from platformdirs import user_cache_path  # noqa: PLC0415 - only where it is needed
+
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    return user_cache_path("cloudia") / f"ministack-{VERSION}-{version}"
+
+
+def _install(folder: Path) -> None:
+    """Make the environment. It counts as there once `complete` is in it, so a half-made one is made again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run(
+            [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--no-input", f"ministack=={VERSION}"],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_SECONDS,
+        )
+        (folder / "complete").touch()
+    except (OSError, subprocess.SubprocessError) as error:
+        said = str(getattr(error, "stderr", None) or error).strip().splitlines()
+        raise PartError(
+            f"MiniStack cannot be installed: {said[-1] if said else error}",
+            hint="Install it yourself with `pip install 'cloudia[local]'`, or use --engine endpoint.",
+        ) from error
+
+
+def environment(port: int, *, temporary: Path, data: Path | None) -> dict[str, str]:
+    """Return the variables that MiniStack is configured by: loopback only, and no service that listens elsewhere."""
+    variables = {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": LOOPBACK,
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "LAMBDA_EXECUTOR": "local",
+        "TMPDIR": str(temporary),
+        "LOG_LEVEL": "WARNING",
+    }
+    if data:
+        variables |= {"PERSIST_STATE": "1", "STATE_DIR": str(data)}
+    return {**os.environ, **variables}

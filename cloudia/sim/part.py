@@ -1,0 +1,221 @@
+"""A part: one child process of the local stack, its log, and its restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from cloudia.errors import PartError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from cloudia.sim.logfile import LogFile
+
+__all__ = ["Part", "PartSpec", "PartState"]
+
+PartState: TypeAlias = Literal["starting", "ready", "restarting", "stopping", "stopped", "failed"]
+
+_FIRST_BACKOFF, _LAST_BACKOFF = 0.2, 10.0
+_STEADY_SECONDS = 30.0
+"""A part that lived this long begins its back-off anew."""
+_STARTS = 3
+"""Starts that may fail before a part that was never ready is given up."""
+_READY_SECONDS = 30.0
+_ASK_SECONDS = 0.02
+_TAIL_LINES = 20
+_LINE_LIMIT = 1024 * 1024
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PartSpec:
+    """What a part is: how to start it, and how to ask whether it is ready."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+    ready: Callable[[int], Awaitable[bool]]
+    """Asks the part, given its process id; False or any error is "not yet"."""
+    detail: str = ""
+    """One line for the user: a version, a URL."""
+    grace_seconds: float = 5.0
+    """Time between SIGTERM and SIGKILL."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A part as it runs."""
+
+    spec: PartSpec
+    log: LogFile
+    gate: asyncio.Event
+    """Set when the part may be asked whether it is ready: what it stands on is there."""
+    on_state: Callable[[Part], None]
+    on_line: Callable[[str, str], None]
+    state: PartState = "starting"
+    pid: int | None = None
+    started_at: float = 0.0
+    restarts: int = 0
+    reason: str = ""
+    """Why it is not ready, in a few words."""
+    _tail: list[str] = field(default_factory=list)
+    _process: asyncio.subprocess.Process | None = None
+    _was_ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `run.json` says of the part."""
+        return {
+            "state": self.state,
+            "pid": self.pid,
+            "started_at": self.started_at,
+            "restarts": self.restarts,
+            "detail": self.spec.detail,
+            "reason": self.reason,
+        }
+
+    async def ready(self) -> None:
+        """Wait until the part was ready once."""
+        await self._was_ready.wait()
+
+    async def run(self, after_restart: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Keep the part running until `stop`. `PartError` where it never becomes ready."""
+        backoff, failures = _FIRST_BACKOFF, 0
+        while not self._stopping.is_set():
+            born = time.monotonic()
+            code = await self._live(after_restart if self._was_ready.is_set() else None)
+            if self._stopping.is_set():
+                break
+            if not self._was_ready.is_set():
+                failures += 1
+                if failures >= _STARTS:
+                    self._set("failed", f"it ended with {_ended(code)}")
+                    raise PartError(
+                        f"{self.spec.name} does not start: {self._last_words() or _ended(code)}",
+                        hint=f"Its log is {self.log.path}.",
+                    )
+            if time.monotonic() - born > _STEADY_SECONDS:
+                backoff = _FIRST_BACKOFF
+            self.restarts += 1
+            self._set("restarting", f"it ended with {_ended(code)}; again in {backoff:.1f} s")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff):
+                    await self._stopping.wait()
+            backoff = min(backoff * 2, _LAST_BACKOFF)
+        self._set("stopped")
+
+    async def _live(self, after_restart: Callable[[], Awaitable[None]] | None) -> int:
+        """Start the process, wait until it is ready, then until it ends. Return its exit status."""
+        # A group of its own: Ctrl-C in a terminal reaches the supervisor, which stops the parts in their order.
+        process = await asyncio.create_subprocess_exec(
+            *self.spec.command,
+            env=dict(self.spec.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=_LINE_LIMIT,
+            process_group=0,
+            preexec_fn=_die_with_parent,
+        )
+        self._process, self.pid, self.started_at = process, process.pid, time.time()
+        self._set("starting")
+        reading = asyncio.create_task(self._read(process))
+        asking = asyncio.create_task(self._until_ready(process, after_restart))
+        try:
+            code = await process.wait()
+            await asyncio.wait({reading}, timeout=1)  # A grandchild may hold the pipe open.
+            return code
+        finally:
+            for task in (reading, asking):
+                task.cancel()
+
+    async def _until_ready(
+        self, process: asyncio.subprocess.Process, after_restart: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        await self.gate.wait()
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            with contextlib.suppress(Exception):
+                if await self.spec.ready(process.pid):
+                    break
+            if time.monotonic() > deadline:
+                self.reason = f"no answer within {_READY_SECONDS:g} s"
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                return
+            await asyncio.sleep(_ASK_SECONDS)
+        if after_restart:
+            await after_restart()
+        self._was_ready.set()
+        self._set("ready")
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout  # noqa: S101 - it was asked for
+        while True:
+            try:
+                raw = await process.stdout.readline()
+            except ValueError:
+                continue  # A line over the limit was dropped.
+            if not raw:
+                return
+            line = raw.decode(errors="replace").rstrip("\n")
+            self.log.write(line)
+            self._tail = [*self._tail[-_TAIL_LINES:], line]
+            self.on_line(self.spec.name, line)
+
+    async def stop(self) -> None:
+        """Ask the process to end; kill it where it does not within its grace time."""
+        self._stopping.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        self._set("stopping")
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(self.spec.grace_seconds):
+                await process.wait()
+        except TimeoutError:
+            self.kill()
+            await process.wait()
+
+    def kill(self) -> None:
+        """Kill the process and whatever it started."""
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _set(self, state: PartState, reason: str = "") -> None:
+        self.state, self.reason = state, reason
+        self.on_state(self)
+
+    def _last_words(self) -> str:
+        return next((line.strip() for line in reversed(self._tail) if line.strip()), "")[:300]
+
+
+def _ended(code: int) -> str:
+    return f"status {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def _load_prctl() -> Any:
+    if sys.platform != "linux":
+        return None
+    import ctypes  # noqa: PLC0415 - Linux only
+
+    return ctypes.CDLL(None).prctl
+
+
+_prctl = _load_prctl()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the supervisor dies, however it dies (Linux: prctl(2), PR_SET_PDEATHSIG)."""
+    if _prctl:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,251 @@
+"""The plan of a local stack: which parts, with what command and environment, at which URLs. Starts nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cloudia.errors import UsageError
+from cloudia.settings import Resolved, Settings, to_environment
+from cloudia.sim import ministack
+from cloudia.sim.part import PartSpec
+from cloudia.sim.ports import LOOPBACK, choose_port
+from cloudia.sim.probes import gateway_says_ready, http_json, redis_answers
+from cloudia.sim.redis_server import find_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from cloudia.sim.project import Project
+
+__all__ = ["Plan", "make_plan"]
+
+_LOCAL_POLL_SECONDS = 1
+"""A long poll holds up the stop of a worker for as long as it waits, and costs nothing on a laptop."""
+_LOCAL_GRACE_SECONDS = 5.0
+_OWN_KEY = "simulated"
+_SIMULATED_MODEL = "sim-1"
+_TOKEN_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that the supervisor needs to run a stack."""
+
+    settings: Settings
+    """As the parts get them: every URL filled in."""
+    urls: dict[str, str]
+    """`api_url websocket_url web_url aws_endpoint_url redis_url llm_url`."""
+    foundations: tuple[PartSpec, ...]
+    """What the others stand on: the engine, Redis, the simulated LLM."""
+    services: tuple[PartSpec, ...]
+    """cloudia's own parts; they can answer once the engine is provisioned."""
+    provision: PartSpec
+    engine_part: str | None
+    temporary: Path
+
+
+def make_plan(project: Project, resolved: Resolved, *, temporary: Path, say: Callable[[str], None]) -> Plan:
+    """Choose ports and put the parts together. `UsageError` and `PartError` say what is missing, before anything starts."""
+    chosen = resolved.settings
+    data = project.data if chosen.up_persist else None
+    secrets = project.secrets()
+    specs: list[PartSpec] = []
+
+    engine_port = 0
+    if chosen.up_engine == "ministack":
+        engine_port = choose_port()
+        aws_endpoint_url = f"http://{LOOPBACK}:{engine_port}"
+        specs.append(
+            PartSpec(
+                "engine",
+                [ministack.find_python(say), "-m", "ministack"],
+                ministack.environment(engine_port, temporary=temporary, data=_inside(data, "ministack")),
+                lambda _pid: _answers(f"{aws_endpoint_url}/_ministack/ready"),
+                f"MiniStack {ministack.VERSION}",
+            )
+        )
+    else:
+        aws_endpoint_url = chosen.aws_endpoint_url
+        if not aws_endpoint_url:
+            raise UsageError("the engine `endpoint` has no URL", hint="Set AWS_ENDPOINT_URL to where it listens.")
+
+    redis_url = chosen.redis_url
+    if not redis_url:
+        redis_port = choose_port()
+        redis_url = f"redis://{LOOPBACK}:{redis_port}/0"
+        server = find_redis()
+        specs.append(
+            PartSpec(
+                "redis",
+                server.command(redis_port, _inside(data, "redis")),
+                os.environ,
+                lambda _pid: redis_answers(LOOPBACK, redis_port),
+                server.name,
+            )
+        )
+
+    llm, llm_url, llm_spec = _llm(chosen)
+    if llm_spec:
+        specs.append(llm_spec)
+
+    api_port, gateway_port = choose_port(chosen.api_port), _gateway_port(resolved)
+    api_url, websocket_url = f"http://{LOOPBACK}:{api_port}", f"ws://{LOOPBACK}:{gateway_port}"
+    settings = replace(
+        chosen,
+        **llm,
+        aws_endpoint_url=aws_endpoint_url,
+        redis_url=redis_url,
+        api_url=api_url,
+        api_port=api_port,
+        websocket_url=websocket_url,
+        gateway_host=LOOPBACK,
+        gateway_port=gateway_port,
+        worker_poll_seconds=_unless_set(resolved, "worker_poll_seconds", _LOCAL_POLL_SECONDS),
+        worker_grace_seconds=_unless_set(resolved, "worker_grace_seconds", _LOCAL_GRACE_SECONDS),
+    )
+    environment = _environment(settings)
+    services = _own_parts(settings, environment, secrets["token"])
+    urls = {
+        "api_url": api_url,
+        "websocket_url": websocket_url,
+        "web_url": f"{api_url}/",
+        "aws_endpoint_url": aws_endpoint_url,
+        "redis_url": redis_url,
+        "llm_url": llm_url,
+    }
+    provision = PartSpec(
+        "provision",
+        [sys.executable, "-m", "cloudia.sim.provision"],
+        {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(secrets)},
+        _always,
+    )
+    return Plan(settings, urls, tuple(specs), tuple(services), provision, "engine" if engine_port else None, temporary)
+
+
+def _llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec | None]:
+    """Return the settings, the URL and, for the simulated one, the part of the LLM that `up.llm` names."""
+    match chosen.up_llm:
+        case "sim":
+            port = choose_port()
+            url = f"http://{LOOPBACK}:{port}"
+            settings = {
+                "llm_model": chosen.llm_model or _SIMULATED_MODEL,
+                "openai_base_url": f"{url}/v1",
+                "openai_api_key": _OWN_KEY,
+                "anthropic_base_url": url,
+                "anthropic_api_key": _OWN_KEY,
+            }
+            command = [sys.executable, "-m", "cloudia.sim.llm", "--host", LOOPBACK, "--port", str(port)]
+            spec = PartSpec(
+                "llm", command, os.environ, lambda _pid: _answers(f"{url}/_cloudia/health"), "simulated provider"
+            )
+            return settings, url, spec
+        case "openai" | "anthropic" as provider:
+            if not getattr(chosen, f"{provider}_api_key"):
+                raise UsageError(
+                    f"there is no API key of {provider}",
+                    hint=f"Set {provider.upper()}_API_KEY, in the environment or in .env.",
+                    code="no_api_key",
+                )
+            vendor = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}[provider]
+            return {"llm_provider": provider}, getattr(chosen, f"{provider}_base_url") or vendor, None
+        case url if urlsplit(url).scheme in {"http", "https"}:
+            settings = {
+                "llm_provider": "openai",
+                "openai_base_url": url,
+                "openai_api_key": chosen.openai_api_key or "none",
+            }
+            return settings, url, None
+        case other:
+            raise UsageError(
+                f"{other!r} is no LLM", hint="It is sim, openai, anthropic, or the URL of an OpenAI-compatible API."
+            )
+
+
+def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret: str) -> list[PartSpec]:
+    """Return the parts that are cloudia's own: the edge, the gateway and the workers."""
+
+    async def api_ready(_pid: int) -> bool:
+        return await _answers(f"{settings.api_url}/health")
+
+    async def gateway_ready(_pid: int) -> bool:
+        from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - imported when it is needed
+
+        token = issue_token(
+            token_secret, settings.auth_user, seconds=60, issuer=settings.auth_issuer, audience=settings.auth_audience
+        )
+        return await gateway_says_ready(settings.websocket_url, token)
+
+    async def worker_ready(pid: int) -> bool:
+        workers = (await http_json(f"{settings.api_url}/health"))["workers"]
+        return any(worker.get("pid") == pid for worker in workers)
+
+    return [
+        PartSpec(
+            "api",
+            [sys.executable, "-m", "cloudia.sim.edge"],
+            {**environment, "CLOUDIA_TOKEN_SECRET": token_secret},
+            api_ready,
+            settings.api_url,
+        ),
+        PartSpec(
+            "gateway", [sys.executable, "-m", "cloudia.gateway"], environment, gateway_ready, settings.websocket_url
+        ),
+        *(
+            PartSpec(
+                "worker" if settings.up_workers == 1 else f"worker-{number}",
+                [sys.executable, "-m", "cloudia.worker"],
+                environment,
+                worker_ready,
+                f"{settings.llm_provider} {settings.llm_model}".strip(),
+                grace_seconds=settings.worker_grace_seconds + 5,
+            )
+            for number in range(1, settings.up_workers + 1)
+        ),
+    ]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of cloudia's own parts: the settings, and for an engine of ours no AWS account of the user's."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDIA_")}
+    if settings.up_engine == "ministack":
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE"):
+            inherited.pop(name, None)
+        inherited |= {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    return {**inherited, **to_environment(settings), "PYTHONUNBUFFERED": "1"}
+
+
+def _gateway_port(resolved: Resolved) -> int:
+    """Return the gateway's port: the one that was asked for, else a free one."""
+    return choose_port(resolved.settings.gateway_port if "gateway_port" in resolved.sources else 0)
+
+
+def _unless_set(resolved: Resolved, name: str, value: float) -> Any:
+    return getattr(resolved.settings, name) if name in resolved.sources else value
+
+
+def _inside(folder: Path | None, name: str) -> Path | None:
+    if folder is None:
+        return None
+    inner = folder / name
+    inner.mkdir(exist_ok=True)
+    return inner
+
+
+async def _answers(url: str) -> bool:
+    await http_json(url)
+    return True
+
+
+async def _always(_pid: int) -> bool:
+    return True

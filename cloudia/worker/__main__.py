@@ -1,0 +1,42 @@
+"""`python -m cloudia.worker`: one worker process, configured by its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from cloudia import telemetry
+from cloudia.errors import CloudiaError
+from cloudia.settings import from_environment
+from cloudia.worker.services import make_services
+from cloudia.worker.worker import Worker
+
+_THREADS = 32
+
+
+async def _main() -> None:
+    settings = from_environment()
+    telemetry.configure_logs("worker", settings.log_level)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="aws"))
+    worker = Worker(await make_services(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    await worker.run()
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT. Return the exit status."""
+    try:
+        asyncio.run(_main())
+    except CloudiaError as error:
+        telemetry.log("worker failed", level=logging.ERROR, code=error.code, reason=error.message, hint=error.hint)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

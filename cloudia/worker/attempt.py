@@ -1,0 +1,251 @@
+"""One attempt at one job, under its lease: context, answer, record, tell. What becomes of the queue message is its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from cloudia import ids, telemetry
+from cloudia.cloud.jobs import LostLeaseError
+from cloudia.errors import UnavailableError
+from cloudia.worker.context import chat_messages
+from cloudia.worker.endings import bury, last_event
+from cloudia.worker.failures import Fail, Failure, GiveUp, Retry, decide, describe
+from cloudia.worker.turn import Turn
+
+if TYPE_CHECKING:
+    from cloudia.cloud.jobs import Lease
+    from cloudia.protocol import JobStatus, Message, QueuedJob
+    from cloudia.worker.services import Services
+
+__all__ = ["Attempt", "Back", "Delete", "Leave", "Outcome"]
+
+_MAX_ANSWER_BYTES = 300_000
+"""An item of DynamoDB holds 400 KB."""
+_RECORD_TRIES = 6
+
+StopReason: TypeAlias = Literal["cancelled", "lost", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The job has ended: delete its message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """Hand the message back; it is received again after `seconds`."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The message is another worker's by now."""
+
+
+Outcome: TypeAlias = Delete | Back | Leave
+
+
+class AnswerTooLargeError(Exception):
+    """An answer is longer than can be recorded."""
+
+
+class Attempt:
+    """One attempt. `run` it once; `stop` it at any time."""
+
+    def __init__(self, services: Services, job: QueuedJob, lease: Lease) -> None:
+        self._to = services
+        self._job = job
+        self._lease = lease
+        self._began = time.time()
+        self._first_text: float | None = None
+        self._text: list[str] = []
+        self._cancelled = asyncio.Event()
+        self._llm = services.llm.call()
+        self._stream = services.outbox.open(job, attempt=lease.job.attempts, fence=lease.fence)
+        self._stream.on_stale = lambda: self.stop("lost")
+        self._stopped: asyncio.Future[StopReason] = asyncio.get_running_loop().create_future()
+
+    def stop(self, reason: StopReason) -> None:
+        """Break the attempt off: the user asked for it, the lease is lost, or the worker ends."""
+        if not self._stopped.done():
+            self._stopped.set_result(reason)
+
+    async def run(self) -> Outcome:
+        """Make the attempt. Whatever fails in it ends in an outcome."""
+        self._to.leases.hold(self._lease, lambda: self.stop("lost"))
+        self._to.cancels.watch(self._job.job_id, lambda: self.stop("cancelled"))
+        try:
+            return await self._run()
+        except LostLeaseError:
+            telemetry.log("another worker has the job", level=logging.WARNING)
+            return Leave()
+        except UnavailableError as error:
+            # The lease runs out by itself, the message comes back, and whoever takes it sees what was recorded.
+            telemetry.log("outcome not recorded", level=logging.ERROR, code=error.code)
+            return Back(2)
+        finally:
+            self._to.leases.drop(self._lease)
+            self._to.cancels.drop(self._job.job_id)
+            self._stream.close()
+
+    async def _run(self) -> Outcome:
+        attempt, most = self._lease.job.attempts, self._to.settings.worker_max_attempts
+        if attempt > most:
+            # Every attempt was begun and none came to an end: this job takes its workers down with it.
+            return await self._give_up(Failure("worker_lost", "The worker died at this job, each time."))
+        if self._lease.job.cancel_requested:
+            self.stop("cancelled")
+        work = asyncio.create_task(self._answer())
+        either: set[asyncio.Future[Any]] = {work, self._stopped}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work})
+        if not work.cancelled() and work.exception() is None:
+            return await self._succeed(work.result())
+        if self._stopped.done():
+            return await self._break_off(self._stopped.result())
+        error = work.exception() or asyncio.CancelledError()
+        return await self._fail(error)
+
+    async def _answer(self) -> list[Message]:
+        """Stream the answer into `_text` and to the client. Return the messages that went before."""
+        if self._lease.job.attempts == 1:
+            self._stream.emit("started", message_id=ids.reply_id(self._job.message_id))
+        else:
+            self._stream.emit("reset", reason="new_attempt")
+        before = await self._to.contexts.before(self._job)
+        turn = Turn(
+            job_id=self._job.job_id,
+            conversation_id=self._job.conversation_id,
+            user_id=self._job.user_id,
+            attempt=self._lease.job.attempts,
+            messages=chat_messages(before, self._job),
+            llm=self._llm,
+            cancelled=self._cancelled,
+        )
+        size = 0
+        async with asyncio.timeout(self._to.settings.llm_answer_seconds), aclosing(self._to.responder(turn)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                if self._first_text is None:
+                    self._first_text = time.time()
+                size += len(piece.encode())
+                if size > _MAX_ANSWER_BYTES:
+                    raise AnswerTooLargeError
+                self._text.append(piece)
+                self._stream.text(piece)
+        return before
+
+    async def _succeed(self, before: list[Message]) -> Outcome:
+        reply = await self._end("done")
+        await self._to.contexts.remember(self._job, before, reply)
+        return Delete()
+
+    async def _break_off(self, reason: StopReason) -> Outcome:
+        if reason == "cancelled":
+            self._cancelled.set()
+            await self._end("cancelled")
+            return Delete()
+        if reason == "lost":
+            return Leave()
+        await asyncio.to_thread(self._to.jobs.release, self._lease)
+        return Back(0)
+
+    async def _fail(self, error: BaseException) -> Outcome:
+        failure = describe(error)
+        attempt = self._lease.job.attempts
+        unforeseen = failure.code == "responder_failed"
+        decision = decide(
+            failure, attempt=attempt, max_attempts=self._to.settings.worker_max_attempts, random=random.random
+        )
+        telemetry.log(
+            "attempt failed",
+            level=logging.WARNING,
+            attempt=attempt,
+            code=failure.code,
+            reason=failure.hint,
+            then=type(decision).__name__,
+            delay=decision.delay if isinstance(decision, Retry) else None,
+            exc_info=error if unforeseen else None,
+        )
+        match decision:
+            case Retry(delay):
+                await asyncio.to_thread(self._to.jobs.release, self._lease, error=failure.to_json())
+                return Back(delay)
+            case Fail():
+                self._text.clear()
+                await self._end("failed", failure)
+                return Delete()
+            case GiveUp():
+                return await self._give_up(failure)
+
+    async def _give_up(self, failure: Failure) -> Outcome:
+        # The letter first: if the worker dies between the two, the next attempt writes it once more and is swallowed.
+        await bury(
+            self._to.dead_letters,
+            self._job.encode(),
+            group=self._job.conversation_id,
+            deduplication_id=f"{self._job.job_id}-{self._to.settings.worker_max_attempts}",
+            failure=failure,
+            attempts=min(self._lease.job.attempts, self._to.settings.worker_max_attempts),
+            traceparent=self._job.traceparent,
+        )
+        self._text.clear()
+        await self._end("dead_lettered", failure)
+        return Delete()
+
+    async def _end(self, status: JobStatus, failure: Failure | None = None) -> Message:
+        """Record how the job ended, then tell it."""
+        usage = self._llm.usage.to_json() if self._llm.usage else None
+        reply = await self._record(
+            status,
+            content="".join(self._text),
+            provider=self._llm.provider_name,
+            model=self._llm.model,
+            usage=usage,
+            error=failure.to_json() if failure else None,
+        )
+        self._to.leases.drop(self._lease)
+        now = time.time()
+        telemetry.log(
+            "job ended",
+            status=status,
+            attempt=self._lease.job.attempts,
+            waited_ms=_millis(self._began - self._job.accepted_at),
+            first_token_ms=_millis(self._first_text - self._began) if self._first_text else None,
+            total_ms=_millis(now - self._job.accepted_at),
+            usage=usage,
+        )
+        kind, data = last_event(
+            status,
+            message_id=reply.message_id,
+            provider=self._llm.provider_name,
+            model=reply.model,
+            usage=reply.usage,
+            error=reply.error,
+        )
+        self._stream.emit(kind, **data)
+        await self._stream.flushed()
+        return reply
+
+    async def _record(self, status: JobStatus, **fields: Any) -> Message:
+        for attempt in range(_RECORD_TRIES):
+            try:
+                return await asyncio.to_thread(self._to.jobs.finish, self._lease, status, **fields)
+            except UnavailableError as error:
+                if attempt == _RECORD_TRIES - 1:
+                    raise
+                telemetry.log("answer not recorded yet", level=logging.WARNING, code=error.code)
+                await asyncio.sleep(0.2 * 2**attempt)
+        raise AssertionError
+
+
+def _millis(seconds: float) -> int:
+    return round(seconds * 1000)

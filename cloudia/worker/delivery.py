@@ -1,0 +1,98 @@
+"""One delivered message: what it turns out to be, and so what is done with it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING
+
+from cloudia import telemetry
+from cloudia.cloud.jobs import Ended, Held, Lease, Unknown
+from cloudia.errors import InvalidRequestError
+from cloudia.protocol import QueuedJob
+from cloudia.worker.attempt import Attempt, Back, Delete, Outcome
+from cloudia.worker.endings import bury, last_event
+from cloudia.worker.failures import Failure
+
+if TYPE_CHECKING:
+    from cloudia.cloud.queue import Received
+    from cloudia.worker.services import Services
+
+__all__ = ["Deliveries"]
+
+
+class Deliveries:
+    """Takes messages one by one, and knows which attempts are under way."""
+
+    def __init__(self, services: Services) -> None:
+        self._to = services
+        self._attempts: set[Attempt] = set()
+
+    def interrupt(self) -> None:
+        """Break off all attempts, so that their jobs are handed back."""
+        for attempt in self._attempts:
+            attempt.stop("draining")
+
+    async def take(self, received: Received) -> Outcome:
+        """Do what a message asks for. `UnavailableError` where DynamoDB is away before anything was done."""
+        try:
+            job = QueuedJob.decode(received.body)
+        except InvalidRequestError as error:
+            failure = Failure(error.code, "This is not a job of ours.", error.message, retryable=False)
+            await self._bury(received, failure)
+            return Delete()
+        trace_id = telemetry.trace_id(job.traceparent)
+        with telemetry.bound(job_id=job.job_id, conversation_id=job.conversation_id, trace_id=trace_id):
+            return await self._take_job(received, job)
+
+    async def _take_job(self, received: Received, job: QueuedJob) -> Outcome:
+        seconds = self._to.settings.worker_lease_seconds
+        outcome = await asyncio.to_thread(self._to.jobs.lease, job.job_id, self._to.worker_id, seconds)
+        match outcome:
+            case Lease() as lease:
+                return await self._attempt(job, lease)
+            case Ended() as ended:
+                await self._tell_again(job, ended)
+                return Delete()
+            case Held(expires_at):
+                wait = max(1, math.ceil(expires_at - time.time()))
+                telemetry.log("job is held by another worker", seconds=wait)
+                return Back(wait)
+            case Unknown():
+                await self._bury(received, Failure("unknown_job", "There is no record of this job.", retryable=False))
+                return Delete()
+
+    async def _attempt(self, job: QueuedJob, lease: Lease) -> Outcome:
+        attempt = Attempt(self._to, job, lease)
+        self._attempts.add(attempt)
+        try:
+            return await attempt.run()
+        finally:
+            self._attempts.discard(attempt)
+
+    async def _tell_again(self, job: QueuedJob, ended: Ended) -> None:
+        """Log the last event of a job that was delivered again; the log drops it if it has it."""
+        telemetry.log("job was delivered again", status=ended.job.status)
+        stream = self._to.outbox.open(job, attempt=ended.job.attempts, fence=ended.fence)
+        kind, data = last_event(
+            ended.job.status,
+            message_id=ended.job.reply_message_id,
+            provider=ended.job.provider,
+            model=ended.job.model,
+            usage=ended.job.usage,
+            error=ended.job.error,
+        )
+        stream.emit(kind, **data)
+        await stream.flushed()
+        stream.close()
+
+    async def _bury(self, received: Received, failure: Failure) -> None:
+        await bury(
+            self._to.dead_letters,
+            received.body,
+            group=received.group,
+            deduplication_id=received.message_id,
+            failure=failure,
+            attempts=0,
+        )

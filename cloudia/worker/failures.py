@@ -1,0 +1,93 @@
+"""What to do with a failed attempt: a decision, without any I/O."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cloudia.errors import CloudiaError, UsageError
+from cloudia.worker.providers.base import ProviderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Decision", "Fail", "Failure", "GiveUp", "Retry", "decide", "describe"]
+
+_MAX_BACKOFF_SECONDS = 43_200
+"""The longest visibility timeout that SQS takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed, fit to be shown and logged: it quotes no message."""
+
+    code: str
+    message: str
+    hint: str = ""
+    retryable: bool = True
+    retry_after: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{"code", "message", "hint", "retryable", "retry_after"}`."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "retryable": self.retryable,
+            "retry_after": self.retry_after,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Hand the job back; it is received again after `delay` whole seconds."""
+
+    delay: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Trying again cannot help: record a friendly failure."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The attempts are used up: write a dead letter."""
+
+    failure: Failure
+
+
+Decision: TypeAlias = Retry | Fail | GiveUp
+
+
+def describe(error: BaseException) -> Failure:
+    """Return what a user may be told of an exception."""
+    if isinstance(error, ProviderError):
+        if error.kind == "rejected":
+            return Failure("llm_rejected", "The LLM refused this request.", error.reason, retryable=False)
+        code = "llm_rate_limited" if error.kind == "rate_limited" else "llm_failed"
+        return Failure(code, "The LLM did not answer.", error.reason, retry_after=error.retry_after)
+    if isinstance(error, UsageError):
+        return Failure(error.code, error.message, error.hint, retryable=False)
+    if isinstance(error, CloudiaError):
+        return Failure(error.code, error.message, error.hint)
+    if isinstance(error, TimeoutError):
+        return Failure("answer_timed_out", "The answer took too long.", "llm.answer_seconds bounds it.")
+    return Failure("responder_failed", f"The responder failed ({type(error).__name__}).", "The worker's log says why.")
+
+
+def decide(failure: Failure, *, attempt: int, max_attempts: int, random: Callable[[], float]) -> Decision:
+    """Decide what follows attempt number `attempt`. `random` returns a number in [0, 1).
+
+    The back-off is 2 s, 4 s, 8 s, 16 s and so on, up to a quarter more, and never less than `Retry-After`.
+    """
+    if not failure.retryable:
+        return Fail(failure)
+    if attempt >= max_attempts:
+        return GiveUp(failure)
+    backoff = 2.0**attempt * (1 + random() / 4)
+    return Retry(min(max(round(backoff), math.ceil(failure.retry_after or 0)), _MAX_BACKOFF_SECONDS), failure)

@@ -1,0 +1,1 @@
+"""The LLM providers, each behind its official SDK, all with one face: `Provider`."""

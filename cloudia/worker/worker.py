@@ -1,0 +1,211 @@
+"""The worker: polls for no more than it has room for, and answers each conversation's messages one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from cloudia import __version__, telemetry
+from cloudia.cloud.presence import BEAT_SECONDS
+from cloudia.cloud.queue import BATCH
+from cloudia.errors import UnavailableError
+from cloudia.worker.attempt import Back, Delete, Leave
+from cloudia.worker.delivery import Deliveries
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from cloudia.cloud.queue import Received
+    from cloudia.worker.services import Services
+
+__all__ = ["Worker"]
+
+_FIRST_BACKOFF, _LAST_BACKOFF = 0.25, 10.0
+_FLUSH_SECONDS = 2.0
+
+
+class Worker:
+    """One worker process. `run` returns once it was stopped and everything was finished or handed back."""
+
+    def __init__(self, services: Services) -> None:
+        self._to = services
+        self._deliveries = Deliveries(services)
+        self._lanes: dict[str, deque[Received]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._polled_at: float | None = None
+
+    def stop(self) -> None:
+        """Stop polling and finish what can be finished in the grace time. A second call hands everything back at once."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+        self._room.set()
+
+    async def run(self) -> None:
+        """Work until stopped."""
+        telemetry.log("worker started", worker_id=self._to.worker_id, model=self._to.llm.model)
+        async with asyncio.TaskGroup() as group:
+            services = (self._to.receipts.run(), self._to.leases.run(), self._to.cancels.run(), self._to.outbox.run())
+            background = [group.create_task(service) for service in (*services, self._beat())]
+            await self._poll()
+            await self._drain()
+            for task in background:
+                task.cancel()
+        await self._leave()
+        telemetry.log("worker stopped")
+
+    # --- polling ---------------------------------------------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        backoff = _FIRST_BACKOFF
+        settings = self._to.settings
+        while not self._stopping.is_set():
+            room = settings.worker_concurrency - len(self._to.receipts)
+            if room <= 0:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            try:
+                received = await asyncio.to_thread(
+                    self._to.queue.receive,
+                    most=min(room, BATCH),
+                    # The first poll returns at once: a worker counts as ready when it has polled.
+                    wait_seconds=settings.worker_poll_seconds if self._polled_at else 0,
+                    visibility_seconds=settings.worker_visibility_seconds,
+                )
+            except UnavailableError as error:
+                if backoff == _FIRST_BACKOFF:
+                    telemetry.log("queue is away", level=logging.WARNING, code=error.code, reason=error.message)
+                await self._pause(backoff * (1 + random.random()))  # noqa: S311
+                backoff = min(backoff * 2, _LAST_BACKOFF)
+                continue
+            if backoff != _FIRST_BACKOFF:
+                telemetry.log("queue is back")
+                backoff = _FIRST_BACKOFF
+            if self._polled_at is None:
+                telemetry.log("worker ready")
+            self._polled_at = time.time()
+            self._accept(received)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _accept(self, received: list[Received]) -> None:
+        """Put messages into the lanes of their conversations."""
+        self._to.receipts.hold(message.receipt for message in received)
+        for message in received:
+            lane = self._lanes.get(message.group)
+            if lane is None:
+                lane = self._lanes[message.group] = deque()
+                self._start(self._work(message.group, lane))
+            lane.append(message)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- one conversation ------------------------------------------------------------------------------------------
+
+    async def _work(self, conversation: str, lane: deque[Received]) -> None:
+        """Answer a conversation's messages in order. One that goes back takes those behind it along, untouched."""
+        receipts = self._to.receipts
+        try:
+            while lane:
+                if self._stopping.is_set():
+                    await receipts.hand_back([message.receipt for message in lane], 0)
+                    break
+                message = lane[0]
+                outcome = await self._take(message)
+                match outcome:
+                    case Delete():
+                        await receipts.delete(message.receipt)
+                        lane.popleft()
+                        self._room.set()
+                    case Back(seconds):
+                        await receipts.hand_back([message.receipt for message in lane], seconds)
+                        break
+                    case Leave():
+                        receipts.forget(message.receipt)
+                        lane.popleft()
+                        await receipts.hand_back([message.receipt for message in lane], 0)
+                        break
+        finally:
+            # A message that joined the lane while the others were handed back follows them.
+            for message in lane:
+                receipts.forget(message.receipt)
+            del self._lanes[conversation]
+            self._room.set()
+
+    async def _take(self, message: Received) -> Delete | Back | Leave:
+        try:
+            return await self._deliveries.take(message)
+        except UnavailableError as error:
+            telemetry.log("job not begun", level=logging.WARNING, code=error.code, reason=error.message)
+            return Back(2)
+        except Exception as error:  # noqa: BLE001 - a bug in one job must not end the others
+            telemetry.log("job not begun", level=logging.ERROR, exc_info=error)
+            return Back(30)
+
+    # --- signs of life, and the end --------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """Say what the worker does, from its first poll on."""
+        told = True
+        while True:
+            await asyncio.sleep(BEAT_SECONDS if self._polled_at else 0.02)
+            if self._polled_at is None:
+                continue
+            try:
+                await asyncio.to_thread(
+                    self._to.presence.beat,
+                    "worker",
+                    self._to.worker_id,
+                    version=__version__,
+                    pid=os.getpid(),
+                    polled_at=self._polled_at,
+                    in_work=len(self._to.receipts),
+                    provider=self._to.llm.provider.name,
+                    model=self._to.llm.model,
+                )
+                told = True
+            except UnavailableError as error:
+                if told:
+                    telemetry.log("presence not recorded", level=logging.WARNING, code=error.code)
+                told = False
+
+    async def _drain(self) -> None:
+        """Let attempts finish in the grace time, hand the rest back."""
+        settings = self._to.settings
+        if self._tasks:
+            telemetry.log("finishing", jobs=len(self._tasks), seconds=settings.worker_grace_seconds)
+        hurry = asyncio.create_task(self._hurry.wait())
+        finished = asyncio.create_task(self._finished())
+        await asyncio.wait(
+            {hurry, finished}, timeout=settings.worker_grace_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        self._deliveries.interrupt()
+        await finished
+        hurry.cancel()
+        await self._to.outbox.drain(_FLUSH_SECONDS)
+
+    async def _finished(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _leave(self) -> None:
+        with suppress(UnavailableError):  # The record expires by itself.
+            await asyncio.to_thread(self._to.presence.leave, "worker", self._to.worker_id)
+        await self._to.aclose()
