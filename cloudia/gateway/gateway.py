@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -223,12 +224,16 @@ class Gateway:
         """Say that this node is alive, from its first subscription on."""
         await self._subscribed.wait()
         while True:
-            with suppress(UnavailableError):
+            pause = BEAT_SECONDS
+            try:
                 await asyncio.to_thread(
                     self._to.presence.beat,
                     "gateway",
                     self._to.node_id,
                     version=__version__,
+                    pid=os.getpid(),
                     connections=len(self._connections),
                 )
-            await asyncio.sleep(BEAT_SECONDS)
+            except UnavailableError:
+                pause = _LAST_BACKOFF / 8
+            await asyncio.sleep(pause)

@@ -8,17 +8,18 @@ import urllib.request
 from contextlib import aclosing
 from typing import Any
 
-__all__ = ["gateway_says_ready", "http_json", "redis_answers"]
+__all__ = ["gateway_says_ready", "get_json", "http_json", "redis_answers"]
 
 _SECONDS = 2.0
 
 
 async def http_json(url: str) -> Any:
     """Return the JSON that a loopback URL answers with 2xx. Any failure raises."""
-    return await asyncio.to_thread(_get, url)
+    return await asyncio.to_thread(get_json, url)
 
 
-def _get(url: str) -> Any:
+def get_json(url: str) -> Any:
+    """Return the JSON that a loopback URL answers with 2xx. `OSError` and `ValueError` where it does not."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=_SECONDS) as response:
         return json.loads(response.read())

@@ -100,7 +100,7 @@ class Supervisor:
         at_once.set()
         gates = [(spec, at_once) for spec in plan.foundations] + [(spec, provisioned) for spec in plan.services]
         self._parts = [
-            Part(spec, LogFile(self._project.logs / f"{spec.name}.log"), gate, self._changed, self._watcher.line)
+            Part(spec, LogFile(self._project.logs / f"{spec.name}.log"), gate, self._changed, self._line)
             for spec, gate in gates
         ]
         running = {part.spec.name: asyncio.create_task(part.run(self._after_restart(part))) for part in self._parts}
@@ -175,7 +175,12 @@ class Supervisor:
         elif self._state == "degraded" and all(each.state == "ready" for each in self._parts):
             self._state = "ready"
         self._write()
-        self._watcher.part(part)
+        with contextlib.suppress(OSError):  # A terminal that is gone must not end what runs.
+            self._watcher.part(part)
+
+    def _line(self, name: str, line: str) -> None:
+        with contextlib.suppress(OSError):
+            self._watcher.line(name, line)
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # A full disk must not end what runs.

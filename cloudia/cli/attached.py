@@ -1,0 +1,24 @@
+"""A further process of the running stack, in this terminal: what `cloudia worker` and `cloudia gateway` do."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cloudia.sim.project import find_project
+
+__all__ = ["become"]
+
+
+def become(module: str, **changes: str) -> None:
+    """Turn this process into `python -m {module}`, with the environment of the stack's own parts and `changes` to it.
+
+    Where nothing runs here, the settings alone are its environment: so it is started against AWS.
+    """
+    from cloudia.settings import to_environment  # noqa: PLC0415 - lazy
+
+    project = find_project()
+    run = project.read_run()
+    settings = run["environment"] if run and run.get("environment") else to_environment(project.settings().settings)
+    environment = {**os.environ, **settings, **changes}
+    os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606 - no shell is wanted

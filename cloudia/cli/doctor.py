@@ -1,0 +1,37 @@
+"""`cloudia doctor`: what this machine has of what cloudia can use, and how to get the rest."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cloudia.cli.exits import FAILED
+from cloudia.cli.output import STATE, console, print_json
+
+
+def doctor(
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check this machine. Exits 1 where something that `cloudia up` needs is missing."""
+    from cloudia.sim.checkup import check_all  # noqa: PLC0415 - lazy
+    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+
+    STATE.json = json
+    checks = check_all(find_project())
+    broken = any(check.state == "missing" for check in checks)
+    if json:
+        print_json({"ok": not broken, "checks": [check.to_json() for check in checks]})
+    else:
+        from rich.text import Text  # noqa: PLC0415 - lazy
+
+        out = console()
+        marks = {"ok": ("●", "green"), "optional": ("○", "dim"), "missing": ("✗", "red")}
+        for check in checks:
+            mark, style = marks[check.state]
+            out.print(Text.assemble((f"{mark} ", style), f"{check.name:<12} ", check.found))
+            if check.hint:
+                out.print(Text(f"{'':15}{check.hint}", "dim"))
+    if broken:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,17 @@
+"""`cloudia gateway`: one more gateway, in this terminal."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def gateway(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
+) -> None:
+    """Run one more gateway of the stack, in this terminal."""
+    from cloudia.cli.attached import become  # noqa: PLC0415 - lazy
+
+    become("cloudia.gateway", CLOUDIA_GATEWAY_PORT=str(port))

@@ -1,0 +1,115 @@
+"""`cloudia`: the verbs, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from cloudia import __version__
+from cloudia.cli import (
+    config,
+    conversations,
+    doctor,
+    down,
+    gateway,
+    logs,
+    provision,
+    send,
+    status,
+    token,
+    up,
+    worker,
+)
+from cloudia.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code
+from cloudia.cli.output import STATE, print_error
+from cloudia.errors import CloudiaError, UsageError
+
+__all__ = ["app", "main"]
+
+_HELP = "NoArgsIsHelpError"
+"""Raised for a command without arguments; it has no public name."""
+
+app = typer.Typer(
+    help="A toolkit and local cloud for LLM chat backends on AWS.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 no stack running, 4 not allowed, 5 timed out, 6 dead-lettered, "
+    "7 LLM unavailable, 130 interrupted.",
+)
+app.command()(up.up)
+app.command()(down.down)
+app.command()(status.status)
+app.command()(logs.logs)
+app.command()(send.send)
+app.add_typer(conversations.app, name="conversations")
+app.command()(worker.worker)
+app.command()(gateway.gateway)
+app.command()(provision.provision)
+app.command()(token.token)
+app.command()(config.config)
+app.command()(doctor.doctor)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"cloudia {__version__}")  # noqa: T201 - the answer
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print data and errors only.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print tracebacks.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    STATE.quiet = quiet
+    STATE.debug = STATE.debug or debug
+
+
+def main() -> int:
+    """Run the command line. Return the exit code."""
+    STATE.json = "--json" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except BaseException as error:
+        if STATE.debug and not isinstance(error, SystemExit | KeyboardInterrupt | TyperException):
+            raise
+        return _end(error)
+    return code if isinstance(code, int) else OK
+
+
+def _end(error: BaseException) -> int:
+    """Print what went wrong. Return the exit code."""
+    match error:
+        case CloudiaError():
+            print_error(error)
+            return exit_code(error)
+        case TyperException() if type(error).__name__ == _HELP:
+            print(error.format_message())  # noqa: T201 - the help of a command that needs a verb
+            return USAGE
+        case TyperException():
+            context = getattr(error, "ctx", None)
+            hint = f"See `{context.command_path if context else 'cloudia'} --help`."
+            print_error(UsageError(error.format_message().rstrip("."), hint=hint))
+            return USAGE
+        case KeyboardInterrupt() | typer.Abort():
+            return INTERRUPTED
+        case BrokenPipeError():
+            # Whoever read our output has what they wanted. Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return OK
+        case Exception():
+            message = f"{type(error).__name__}: {error}"
+            print_error(CloudiaError(message, hint="This is a defect of cloudia; --debug prints where."))
+            return FAILED
+        case _:
+            raise error

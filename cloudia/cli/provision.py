@@ -1,0 +1,70 @@
+"""`cloudia provision`: make the cloud what the stack defines, or delete it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloudia.cli.output import STATE, console, note, print_json
+from cloudia.errors import UsageError
+
+if TYPE_CHECKING:
+    from cloudia.sim.provision import Change
+
+
+def provision(
+    *,
+    destroy: Annotated[bool, typer.Option("--destroy", help="Delete the stack's resources instead.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Create what is missing, bring back what drifted: queues, tables, parameters."""
+    from dataclasses import replace  # noqa: PLC0415 - lazy
+
+    from cloudia.cloud.aws import Aws  # noqa: PLC0415 - lazy
+    from cloudia.sim import provision as work  # noqa: PLC0415 - lazy
+    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.stack import Stack  # noqa: PLC0415 - lazy
+
+    STATE.json = json
+    project = find_project()
+    settings = project.settings().settings
+    run = project.read_run()
+    if not settings.aws_endpoint_url and run and "aws_endpoint_url" in run:
+        settings = replace(settings, aws_endpoint_url=run["aws_endpoint_url"], stack_name=run["stack_name"])
+    stack = Stack(settings.stack_name)
+    where = settings.aws_endpoint_url or f"AWS, {settings.aws_region}"
+    if destroy:
+        _confirm(f"Delete the queues, tables and parameters of {stack.name!r} at {where}, and all they hold?", yes=yes)
+        changes = work.destroy(Aws(settings), stack)
+    else:
+        secrets = work.secret_values(stack, settings, project.secrets())
+        # A stack that others use keeps its secrets: who signs with another one here would lock them out.
+        keep = frozenset({stack.token_secret.name, stack.session_secret.name})
+        changes = work.provision(Aws(settings), stack, secrets, keep=keep)
+    note(f"{stack.name} at {where}")
+    done = []
+    for change in changes:
+        done.append(change)
+        if not json:
+            _show(change)
+    if json:
+        print_json({"stack_name": stack.name, "resources": [change.to_json() for change in done]})
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this deletes data, and nobody can be asked", hint="Say --yes.")
+    typer.confirm(question, abort=True)
+
+
+def _show(change: Change) -> None:
+    from rich.text import Text  # noqa: PLC0415 - lazy
+
+    style = {"created": "green", "updated": "yellow", "deleted": "red"}.get(change.action, "dim")
+    drift = f"  {', '.join(change.drift)}" if change.drift else ""
+    console().print(Text.assemble((f"{change.action:<10}", style), f"{change.kind:<10} {change.name}", (drift, "dim")))

@@ -1,0 +1,121 @@
+"""What `cloudia up` shows: the parts as they come up, then what they log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cloudia.cli.log_lines import render
+from cloudia.cli.output import console, stderr_console
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudia.sim.part import Part
+
+__all__ = ["UpView", "show_ready"]
+
+_MARKS = {
+    "ready": ("●", "green"),
+    "starting": ("◌", "yellow"),
+    "restarting": ("↻", "yellow"),
+    "stopping": ("◌", "dim"),
+    "stopped": ("○", "dim"),
+    "failed": ("✗", "red"),
+}
+_URLS = (("web page", "web_url"), ("HTTP API", "api_url"), ("WebSocket", "websocket_url"), ("AWS", "aws_endpoint_url"))
+
+
+class UpView:
+    """Shows a start on stderr: drawn in a terminal, a line each elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = stderr_console()
+        self._began = time.monotonic()
+        self._states: dict[str, tuple[str, str]] = {}
+        self._live: Live | None = None
+        self._up = False
+
+    # --- a supervisor's watcher ---------------------------------------------------------------------------------------
+
+    def part(self, part: Part) -> None:
+        """Show a part's state."""
+        self._state(part.spec.name, part.state, part.reason or part.spec.detail)
+
+    def line(self, name: str, line: str) -> None:
+        """Show what a part logs, once all are up."""
+        if self._up and not self._quiet:
+            self._console.print(render(line, name))
+
+    def say(self, text: str) -> None:
+        """Show something else."""
+        if not self._quiet:
+            self._console.print(Text(text, style="dim"))
+
+    def ready(self, run: dict[str, Any]) -> None:
+        """Show where the stack is."""
+        self.close()
+        self._up = True
+        show_ready(run, seconds=time.monotonic() - self._began)
+        self.say("Ctrl-C stops everything. Logs follow.")
+
+    # --- a detached start's progress ------------------------------------------------------------------------------------
+
+    def progress(self, run: Mapping[str, Any]) -> None:
+        """Show the parts of `run.json`."""
+        for name, part in run.get("parts", {}).items():
+            self._state(name, part["state"], part["reason"] or part["detail"])
+
+    # --- drawing --------------------------------------------------------------------------------------------------------
+
+    def _state(self, name: str, state: str, detail: str) -> None:
+        if self._states.get(name) == (state, detail):
+            return
+        self._states[name] = (state, detail)
+        if self._quiet:
+            return
+        if not self._console.is_terminal or self._up or state in {"stopping", "stopped"}:
+            self.close()
+            self._console.print(_row(name, state, detail))
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, refresh_per_second=12, transient=False)
+            self._live.start()
+        self._live.update(self._table())
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for name, (state, detail) in self._states.items():
+            mark, style = _MARKS[state]
+            table.add_row(Text(mark, style), name, Text(state, style), Text(detail, "dim"))
+        return table
+
+    def close(self) -> None:
+        """Leave the drawing as it is; what follows is printed below it."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+
+def _row(name: str, state: str, detail: str) -> Text:
+    mark, style = _MARKS[state]
+    return Text.assemble((f"{mark} ", style), f"{name:<10} ", (f"{state:<10} ", style), (detail, "dim"))
+
+
+def show_ready(run: Mapping[str, Any], *, seconds: float | None = None) -> None:
+    """Print where a stack is: its data."""
+    out = console()
+    table = Table.grid(padding=(0, 2))
+    for label, name in _URLS:
+        table.add_row(Text(label, "dim"), Text(run[name], "bold" if name == "web_url" else ""))
+    table.add_row(Text("try", "dim"), "cloudia send hello")
+    took = f" after {seconds:.1f} s" if seconds else ""
+    out.print(Text.assemble(("ready", "bold green"), took))
+    out.print(table)
+    sys.stdout.flush()

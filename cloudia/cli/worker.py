@@ -1,0 +1,10 @@
+"""`cloudia worker`: one more worker, in this terminal."""
+
+from __future__ import annotations
+
+
+def worker() -> None:
+    """Run one more worker of the stack, in this terminal; Ctrl-C lets it finish."""
+    from cloudia.cli.attached import become  # noqa: PLC0415 - lazy
+
+    become("cloudia.worker")

@@ -1,0 +1,109 @@
+"""Starting a stack: here, with a terminal, or detached."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cloudia.errors import CloudiaError, PartError
+from cloudia.sim.stop import clean_up, supervisor_of
+from cloudia.sim.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudia.settings import Resolved
+    from cloudia.sim.project import Project
+    from cloudia.sim.supervisor import Watcher
+
+__all__ = ["Progress", "detached", "in_foreground", "running"]
+
+_READY_SECONDS = 900.0
+"""Longer than the engine's installation may take; a part that does not answer is given up far earlier."""
+_LOOK_SECONDS = 0.03
+
+
+class Progress(Protocol):
+    """Whoever shows how a detached start goes on."""
+
+    def progress(self, run: Mapping[str, Any]) -> None:
+        """Show what `run.json` says now."""
+
+
+def running(project: Project) -> dict[str, Any] | None:
+    """Return what runs here, once it is ready, or None. A stack that is just starting is waited for."""
+    while supervisor_of(project):
+        run = project.read_run()
+        if run and run["state"] in {"ready", "degraded"}:
+            return run
+        time.sleep(_LOOK_SECONDS)
+    return None
+
+
+def in_foreground(project: Project, resolved: Resolved, watcher: Watcher) -> None:
+    """Run a stack until Ctrl-C or SIGTERM. A second one does not wait."""
+    if supervisor_of(project) is None:
+        clean_up(project)
+
+    async def run() -> None:
+        supervisor = Supervisor(project, resolved, watcher)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, supervisor.stop)
+        await supervisor.run()
+
+    asyncio.run(run())
+
+
+def detached(project: Project, flags: Mapping[str, Any], view: Progress) -> dict[str, Any]:
+    """Start a stack that outlives this process. Return `run.json` when every part has answered.
+
+    Raises the error that ended the start, as the supervisor noted it.
+    """
+    clean_up(project)
+    log = project.logs / "supervisor.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cloudia.sim.supervisor"],
+            cwd=project.root,
+            env={**os.environ, "CLOUDIA_FLAGS": json.dumps(flags)},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        return _wait(project, process, view)
+    except BaseException:
+        process.terminate()
+        raise
+
+
+def _wait(project: Project, process: subprocess.Popen[bytes], view: Progress) -> dict[str, Any]:
+    """Follow a supervisor until its stack is ready. Return what it noted; raise the error that it noted."""
+    log = project.logs / "supervisor.log"
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        run = project.read_run()
+        if run and run["supervisor"]["pid"] == process.pid:
+            if run["state"] == "ready":
+                return run
+            if run["state"] == "failed":
+                process.wait(30)
+                raise _noted(run)
+            view.progress(run)
+        if process.poll() is not None:
+            raise PartError("the supervisor ended", hint=f"Its log is {log}.")
+        time.sleep(_LOOK_SECONDS)
+    raise PartError("the stack is not ready", hint=f"Its log is {log}.")
+
+
+def _noted(run: Mapping[str, Any]) -> CloudiaError:
+    error = run["error"]
+    return PartError(error["message"], hint=error["hint"], code=error["code"])

@@ -1,0 +1,55 @@
+"""The end of a log file, and what is added to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Tail", "in_order"]
+
+_TIME = '{"time":"'
+_TIME_LENGTH = 24
+
+
+class Tail:
+    """Reads a file's last `lines`, then what comes; a file that was replaced is read from its beginning."""
+
+    def __init__(self, path: Path, *, lines: int) -> None:
+        self._path = path
+        self._lines: int | None = lines
+        self._position = 0
+        self._inode = 0
+
+    def read(self) -> list[str]:
+        """Return the whole lines that were added since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                inode = self._path.stat().st_ino
+                if inode != self._inode:
+                    self._inode, self._position = inode, 0
+                file.seek(self._position)
+                raw = file.read()
+        except FileNotFoundError:
+            return []
+        whole = raw[: raw.rfind(b"\n") + 1]
+        self._position += len(whole)
+        found = whole.decode(errors="replace").splitlines()
+        if self._lines is not None:
+            found, self._lines = found[len(found) - min(self._lines, len(found)) :], None
+        return found
+
+
+def in_order(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return `(part, line)` of several parts in the order of their times.
+
+    A line without a time, such as one of a traceback, stays behind the line of its part before it.
+    """
+    timed = []
+    last: dict[str, str] = {}
+    for part, line in lines:
+        if line.startswith(_TIME):
+            last[part] = line[len(_TIME) : len(_TIME) + _TIME_LENGTH]
+        timed.append((last.get(part, ""), part, line))
+    return [(part, line) for _, part, line in sorted(timed, key=lambda entry: entry[0])]
