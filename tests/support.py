@@ -1,0 +1,186 @@
+"""What the tests work with: stacks that run, clouds of their own, processes, and waiting for a condition."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cloudia.client import Client
+from cloudia.cloud.aws import Aws
+from cloudia.cloud.history import History
+from cloudia.cloud.identity import issue_token
+from cloudia.cloud.jobs import Jobs
+from cloudia.cloud.queue import JobQueue
+from cloudia.settings import Settings, from_environment, to_environment
+from cloudia.sim.project import Project
+from cloudia.sim.provision import provision, secret_values
+from cloudia.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+CLI = [sys.executable, "-m", "cloudia"]
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """Return this process's environment without what would configure cloudia, AWS or an LLM."""
+    prefixes = ("CLOUDIA_", "AWS_", "OPENAI_", "ANTHROPIC_", "REDIS_URL")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    return {**kept, "COLUMNS": "120", **extra}
+
+
+def cli(
+    *arguments: str, folder: Path, timeout: float = 60, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of `cloudia` in a folder, without a terminal."""
+    return subprocess.run(
+        [*CLI, *arguments],
+        cwd=folder,
+        env=clean_environment(**(environment or {})),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+async def eventually(condition: Callable[[], Awaitable[Any] | Any], *, seconds: float = 10, every: float = 0.02) -> Any:
+    """Wait until `condition` returns something true, and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
+        await asyncio.sleep(every)
+
+
+@dataclass
+class RunningStack:
+    """A stack that runs, and how to talk to it."""
+
+    folder: Path
+    run: dict[str, Any]
+
+    def cli(self, *arguments: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the stack's folder."""
+        return cli(*arguments, folder=self.folder, timeout=timeout, environment=environment)
+
+    def json(self, *arguments: str, **options: Any) -> Any:
+        """Run a command with `--json` that must succeed, and return its document."""
+        done = self.cli(*arguments, "--json", **options)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    @property
+    def project(self) -> Project:
+        """The stack's folder."""
+        return Project(self.folder)
+
+    def token(self, user: str = "local", **options: Any) -> str:
+        """Return a token of a user."""
+        return issue_token(self.project.secrets()["token"], user, **options)
+
+    def client(self, user: str = "local", **options: Any) -> Client:
+        """Return a client of a user."""
+        return Client(self.run["api_url"], self.run["websocket_url"], self.token(user), **options)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the stack's own parts."""
+        return from_environment(self.run["environment"])
+
+
+def start_stack(folder: Path, *arguments: str, **environment: str) -> RunningStack:
+    """Start a stack in a folder. Whoever asks stops it."""
+    done = cli("up", "--detach", "--json", *arguments, folder=folder, environment=environment)
+    assert done.returncode == 0, done.stderr
+    return RunningStack(folder, json.loads(done.stdout))
+
+
+def stop_stack(stack: RunningStack) -> None:
+    """Stop a stack, and prove that nothing is left of it."""
+    done = stack.cli("down")
+    assert done.returncode == 0, done.stderr
+
+
+@dataclass
+class Cloud:
+    """A provisioned cloud of a test's own, on the engine and the Redis of the running stack."""
+
+    stack: Stack
+    settings: Settings
+    aws: Aws
+    jobs: Jobs
+    history: History
+    queue: JobQueue
+    dead_letters: JobQueue
+    secrets: dict[str, str]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a process that works in this cloud."""
+        return clean_environment(
+            **to_environment(self.settings),
+            AWS_ACCESS_KEY_ID="test",
+            AWS_SECRET_ACCESS_KEY="test",
+            PYTHONUNBUFFERED="1",
+        )
+
+    def token(self, user: str = "alice", **options: Any) -> str:
+        """Return a token of a user."""
+        return issue_token(self.secrets["token"], user, **options)
+
+
+_numbers = itertools.count(1)
+
+
+def make_cloud(stack: RunningStack, **changes: Any) -> Cloud:
+    """Provision a cloud. `changes` are settings."""
+    settings = replace(
+        stack.settings,
+        stack_name=f"test{next(_numbers)}",
+        openai_api_key="simulated",
+        anthropic_api_key="simulated",
+        **{"llm_model": "sim-1", "worker_poll_seconds": 1, **changes},
+    )
+    definition = Stack(settings.stack_name)
+    aws = Aws(settings)
+    secrets = {"token": "token-secret-of-32-bytes-or-more!", "session": "session-secret-of-32-bytes-or-more"}
+    list(provision(aws, definition, secret_values(definition, settings, secrets)))
+    return Cloud(
+        definition,
+        settings,
+        aws,
+        Jobs(aws.dynamodb, definition),
+        History(aws.dynamodb, definition),
+        JobQueue(aws.sqs, definition.jobs_queue),
+        JobQueue(aws.sqs, definition.dead_letters),
+        secrets,
+    )
+
+
+@asynccontextmanager
+async def child(module: str, environment: dict[str, str], log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `python -m module` until the block ends; its output goes to `log`."""
+    with log.open("ab") as out:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.wait(), 30)
