@@ -1,0 +1,14 @@
+"""The simulated provider: an HTTP server that speaks the OpenAI and the Anthropic API, the same answer every time.
+
+It runs as a child process, `python -m cloudia.sim.llm --port 0`, and says on stdout where it listens. Clients of
+OpenAI use `http://HOST:PORT/v1`, clients of Anthropic `http://HOST:PORT`; any key that is not empty will do, and any
+model.
+
+The last user message can steer the answer:
+
+    [[words:500]]                   an answer of 500 words (at most 20,000)
+    [[tool:NAME {"city": "Oslo"}]]  a call of the tool NAME, if the request offers it and no tool has answered yet
+
+Under `/_cloudia/` the process that started it makes it fail on demand, scripts its answers, sets its pace and reads
+what it was asked: see `control`.
+"""

@@ -1,0 +1,120 @@
+"""The control endpoint, `/_cloudia/`: JSON in, JSON out; a refused change changes nothing.
+
+    GET    /_cloudia/health     {"status": "ok", "pid", "uptime", "in_flight"}
+    GET    /_cloudia/requests   {"total", "in_flight", "by_api", "by_outcome", "records"}: chat requests that ended
+    DELETE /_cloudia/requests   {"deleted": total}
+    GET    /_cloudia/faults     {"faults": [...]}: each as it was sent, with "id", "struck", "remaining_count" and
+                                "remaining_seconds" (null: without end)
+    POST   /_cloudia/faults     one fault (see `faults.Fault`); 201 and the fault as GET lists it
+    DELETE /_cloudia/faults     {"deleted": how many}
+    GET    /_cloudia/settings   {"ttft", "tps", "seed"}
+    POST   /_cloudia/settings   any of them; the settings as they are now
+    GET    /_cloudia/replies    {"replies": [{"text", "times"}]}
+    POST   /_cloudia/replies    {"text", "times": 1}; 201 and {"queued": how many entries}
+    DELETE /_cloudia/replies    {"deleted": how many entries}
+
+Errors are `{"error": {"code", "message", "hint"}}`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from cloudia.errors import InvalidRequestError
+from cloudia.sim.llm import faults, fields, settings
+from cloudia.sim.llm.line import read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from cloudia.errors import CloudiaError
+    from cloudia.sim.llm.chat import State
+
+__all__ = ["Control", "bad_input", "failed"]
+
+_MAX_BODY = 1024 * 1024  # bytes of a request
+
+
+class Control:
+    """The endpoints that read and change `state`."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._began = state.clock()
+
+    def routes(self) -> list[Route]:
+        """Return the routes, a method each."""
+        table: list[tuple[str, str, Callable[[Request], Awaitable[JSONResponse]]]] = [
+            ("GET", "health", self._health),
+            ("GET", "requests", self._requests),
+            ("DELETE", "requests", self._reset),
+            ("GET", "faults", self._faults),
+            ("POST", "faults", self._add_fault),
+            ("DELETE", "faults", self._clear_faults),
+            ("GET", "settings", self._settings),
+            ("POST", "settings", self._change_settings),
+            ("GET", "replies", self._replies),
+            ("POST", "replies", self._add_reply),
+            ("DELETE", "replies", self._clear_replies),
+        ]
+        return [Route(f"/_cloudia/{name}", endpoint, methods=[method]) for method, name, endpoint in table]
+
+    async def _health(self, _: Request) -> JSONResponse:
+        uptime = round(self._state.clock() - self._began, 3)
+        in_flight = self._state.ledger.in_flight
+        return JSONResponse({"status": "ok", "pid": os.getpid(), "uptime": uptime, "in_flight": in_flight})
+
+    async def _requests(self, _: Request) -> JSONResponse:
+        return JSONResponse(self._state.ledger.to_json())
+
+    async def _reset(self, _: Request) -> JSONResponse:
+        return JSONResponse({"deleted": self._state.ledger.reset()})
+
+    async def _faults(self, _: Request) -> JSONResponse:
+        return JSONResponse({"faults": self._state.faults.entries()})
+
+    async def _add_fault(self, request: Request) -> JSONResponse:
+        fault = faults.parse(await _body(request))
+        return JSONResponse(self._state.faults.add(fault), status_code=201)
+
+    async def _clear_faults(self, _: Request) -> JSONResponse:
+        return JSONResponse({"deleted": self._state.faults.clear()})
+
+    async def _settings(self, _: Request) -> JSONResponse:
+        return JSONResponse(self._state.settings.to_json())
+
+    async def _change_settings(self, request: Request) -> JSONResponse:
+        data = await _body(request)
+        self._state.settings = settings.changed(self._state.settings, data)
+        return JSONResponse(self._state.settings.to_json())
+
+    async def _replies(self, _: Request) -> JSONResponse:
+        return JSONResponse({"replies": self._state.script.entries()})
+
+    async def _add_reply(self, request: Request) -> JSONResponse:
+        self._state.script.add(await _body(request))
+        return JSONResponse({"queued": len(self._state.script.entries())}, status_code=201)
+
+    async def _clear_replies(self, _: Request) -> JSONResponse:
+        return JSONResponse({"deleted": self._state.script.clear()})
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    return fields.decode(await read_body(request.receive, _MAX_BODY))
+
+
+def failed(error: CloudiaError, status: int) -> JSONResponse:
+    """Answer with an error in cloudia's own shape."""
+    return JSONResponse(error.to_json(), status_code=status)
+
+
+def bad_input(_: Request, error: Exception) -> JSONResponse:
+    """Answer a FieldError, which left everything as it was."""
+    refused = InvalidRequestError(str(error), hint="nothing was changed; cloudia/sim/llm/control.py lists the fields")
+    return failed(refused, refused.status)

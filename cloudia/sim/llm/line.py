@@ -1,0 +1,130 @@
+"""The line to a client: reading what it asks, waiting no longer than it does, writing, and hanging up on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+
+from cloudia.errors import TimedOutError, TooLargeError
+from cloudia.sim.llm.wire import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+__all__ = ["BODY_SECONDS", "CONNECTION", "GoneError", "Line", "read_body"]
+
+CONNECTION = "connection"
+"""The name under which the server puts the connection's transport into the state of each request."""
+
+BODY_SECONDS = 30.0  # for a client to send its request
+
+
+class GoneError(Exception):
+    """The client has closed the connection."""
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Return a request's body.
+
+    Raises TooLargeError over `limit` bytes, TimedOutError after BODY_SECONDS, GoneError if the client goes.
+    """
+    body = bytearray()
+    size = 0
+    more = True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise GoneError
+                part = message.get("body", b"")
+                size += len(part)
+                # The rest is read all the same: a client that is still sending would not see an answer.
+                if size <= limit:
+                    body += part
+                more = message.get("more_body", False)
+    except TimeoutError as error:
+        raise TimedOutError(f"the request did not arrive within {BODY_SECONDS:g} s") from error
+    if size > limit:
+        raise TooLargeError(f"the body has {size} bytes and may have {limit}", hint="send less")
+    return bytes(body)
+
+
+class Line:
+    """One request's line. After `body`, call `watch`; call `close` in the end."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers = Headers(scope=scope)
+        self._transport: asyncio.Transport = scope["state"][CONNECTION]
+        self._receive = receive
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._gone = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def body(self, limit: int) -> bytes:
+        """Return the request's body; raises as `read_body`."""
+        return await read_body(self._receive, limit)
+
+    def watch(self) -> None:
+        """Begin to notice when the client goes."""
+        self._watching = self._loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def until(self, when: float | None) -> None:
+        """Wait until the loop's clock says `when`, for ever if None. Raises GoneError as soon as the client goes."""
+        if when is not None and when <= self._loop.time():
+            await asyncio.sleep(0)  # a stream that is behind must not keep the others waiting
+        elif not self._gone:
+            self._waiter = waiter = self._loop.create_future()
+            timer = self._loop.call_at(when, _wake, waiter) if when is not None else None
+            try:
+                await waiter
+            finally:
+                if timer:
+                    timer.cancel()
+        if self._gone:
+            raise GoneError
+
+    async def answer(self, status: int, value: object, headers: Mapping[str, str]) -> None:
+        """Send `value` as a whole JSON answer."""
+        await self.start(status, "application/json", headers)
+        await self.write(encode(value), more=False)
+
+    async def start(self, status: int, media_type: str, headers: Mapping[str, str]) -> None:
+        """Send the status and the headers."""
+        named = {"content-type": media_type, **headers}
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in named.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def write(self, body: bytes, *, more: bool) -> None:
+        """Send a piece of the body; the last one unless `more`."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def hang_up(self) -> None:
+        """Close the connection once what was written is out, whatever is still owed."""
+        self._transport.close()
+        with contextlib.suppress(GoneError):
+            await self.until(None)
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watching:
+            self._watching.cancel()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
