@@ -18,7 +18,7 @@ from cloudia.errors import UnavailableError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Keys", "connect", "redis_errors"]
+__all__ = ["Keys", "Redis", "connect", "redis_errors"]
 
 
 class Keys:

@@ -17,8 +17,7 @@ from cloudia.ids import part_id
 from cloudia.stack import Stack
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from cloudia.cloud.redis import Redis
     from cloudia.settings import Settings
 
 __all__ = ["Services", "make_services"]

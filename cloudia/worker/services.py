@@ -25,8 +25,7 @@ from cloudia.worker.receipts import Receipts
 from cloudia.worker.turn import answer_with_llm
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from cloudia.cloud.redis import Redis
     from cloudia.settings import Settings
     from cloudia.worker.turn import Responder
 
