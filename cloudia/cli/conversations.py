@@ -30,12 +30,13 @@ def list_(*, user: User = None, limit: Limit = 50, cursor: Cursor = None, json: 
         print_json(page)
         return
     from rich.table import Table  # noqa: PLC0415 - lazy
+    from rich.text import Text  # noqa: PLC0415 - lazy
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("CONVERSATION", "TITLE", "UPDATED"):
         table.add_column(heading, no_wrap=heading != "TITLE")
     for entry in page["conversations"]:
-        table.add_row(entry["conversation_id"], entry["title"], entry["updated_at"])
+        table.add_row(entry["conversation_id"], Text(entry["title"]), entry["updated_at"])
     console().print(table)
 
 

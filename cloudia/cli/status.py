@@ -51,7 +51,7 @@ def _show(run: Mapping[str, Any]) -> None:
             str(part["pid"] or ""),
             f"{memory / 2**20:.0f} MB" if memory else "",
             str(part["restarts"]),
-            part["reason"] or part["detail"],
+            Text(part["reason"] or part["detail"]),
         )
     out.print(table)
     health = run["health"]

@@ -93,7 +93,7 @@ class UpView:
         table = Table.grid(padding=(0, 2))
         for name, (state, detail) in self._states.items():
             mark, style = _MARKS[state]
-            table.add_row(Text(mark, style), name, Text(state, style), Text(detail, "dim"))
+            table.add_row(Text(mark, style), Text(name), Text(state, style), Text(detail, "dim"))
         return table
 
     def close(self) -> None:

@@ -92,12 +92,12 @@ def _wait(project: Project, process: subprocess.Popen[bytes], view: Progress) ->
     while time.monotonic() < deadline:
         run = project.read_run()
         if run and run["supervisor"]["pid"] == process.pid:
+            view.progress(run)
             if run["state"] == "ready":
                 return run
             if run["state"] == "failed":
                 process.wait(30)
                 raise _noted(run)
-            view.progress(run)
         if process.poll() is not None:
             raise PartError("the supervisor ended", hint=f"Its log is {log}.")
         time.sleep(_LOOK_SECONDS)

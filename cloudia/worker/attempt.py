@@ -67,7 +67,7 @@ class Attempt:
         self._first_text: float | None = None
         self._text: list[str] = []
         self._cancelled = asyncio.Event()
-        self._llm = services.llm.call()
+        self._llm = services.llm.call(job_id=job.job_id, attempt=lease.job.attempts)
         self._stream = services.outbox.open(job, attempt=lease.job.attempts, fence=lease.fence)
         self._stream.on_stale = lambda: self.stop("lost")
         self._stopped: asyncio.Future[StopReason] = asyncio.get_running_loop().create_future()

@@ -13,7 +13,7 @@ from cloudia.errors import UsageError
 from cloudia.worker.providers.base import ChatRequest, ProviderError, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from cloudia.cloud.parameters import Parameters
     from cloudia.settings import Settings
@@ -43,9 +43,17 @@ class Llm:
         self._max_tokens = settings.llm_max_tokens
         self._deadlines = Deadlines(settings.llm_first_token_seconds, settings.llm_gap_seconds)
 
-    def call(self) -> LlmCall:
-        """Return a handle that counts what one turn uses."""
-        return LlmCall(self.provider, self.model, self._system, self._max_tokens, self._deadlines)
+    def call(self, *, job_id: str, attempt: int) -> LlmCall:
+        """Return the handle of one attempt; it counts what the attempt uses."""
+        headers = {"x-cloudia-job-id": job_id, "x-cloudia-attempt": str(attempt)}
+        return LlmCall(
+            self.provider,
+            model=self.model,
+            system=self._system,
+            max_tokens=self._max_tokens,
+            deadlines=self._deadlines,
+            headers=headers,
+        )
 
     async def aclose(self) -> None:
         """Close the provider's connections."""
@@ -55,11 +63,21 @@ class Llm:
 class LlmCall:
     """The LLM as one turn sees it. `usage` adds up over its calls; None until a provider has told any."""
 
-    def __init__(self, provider: Provider, model: str, system: str, max_tokens: int, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        model: str,
+        system: str,
+        max_tokens: int,
+        deadlines: Deadlines,
+        headers: Mapping[str, str],
+    ) -> None:
         self._provider = provider
         self._system = system
         self._max_tokens = max_tokens
         self._deadlines = deadlines
+        self._headers = headers
         self.model = model
         self.usage: Usage | None = None
 
@@ -70,7 +88,7 @@ class LlmCall:
 
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncIterator[str]:
         """Yield the answer to `messages` as it comes. Raises `ProviderError`, also where a deadline passed."""
-        request = ChatRequest(self.model, self._system, tuple(messages), self._max_tokens)
+        request = ChatRequest(self.model, self._system, tuple(messages), self._max_tokens, self._headers)
         patience, waiting_for = self._deadlines.first_token, "first token"
         async with aclosing(self._provider.stream(request)) as pieces:  # type: ignore[type-var]
             while True:

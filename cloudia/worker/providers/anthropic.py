@@ -36,6 +36,7 @@ class AnthropicProvider:
                 system=request.system or anthropic.omit,
                 messages=messages,
                 max_tokens=request.max_tokens,
+                extra_headers=request.headers,
                 stream=True,
             )
             async with events:

@@ -47,6 +47,8 @@ class ChatRequest:
     system: str
     messages: tuple[ChatMessage, ...]
     max_tokens: int
+    headers: Mapping[str, str]
+    """Which attempt at which job this is, for whoever stands between here and the LLM."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class OpenAIProvider:
                 messages=messages,
                 stream=True,
                 stream_options={"include_usage": True},
+                extra_headers=request.headers,
                 extra_body={self._limit_name: request.max_tokens},
             )
             async with chunks:
