@@ -36,7 +36,7 @@ def record(command: str, folder: Path) -> str:
     master, slave = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(COLUMNS), "LINES": "40", "TERM": "xterm-256color"}
     process = subprocess.Popen(
-        [sys.executable, "-m", *command_words(command)],
+        [sys.executable, "-m", *shlex.split(command)],
         cwd=folder,
         env=environment,
         stdin=slave,
@@ -53,11 +53,6 @@ def record(command: str, folder: Path) -> str:
                 break
     os.close(master)
     return settled(written.decode())
-
-
-def command_words(command: str) -> list[str]:
-    """Split a command as a shell does."""
-    return shlex.split(command)
 
 
 def settled(text: str) -> str:
