@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from cloudia import __version__
 from cloudia.cli import (
+    chaos,
     config,
     conversations,
     doctor,
@@ -48,6 +49,7 @@ app.command()(status.status)
 app.command()(logs.logs)
 app.command()(send.send)
 app.add_typer(conversations.app, name="conversations")
+app.add_typer(chaos.app, name="chaos")
 app.command()(worker.worker)
 app.command()(gateway.gateway)
 app.command()(provision.provision)

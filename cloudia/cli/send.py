@@ -118,7 +118,9 @@ async def _converse(
     from cloudia.client.answer import Answer  # noqa: PLC0415 - lazy
     from cloudia.client.client import Client  # noqa: PLC0415 - lazy
 
-    out = console() if show else None
+    out = console()
+    # What is void cannot be taken back from a pipe: there the answer is printed when it is whole.
+    streams = show and out.is_terminal
     async with asyncio.timeout(seconds), Client(target.api_url, target.websocket_url, target.token) as client:
         await client.connected()
         result.began = time.monotonic()
@@ -128,14 +130,15 @@ async def _converse(
         async for event in client.follow(accepted.job_id):
             if event.type == "delta" and result.first_token_at is None:
                 result.first_token_at = time.monotonic()
-            if event.type == "reset" and answer.text and show:
-                note("\n— what came so far is void; the answer begins anew —")
+            if streams and event.type == "reset" and answer.text:
+                out.out("")
+                note("— what came so far is void; the answer begins anew —")
             answer.apply(event)
-            if out and event.type == "delta":
+            if streams and event.type == "delta":
                 out.out((event.data or {})["text"], end="")
         result.ended_at = time.monotonic()
-    if out and answer.text:
-        out.out("")
+    if show and answer.text:
+        out.out("" if streams else answer.text)
 
 
 def _error(answer: Answer) -> CloudiaError | None:

@@ -47,12 +47,20 @@ class Process:
         except psutil.Error:
             return None
 
-    def terminate(self) -> None:
-        """Ask it to end."""
+    def status(self) -> str | None:
+        """Return its state as psutil calls it, None where it has ended."""
+        process = self._process()
+        try:
+            return None if process is None else str(process.status())
+        except psutil.Error:
+            return None
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
         process = self._process()
         if process:
             with contextlib.suppress(psutil.Error):
-                process.terminate()
+                process.send_signal(number)
 
     def wait(self, seconds: float) -> bool:
         """Wait until it has ended, at most `seconds`. Return whether it has."""

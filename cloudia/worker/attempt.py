@@ -207,8 +207,8 @@ class Attempt:
         reply = await self._record(
             status,
             content="".join(self._text),
-            provider=self._llm.provider_name,
-            model=self._llm.model,
+            provider=self._llm.route.provider.name,
+            model=self._llm.route.model,
             usage=usage,
             error=failure.to_json() if failure else None,
         )
@@ -222,11 +222,12 @@ class Attempt:
             first_token_ms=_millis(self._first_text - self._began) if self._first_text else None,
             total_ms=_millis(now - self._job.accepted_at),
             usage=usage,
+            llm_calls=self._llm.calls,
         )
         kind, data = last_event(
             status,
             message_id=reply.message_id,
-            provider=self._llm.provider_name,
+            provider=self._llm.route.provider.name,
             model=reply.model,
             usage=reply.usage,
             error=reply.error,

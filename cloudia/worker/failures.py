@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloudia.errors import CloudiaError, UsageError
-from cloudia.worker.providers.base import ProviderError
+from cloudia.worker.providers.base import LlmUnavailableError, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Decision", "Fail", "Failure", "GiveUp", "Retry", "decide", "describe"]
+
+LLM_UNAVAILABLE = "llm_unavailable"
 
 _MAX_BACKOFF_SECONDS = 43_200
 """The longest visibility timeout that SQS takes."""
@@ -26,6 +28,7 @@ class Failure:
     message: str
     hint: str = ""
     retryable: bool = True
+    """Whether trying again may help: this job's next attempt, or the user's next message."""
     retry_after: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -71,10 +74,15 @@ def describe(error: BaseException) -> Failure:
             return Failure("llm_rejected", "The LLM refused this request.", error.reason, retryable=False)
         code = "llm_rate_limited" if error.kind == "rate_limited" else "llm_failed"
         return Failure(code, "The LLM did not answer.", error.reason, retry_after=error.retry_after)
-    if isinstance(error, UsageError):
-        return Failure(error.code, error.message, error.hint, retryable=False)
+    if isinstance(error, LlmUnavailableError):
+        return Failure(
+            LLM_UNAVAILABLE,
+            "The LLM is unavailable right now.",
+            f"Send the message again in {math.ceil(error.retry_after)} s.",
+            retry_after=error.retry_after,
+        )
     if isinstance(error, CloudiaError):
-        return Failure(error.code, error.message, error.hint)
+        return Failure(error.code, error.message, error.hint, retryable=not isinstance(error, UsageError))
     if isinstance(error, TimeoutError):
         return Failure("answer_timed_out", "The answer took too long.", "llm.answer_seconds bounds it.")
     return Failure("responder_failed", f"The responder failed ({type(error).__name__}).", "The worker's log says why.")
@@ -85,8 +93,8 @@ def decide(failure: Failure, *, attempt: int, max_attempts: int, random: Callabl
 
     The back-off is 2 s, 4 s, 8 s, 16 s and so on, up to a quarter more, and never less than `Retry-After`.
     """
-    if not failure.retryable:
-        return Fail(failure)
+    if not failure.retryable or failure.code == LLM_UNAVAILABLE:
+        return Fail(failure)  # A user is better served by an answer at once than by one after the breaker has closed.
     if attempt >= max_attempts:
         return GiveUp(failure)
     backoff = 2.0**attempt * (1 + random() / 4)

@@ -1,131 +1,252 @@
-"""The configured LLM: which provider and model, with what key, and the deadlines of a call."""
+"""The configured LLM: which provider answers, with its breaker, a quick retry, and the deadlines of a call."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
+import tenacity
 
+from cloudia import telemetry
 from cloudia.errors import UsageError
-from cloudia.worker.providers.base import ChatRequest, ProviderError, Usage
+from cloudia.worker.breaker import Breaker, Limits
+from cloudia.worker.providers.base import ChatRequest, LlmUnavailableError, Piece, ProviderError, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from cloudia.cloud.parameters import Parameters
     from cloudia.settings import Settings
     from cloudia.stack import Stack
+    from cloudia.worker.breaker import BreakerState, Permit
     from cloudia.worker.providers.base import ChatMessage, Provider
 
-__all__ = ["DEFAULT_MODELS", "Llm", "LlmCall", "make_provider"]
+__all__ = ["DEFAULT_MODELS", "Llm", "LlmCall", "Route", "make_llm"]
 
 DEFAULT_MODELS = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5"}
 
+_QUICK_RETRIES = 1
+_QUICK_WAIT_SECONDS = (0.05, 0.25)
+
+
+class Route:
+    """One provider with one model: its breaker, and the time until which it asked to be left alone."""
+
+    def __init__(self, provider: Provider, model: str, limits: Limits) -> None:
+        self.provider = provider
+        self.model = model
+        self.opened = 0
+        self.breaker = Breaker(f"{provider.name} {model}", limits, on_change=self._changed)
+        self._cool_at = 0.0
+
+    @property
+    def cooldown(self) -> float:
+        """Seconds for which the provider asked not to be called, by a 429 with `Retry-After`."""
+        return max(0.0, self._cool_at - time.monotonic())
+
+    def cool_down(self, seconds: float) -> None:
+        """Leave the provider alone for a while."""
+        self._cool_at = max(self._cool_at, time.monotonic() + seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `status` shows."""
+        return {
+            "provider": self.provider.name,
+            "model": self.model,
+            "breaker": self.breaker.state,
+            "errors": self.breaker.errors,
+            "opened": self.opened,
+            "retry_after": round(max(self.breaker.retry_after, self.cooldown), 1),
+        }
+
+    def _changed(self, _name: str, state: BreakerState) -> None:
+        self.opened += state == "open"
+        level = logging.WARNING if state == "open" else logging.INFO
+        telemetry.log(
+            f"breaker {state}", level=level, provider=self.provider.name, model=self.model, opened=self.opened
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a call may take, in seconds. The deadline of the whole answer is the attempt's."""
+class _Manner:
+    """How each call is made; times in seconds."""
 
+    system: str
+    max_tokens: int
     first_token: float
     gap: float
+    quick_retry: float
 
 
 class Llm:
-    """A provider with its model. One per process; `call` makes the handle that one turn uses."""
+    """The LLM of a process: the route that is meant, and the one to fall back to. `call` makes the handle of an attempt."""
 
-    def __init__(self, provider: Provider, settings: Settings) -> None:
-        self.provider = provider
-        self.model = settings.llm_model or DEFAULT_MODELS[provider.name]
-        self._system = settings.llm_system_prompt
-        self._max_tokens = settings.llm_max_tokens
-        self._deadlines = Deadlines(settings.llm_first_token_seconds, settings.llm_gap_seconds)
+    def __init__(self, routes: Sequence[Route], settings: Settings) -> None:
+        self.routes = tuple(routes)
+        self._manner = _Manner(
+            settings.llm_system_prompt,
+            settings.llm_max_tokens,
+            settings.llm_first_token_seconds,
+            settings.llm_gap_seconds,
+            settings.llm_quick_retry_seconds,
+        )
 
     def call(self, *, job_id: str, attempt: int) -> LlmCall:
         """Return the handle of one attempt; it counts what the attempt uses."""
         headers = {"x-cloudia-job-id": job_id, "x-cloudia-attempt": str(attempt)}
-        return LlmCall(
-            self.provider,
-            model=self.model,
-            system=self._system,
-            max_tokens=self._max_tokens,
-            deadlines=self._deadlines,
-            headers=headers,
-        )
+        return LlmCall(self.routes, self._manner, headers)
 
     async def aclose(self) -> None:
-        """Close the provider's connections."""
-        await self.provider.aclose()
+        """Close the providers' connections."""
+        for route in self.routes:
+            await route.provider.aclose()
 
 
 class LlmCall:
-    """The LLM as one turn sees it. `usage` adds up over its calls; None until a provider has told any."""
+    """The LLM as one attempt sees it, with breaker, retry and accounting."""
 
-    def __init__(
-        self,
-        provider: Provider,
-        *,
-        model: str,
-        system: str,
-        max_tokens: int,
-        deadlines: Deadlines,
-        headers: Mapping[str, str],
-    ) -> None:
-        self._provider = provider
-        self._system = system
-        self._max_tokens = max_tokens
-        self._deadlines = deadlines
+    def __init__(self, routes: Sequence[Route], manner: _Manner, headers: dict[str, str]) -> None:
+        self._routes = routes
+        self._manner = manner
         self._headers = headers
-        self.model = model
+        self.route = routes[0]
+        """The route that was called last."""
+        self.calls = 0
+        """Requests made. Those beyond the first of an answer may have been paid in vain."""
         self.usage: Usage | None = None
-
-    @property
-    def provider_name(self) -> str:
-        """The provider that answers."""
-        return self._provider.name
+        """Adds up over the calls; None until a provider has told any."""
 
     async def stream(self, messages: Sequence[ChatMessage]) -> AsyncIterator[str]:
-        """Yield the answer to `messages` as it comes. Raises `ProviderError`, also where a deadline passed."""
-        request = ChatRequest(self.model, self._system, tuple(messages), self._max_tokens, self._headers)
-        patience, waiting_for = self._deadlines.first_token, "first token"
-        async with aclosing(self._provider.stream(request)) as pieces:  # type: ignore[type-var]
-            while True:
-                try:
-                    async with asyncio.timeout(patience):
-                        piece = await anext(pieces, None)
-                except TimeoutError as error:
-                    raise ProviderError("unavailable", f"no {waiting_for} within {patience:g} s") from error
-                if piece is None:
-                    return
+        """Yield the answer to `messages` as it comes.
+
+        Raises `LlmUnavailableError` at once where each breaker is open; `ProviderError` where a call failed, also by a
+        deadline. A blip before the first text is tried again once.
+        """
+        patience = self._manner.gap
+        first, pieces, route = await self._begin(tuple(messages))
+        async with aclosing(pieces):
+            piece: Piece | None = first
+            while piece is not None:
                 if isinstance(piece, Usage):
                     self._count(piece)
                 elif piece:
-                    patience, waiting_for = self._deadlines.gap, "further token"
                     yield piece
+                try:
+                    piece = await _next(pieces, patience, "further token")
+                except ProviderError:
+                    route.breaker.fail()
+                    raise
+
+    async def _begin(self, messages: tuple[ChatMessage, ...]) -> tuple[Piece | None, AsyncGenerator[Piece], Route]:
+        """Return the first piece of an answer, the others, and whose it is."""
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_blip),
+            stop=tenacity.stop_after_attempt(1 + _QUICK_RETRIES) | tenacity.stop_after_delay(self._manner.quick_retry),
+            wait=tenacity.wait_random(*_QUICK_WAIT_SECONDS),
+            reraise=True,
+        )
+        return await retrying(self._open, messages)
+
+    async def _open(self, messages: tuple[ChatMessage, ...]) -> tuple[Piece | None, AsyncGenerator[Piece], Route]:
+        """Make one request and wait for its first piece; that is when a provider has shown that it answers."""
+        route, permit = self._enter()
+        manner = self._manner
+        self.route, self.calls = route, self.calls + 1
+        request = ChatRequest(route.model, manner.system, messages, manner.max_tokens, self._headers)
+        pieces = route.provider.stream(request)
+        try:
+            first = await _next(pieces, manner.first_token, "first token")
+        except ProviderError as error:
+            await pieces.aclose()
+            if error.kind == "unavailable":
+                permit.fail()
+            elif error.kind == "rate_limited" and error.retry_after:
+                route.cool_down(error.retry_after)
+            raise
+        except BaseException:
+            await pieces.aclose()
+            raise
+        else:
+            permit.succeed()
+            return first, pieces, route
+        finally:
+            permit.abandon()
+
+    def _enter(self) -> tuple[Route, Permit]:
+        """Return the first route that may be called. `LlmUnavailableError` where there is none."""
+        for route in self._routes:
+            if route.cooldown:
+                continue
+            permit = route.breaker.enter()
+            if permit:
+                return route, permit
+        cooling = [route.cooldown for route in self._routes if route.cooldown]
+        if cooling:
+            raise ProviderError("rate_limited", "the provider asked for a pause", status=429, retry_after=min(cooling))
+        raise LlmUnavailableError(max(1.0, min(route.breaker.retry_after for route in self._routes)))
 
     def _count(self, usage: Usage) -> None:
         before = self.usage or Usage(0, 0)
         self.usage = Usage(before.input_tokens + usage.input_tokens, before.output_tokens + usage.output_tokens)
 
 
-def make_provider(settings: Settings, parameters: Parameters, stack: Stack) -> Provider:
-    """Return the configured provider. Its SDK is imported only here. Blocks; `UsageError` where there is no key."""
-    # A read may last as long as the first token may take; the deadlines above are tighter where it matters.
-    slowest = max(settings.llm_first_token_seconds, settings.llm_gap_seconds) + 5
-    timeout = httpx2.Timeout(slowest, connect=settings.llm_connect_seconds)
-    if settings.llm_provider == "anthropic":
-        key = settings.anthropic_api_key or parameters.get(stack.anthropic_api_key)
-        from cloudia.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415 - 1 s of import
+def _is_blip(error: BaseException) -> bool:
+    """Tell whether a failure may be gone in a moment, so that a second request at once is worth its price."""
+    return isinstance(error, ProviderError) and error.kind == "unavailable" and error.retry_after is None
 
-        return AnthropicProvider(
-            api_key=_required(key, "anthropic"), base_url=settings.anthropic_base_url, timeout=timeout
-        )
+
+async def _next(pieces: AsyncGenerator[Piece], patience: float, what: str) -> Piece | None:
+    """Return the next piece, None at the end. `ProviderError` where it does not come in time."""
+    try:
+        async with asyncio.timeout(patience):
+            return await anext(pieces, None)
+    except TimeoutError as error:
+        raise ProviderError("unavailable", f"no {what} within {patience:g} s") from error
+
+
+def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
+    """Return the configured LLM. Blocks; `UsageError` where a key is missing."""
+    limits = Limits(settings.llm_breaker_errors, settings.llm_breaker_window_seconds, settings.llm_breaker_open_seconds)
+    wanted = [(settings.llm_provider, settings.llm_model)]
+    if settings.llm_fallback_provider:
+        wanted.append((settings.llm_fallback_provider, settings.llm_fallback_model))
+    routes = []
+    for name, model in wanted:
+        provider = _MAKERS[name](settings, parameters, stack)
+        routes.append(Route(provider, model or DEFAULT_MODELS[name], limits))
+    return Llm(routes, settings)
+
+
+def _openai(settings: Settings, parameters: Parameters, stack: Stack) -> Provider:
     key = settings.openai_api_key or parameters.get(stack.openai_api_key)
     from cloudia.worker.providers.openai import OpenAIProvider  # noqa: PLC0415 - 0.4 s of import
 
-    return OpenAIProvider(api_key=_required(key, "openai"), base_url=settings.openai_base_url, timeout=timeout)
+    return OpenAIProvider(
+        api_key=_required(key, "openai"), base_url=settings.openai_base_url, timeout=_timeout(settings)
+    )
+
+
+def _anthropic(settings: Settings, parameters: Parameters, stack: Stack) -> Provider:
+    key = settings.anthropic_api_key or parameters.get(stack.anthropic_api_key)
+    from cloudia.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415 - 1 s of import
+
+    return AnthropicProvider(
+        api_key=_required(key, "anthropic"), base_url=settings.anthropic_base_url, timeout=_timeout(settings)
+    )
+
+
+_MAKERS: dict[str, Callable[[Settings, Parameters, Stack], Provider]] = {"openai": _openai, "anthropic": _anthropic}
+
+
+def _timeout(settings: Settings) -> httpx2.Timeout:
+    """Return the connection's own deadlines; those of a call are tighter where it matters."""
+    slowest = max(settings.llm_first_token_seconds, settings.llm_gap_seconds) + 5
+    return httpx2.Timeout(slowest, connect=settings.llm_connect_seconds)
 
 
 def _required(key: str | None, provider: str) -> str:

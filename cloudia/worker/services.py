@@ -19,10 +19,10 @@ from cloudia.stack import Stack
 from cloudia.worker.cancels import Cancels
 from cloudia.worker.context import Contexts
 from cloudia.worker.leases import Leases
-from cloudia.worker.llm import Llm, make_provider
+from cloudia.worker.llm import Llm, make_llm
 from cloudia.worker.outbox import Outbox
 from cloudia.worker.receipts import Receipts
-from cloudia.worker.turn import answer_with_llm
+from cloudia.worker.responders import answer_with_llm, load_responder
 
 if TYPE_CHECKING:
     from cloudia.cloud.redis import Redis
@@ -83,7 +83,7 @@ async def make_services(settings: Settings) -> Services:
         leases=Leases(jobs, seconds=settings.worker_lease_seconds),
         cancels=Cancels(jobs),
         outbox=Outbox(log, frame_seconds=settings.events_frame_ms / 1000),
-        llm=Llm(make_provider(settings, Parameters(aws.ssm), stack), settings),
-        responder=answer_with_llm,
+        llm=make_llm(settings, Parameters(aws.ssm), stack),
+        responder=load_responder(settings.worker_responder) if settings.worker_responder else answer_with_llm,
         redis=redis,
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cloudia.worker.llm import LlmCall
     from cloudia.worker.providers.base import ChatMessage
 
-__all__ = ["Responder", "Turn", "answer_with_llm"]
+__all__ = ["Responder", "Turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,3 @@ class Responder(Protocol):
     def __call__(self, turn: Turn) -> AsyncIterator[str]:
         """Yield the answer."""
         ...
-
-
-async def answer_with_llm(turn: Turn) -> AsyncIterator[str]:
-    """Answer with the configured LLM: the default responder."""
-    async for text in turn.llm.stream(turn.messages):
-        yield text

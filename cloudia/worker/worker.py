@@ -17,6 +17,7 @@ from cloudia.cloud.queue import BATCH
 from cloudia.errors import UnavailableError
 from cloudia.worker.attempt import Back, Delete, Leave
 from cloudia.worker.delivery import Deliveries
+from cloudia.worker.probes import serve_probes
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -29,6 +30,8 @@ __all__ = ["Worker"]
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.25, 10.0
 _FLUSH_SECONDS = 2.0
+_STALE_SECONDS = 30.0
+"""A poll that has not finished this long after it should have is a worker that hangs."""
 
 
 class Worker:
@@ -42,6 +45,7 @@ class Worker:
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._full = False
         self._polled_at: float | None = None
 
     def stop(self) -> None:
@@ -53,8 +57,15 @@ class Worker:
 
     async def run(self) -> None:
         """Work until stopped."""
-        telemetry.log("worker started", worker_id=self._to.worker_id, model=self._to.llm.model)
-        async with asyncio.TaskGroup() as group:
+        telemetry.log("worker started", worker_id=self._to.worker_id, model=self._to.llm.routes[0].model)
+        settings = self._to.settings
+        probes = serve_probes(
+            settings.worker_probe_host,
+            settings.worker_probe_port,
+            poll_age=self._poll_age,
+            stale=settings.worker_poll_seconds + _STALE_SECONDS,
+        )
+        async with probes, asyncio.TaskGroup() as group:
             services = (self._to.receipts.run(), self._to.leases.run(), self._to.cancels.run(), self._to.outbox.run())
             background = [group.create_task(service) for service in (*services, self._beat())]
             await self._poll()
@@ -73,7 +84,9 @@ class Worker:
             room = settings.worker_concurrency - len(self._to.receipts)
             if room <= 0:
                 self._room.clear()
+                self._full = True
                 await self._room.wait()
+                self._full = False
                 continue
             try:
                 received = await asyncio.to_thread(
@@ -96,6 +109,12 @@ class Worker:
                 telemetry.log("worker ready")
             self._polled_at = time.time()
             self._accept(received)
+
+    def _poll_age(self) -> float | None:
+        """Return the seconds since the last finished poll; a worker that is full polls as soon as there is room."""
+        if self._polled_at is None or self._stopping.is_set():
+            return None
+        return 0.0 if self._full else time.time() - self._polled_at
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -177,8 +196,7 @@ class Worker:
                     pid=os.getpid(),
                     polled_at=self._polled_at,
                     in_work=len(self._to.receipts),
-                    provider=self._to.llm.provider.name,
-                    model=self._to.llm.model,
+                    routes=[route.to_json() for route in self._to.llm.routes],
                 )
                 told = True
             except UnavailableError as error:

@@ -11,7 +11,7 @@ import httpx2
 from cloudia.worker.providers.base import ChatRequest, Piece, ProviderError, Usage, retry_after, status_kind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 __all__ = ["AnthropicProvider"]
 
@@ -26,7 +26,7 @@ class AnthropicProvider:
             api_key=api_key, base_url=base_url or None, max_retries=0, timeout=timeout
         )
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Piece]:  # noqa: C901 - a table of the SDK's errors
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:  # noqa: C901 - a table of the SDK's errors
         """Yield text, then the usage. The SDK's errors become `ProviderError`."""
         messages: list[Any] = [{"role": message.role, "content": message.content} for message in request.messages]
         taken, finished = 0, False

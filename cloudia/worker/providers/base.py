@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
 __all__ = [
     "ChatMessage",
     "ChatRequest",
     "FailureKind",
+    "LlmUnavailableError",
     "Piece",
     "Provider",
     "ProviderError",
@@ -84,12 +85,20 @@ class ProviderError(Exception):
         self.retry_after = retry_after
 
 
+class LlmUnavailableError(Exception):
+    """No provider was called, because each one's breaker is open. `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the breaker is open")
+        self.retry_after = retry_after
+
+
 class Provider(Protocol):
     """An LLM API."""
 
     name: str
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Piece]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:
         """Yield the answer as it comes. Raises `ProviderError`; closing the iterator closes the connection."""
         ...
 

@@ -11,7 +11,7 @@ import openai
 from cloudia.worker.providers.base import ChatRequest, Piece, ProviderError, Usage, retry_after, status_kind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 __all__ = ["OpenAIProvider"]
 
@@ -26,7 +26,7 @@ class OpenAIProvider:
         # OpenAI's newer models refuse the older name, and most that speak like OpenAI know only that.
         self._limit_name = "max_tokens" if base_url else "max_completion_tokens"
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Piece]:  # noqa: C901 - a table of the SDK's errors
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:  # noqa: C901 - a table of the SDK's errors
         """Yield text, then the usage. The SDK's errors become `ProviderError`."""
         messages: list[Any] = [{"role": message.role, "content": message.content} for message in request.messages]
         if request.system:

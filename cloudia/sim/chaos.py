@@ -1,0 +1,145 @@
+"""Chaos: breaks parts of a local stack on purpose, and mends them again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from cloudia.errors import NoStackError, PartError, UsageError
+from cloudia.sim.processes import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["FAULTS", "Chaos", "parse_seconds"]
+
+FAULTS: Mapping[str, dict[str, Any]] = {
+    "400": {"kind": "status", "status": 400},
+    "429": {"kind": "status", "status": 429},
+    "500": {"kind": "status", "status": 500},
+    "529": {"kind": "status", "status": 529},
+    "timeout": {"kind": "timeout"},
+    "hang": {"kind": "hang"},
+    "cut": {"kind": "cut"},
+    "slow": {"kind": "slow"},
+    "garbage": {"kind": "garbage"},
+}
+"""What the simulated provider is told for each fault of the command line."""
+
+_SECONDS = 5.0
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds of `30s`, `500ms`, `2m`, `1h` or `30`. `UsageError` where it is none of these."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text.strip())
+    if not found:
+        raise UsageError(f"{text!r} is no time", hint="Such as 30s, 500ms or 2m.")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+class Chaos:
+    """What can be broken of the stack that `run` describes."""
+
+    def __init__(self, run: Mapping[str, Any]) -> None:
+        self._run = run
+
+    # --- the provider -------------------------------------------------------------------------------------------------
+
+    def add_fault(self, fault: str, **options: Any) -> dict[str, Any]:
+        """Make the simulated provider fail. Options: `rate`, `count`, `for` (seconds), `retry_after`. Return the fault."""
+        if fault not in FAULTS:
+            raise UsageError(f"{fault!r} is no fault", hint=f"There are {', '.join(FAULTS)}.")
+        wanted = {**FAULTS[fault], **{name: value for name, value in options.items() if value is not None}}
+        answer: dict[str, Any] = self._provider("POST", "/_cloudia/faults", wanted)
+        return answer
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the faults that are active."""
+        found: list[dict[str, Any]] = self._provider("GET", "/_cloudia/faults")["faults"]
+        return found
+
+    def requests(self) -> dict[str, Any]:
+        """Return what the provider counted of its requests."""
+        counted: dict[str, Any] = self._provider("GET", "/_cloudia/requests")
+        return counted
+
+    def clear_faults(self) -> int:
+        """End all faults. Return how many there were."""
+        return int(self._provider("DELETE", "/_cloudia/faults")["deleted"])
+
+    def _provider(self, method: str, path: str, body: Any = None) -> Any:
+        if self._run["llm"] != "sim":
+            raise UsageError("this stack's LLM is not the simulated one", hint="Start it with `cloudia up --llm sim`.")
+        request = urllib.request.Request(  # noqa: S310 - the URL is our own
+            f"{self._run['llm_url']}{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"content-type": "application/json"},
+            method=method,
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=_SECONDS) as response:
+                return json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            told = json.loads(error.read())["error"]
+            raise UsageError(told["message"], hint=told["hint"]) from error
+        except OSError as error:
+            raise PartError("the simulated provider does not answer", hint="See `cloudia status`.") from error
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def processes(self, part: str) -> dict[str, Process]:
+        """Return the running processes of a part, by name: `worker` stands for all workers. `NoStackError` for none."""
+        found = {
+            name: Process(entry["pid"], entry["started_at"])
+            for name, entry in self._run["parts"].items()
+            if name.split("-")[0] == part and entry["pid"]
+        }
+        alive = {name: process for name, process in found.items() if process.alive}
+        if not alive:
+            raise NoStackError(f"no {part} of this stack is running", hint="See `cloudia status`.")
+        return alive
+
+    def kill(self, part: str, number: signal.Signals = signal.SIGKILL, *, every: bool = False) -> dict[str, int]:
+        """Send a signal to one process of a part, or to each. Return their ids by name; the supervisor starts them again."""
+        alive = self.processes(part)
+        chosen = alive if every else dict([next(iter(alive.items()))])
+        for process in chosen.values():
+            process.send(number)
+        return {name: process.pid for name, process in chosen.items()}
+
+    @contextlib.contextmanager
+    def paused(self, part: str) -> Iterator[dict[str, int]]:
+        """Stop a part's processes while the block runs; they go on however it ends."""
+        alive = self.processes(part)
+        for process in alive.values():
+            process.send(signal.SIGSTOP)
+        try:
+            yield {name: process.pid for name, process in alive.items()}
+        finally:
+            for process in alive.values():
+                process.send(signal.SIGCONT)
+
+    def pause(self, part: str, seconds: float) -> None:
+        """Stop a part for a while."""
+        with self.paused(part):
+            time.sleep(seconds)
+
+    def resume_all(self) -> list[str]:
+        """Let every part go on that is stopped. Return their names."""
+        resumed = []
+        for name, entry in self._run["parts"].items():
+            process = Process(entry["pid"], entry["started_at"]) if entry["pid"] else None
+            if process and process.status() == psutil.STATUS_STOPPED:
+                process.send(signal.SIGCONT)
+                resumed.append(name)
+        return resumed

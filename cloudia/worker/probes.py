@@ -1,0 +1,59 @@
+"""Probes for a container's orchestrator: `/live` while polls finish, `/ready` from the first one until the worker stops.
+
+https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["serve_probes"]
+
+_SECONDS = 5.0
+_MAX_LINE = 4096
+
+
+@asynccontextmanager
+async def serve_probes(
+    host: str, port: int, *, poll_age: Callable[[], float | None], stale: float
+) -> AsyncIterator[None]:
+    """Answer probes while the block runs; not at all where `port` is 0. `OSError` where the port is taken.
+
+    `poll_age` returns the seconds since the last finished poll, None before the first and while the worker stops; `/live`
+    fails once it is over `stale`.
+    """
+    if not port:
+        yield
+        return
+
+    def answer(path: str) -> tuple[int, str]:
+        age = poll_age()
+        if path == "/live":
+            return (
+                503 if age is not None and age > stale else 200
+            ), "stale" if age is not None and age > stale else "live"
+        if path == "/ready":
+            return (503, "not ready") if age is None or age > stale else (200, "ready")
+        return 404, "not found"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(_SECONDS):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                status, state = answer(head.split(" ", 2)[1])
+                body = json.dumps({"status": state, "poll_age": poll_age()})
+                writer.write(
+                    f"HTTP/1.1 {status} {state}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+                    f"connection: close\r\n\r\n{body}".encode()
+                )
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, host, port, limit=_MAX_LINE):
+        yield
