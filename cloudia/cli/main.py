@@ -16,6 +16,7 @@ from cloudia.cli import (
     conversations,
     doctor,
     down,
+    drill,
     gateway,
     logs,
     provision,
@@ -50,6 +51,7 @@ app.command()(logs.logs)
 app.command()(send.send)
 app.add_typer(conversations.app, name="conversations")
 app.add_typer(chaos.app, name="chaos")
+app.command()(drill.drill)
 app.command()(worker.worker)
 app.command()(gateway.gateway)
 app.command()(provision.provision)

@@ -62,6 +62,10 @@ class Chaos:
         answer: dict[str, Any] = self._provider("POST", "/_cloudia/faults", wanted)
         return answer
 
+    def set_pace(self, *, ttft: float, tps: float, seed: int) -> None:
+        """Set the provider's time to the first token (seconds), its tokens per second, and its seed."""
+        self._provider("POST", "/_cloudia/settings", {"ttft": ttft, "tps": tps, "seed": seed})
+
     def faults(self) -> list[dict[str, Any]]:
         """Return the faults that are active."""
         found: list[dict[str, Any]] = self._provider("GET", "/_cloudia/faults")["faults"]
@@ -109,10 +113,15 @@ class Chaos:
             raise NoStackError(f"no {part} of this stack is running", hint="See `cloudia status`.")
         return alive
 
-    def kill(self, part: str, number: signal.Signals = signal.SIGKILL, *, every: bool = False) -> dict[str, int]:
-        """Send a signal to one process of a part, or to each. Return their ids by name; the supervisor starts them again."""
+    def kill(
+        self, part: str, number: signal.Signals = signal.SIGKILL, *, every: bool = False, pick: int = 0
+    ) -> dict[str, int]:
+        """Send a signal to each process of a part, or to that one which `pick` picks. Return their ids by name.
+
+        The supervisor starts them again.
+        """
         alive = self.processes(part)
-        chosen = alive if every else dict([next(iter(alive.items()))])
+        chosen = alive if every else dict([list(alive.items())[pick % len(alive)]])
         for process in chosen.values():
             process.send(number)
         return {name: process.pid for name, process in chosen.items()}

@@ -1,0 +1,111 @@
+"""`cloudia drill`: a storm, and a verdict."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloudia.cli.exits import FAILED
+from cloudia.cli.output import STATE, console, note, print_json, stderr_console
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+    from cloudia.sim.drill.verdict import Verdict
+
+_ROWS = (
+    ("jobs accepted", "accepted", False),
+    ("answered", "answered", False),
+    ("failed, and said so", "failed_friendly", False),
+    ("dead letters", "dead_lettered", False),
+    ("lost", "lost", True),
+    ("answered twice", "answered_twice", True),
+    ("out of order", "out_of_order", True),
+    ("events missed", "events_missed", True),
+    ("events doubled", "events_doubled", True),
+    ("LLM calls paid twice", "paid_twice", False),
+)
+
+
+def drill(
+    *,
+    jobs: Annotated[int, typer.Option(min=1, max=100_000, help="Messages that are sent.")] = 200,
+    conversations: Annotated[int, typer.Option(min=1, max=1000, help="Conversations they belong to.")] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed is the same storm.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Worker processes.")] = 2,
+    failures: Annotated[float, typer.Option(min=0, max=1, help="Share of the provider's calls that fail.")] = 0.3,
+    worker_kills: Annotated[
+        float, typer.Option(min=0, help="Mean seconds between kills of a worker; 0 is never.")
+    ] = 4.0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run a storm against a stack of its own, then check from outside that nothing was lost, doubled or out of order.
+
+    Exits 1 where an invariant broke.
+    """
+    from cloudia.sim.drill.run import run_drill  # noqa: PLC0415 - lazy
+    from cloudia.sim.drill.storm import StormSize  # noqa: PLC0415 - lazy
+
+    STATE.json = json
+    size = StormSize(
+        jobs=jobs, conversations=min(conversations, jobs), seed=seed, failures=failures, worker_kills=worker_kills
+    )
+    began = time.monotonic()
+    with _View(jobs, quiet=STATE.quiet or json) as view:
+        verdict = run_drill(size, workers=workers, view=view, progress=view)
+    seconds = time.monotonic() - began
+    if json:
+        print_json({**verdict.to_json(), "seed": seed, "seconds": round(seconds, 1)})
+    else:
+        _show(verdict, seconds)
+    if verdict.broken:
+        raise typer.Exit(FAILED)
+
+
+class _View:
+    """A progress bar on stderr."""
+
+    def __init__(self, jobs: int, *, quiet: bool) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - lazy
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        self._bars = Progress(*columns, TimeElapsedColumn(), console=stderr_console(), disable=quiet)
+        self._bar = self._bars.add_task("starting a stack", total=jobs)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def progress(self, run: Mapping[str, Any]) -> None:
+        """Show that the stack starts."""
+        ready = sum(part["state"] == "ready" for part in run.get("parts", {}).values())
+        self._bars.update(self._bar, description=f"starting a stack ({ready} parts ready)")
+
+    def count(self, *, accepted: int, ended: int, blows: int) -> None:
+        """Show how far the storm is."""
+        self._bars.update(self._bar, completed=ended, description=f"{accepted} accepted, {blows} blows, ended")
+
+
+def _show(verdict: Verdict, seconds: float) -> None:
+    from rich.table import Table  # noqa: PLC0415 - lazy
+    from rich.text import Text  # noqa: PLC0415 - lazy
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for label, name, breaks in _ROWS:
+        count = getattr(verdict, name)
+        style = "" if not breaks else "bold red" if count else "green"
+        table.add_row(Text(label, style), Text(str(count), style))
+    console().print(table)
+    for detail in verdict.details:
+        note(detail)
+    kept = Text(f"every invariant held, in {seconds:.0f} s", "bold green")
+    broken = Text(f"broken: {', '.join(verdict.broken)}", "bold red")
+    console().print(broken if verdict.broken else kept)

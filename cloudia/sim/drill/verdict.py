@@ -1,0 +1,167 @@
+"""The verdict: what was seen from outside, held against what must hold. No I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from cloudia.protocol import TERMINAL_STATUSES, event_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cloudia.protocol import Event
+
+__all__ = ["Sent", "Verdict", "judge"]
+
+
+@dataclass(slots=True)
+class Sent:
+    """One accepted message, and all that was seen of it."""
+
+    conversation: int
+    turn: int
+    job_id: str
+    message_id: str
+    conversation_id: str
+    again: list[str] = field(default_factory=list)
+    """The job ids that the same request was answered with when it was sent again."""
+    events: list[Event] = field(default_factory=list)
+    text: str = ""
+    """The answer as the client has it at the end."""
+    status: str = ""
+    """How the client saw it end."""
+    job: Mapping[str, Any] = field(default_factory=dict)
+    """The job's record over HTTP, at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The drill's table. The first five add up to `accepted`; what breaks an invariant must be 0."""
+
+    accepted: int
+    answered: int
+    failed_friendly: int
+    dead_lettered: int
+    lost: int
+    answered_twice: int
+    out_of_order: int
+    events_missed: int
+    events_doubled: int
+    paid_twice: int
+    """LLM calls of one job beyond the first that the provider answered in full: allowed, and counted."""
+    details: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """The invariants that did not hold, with how often."""
+        counts = {
+            "I1": self.lost,
+            "I2": self.answered_twice,
+            "I3": self.out_of_order,
+            "I4": self.events_missed + self.events_doubled,
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as `cloudia drill --json` prints it."""
+        return {**asdict(self), "broken": self.broken}
+
+
+def judge(
+    sent: Sequence[Sent],
+    *,
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    dead_letters: Iterable[str],
+    calls: Iterable[Mapping[str, Any]],
+) -> Verdict:
+    """Judge a storm.
+
+    `histories` are the messages of each conversation over HTTP, `dead_letters` the job ids in the DLQ, `calls` the provider's
+    own records of its requests.
+    """
+    details: list[str] = []
+    buried = set(dead_letters)
+    outcome = Counter(_outcome(one, buried, details) for one in sent)
+    twice = sum(_answered_twice(one, histories.get(one.conversation_id, ()), details) for one in sent)
+    disorder = sum(_out_of_order(history, details) for history in histories.values())
+    missed = sum(_missed(one, details) for one in sent)
+    doubled = sum(_doubled(one, details) for one in sent)
+    answered = Counter(call["job_id"] for call in calls if call["outcome"] == "answered" and call["job_id"])
+    return Verdict(
+        accepted=len(sent),
+        answered=outcome["answered"],
+        failed_friendly=outcome["failed"],
+        dead_lettered=outcome["dead"],
+        lost=outcome["lost"],
+        answered_twice=twice,
+        out_of_order=disorder,
+        events_missed=missed,
+        events_doubled=doubled,
+        paid_twice=sum(count - 1 for count in answered.values()),
+        details=tuple(details[:50]),
+    )
+
+
+def _outcome(one: Sent, buried: set[str], details: list[str]) -> str:
+    """Return how a job ended: I1 wants an answer, a recorded failure with its reason, or a dead letter that is there."""
+    status, record = one.job.get("status"), one.job
+    if status == "done" and record.get("reply"):
+        return "answered"
+    if status == "failed" and record.get("error") and record.get("reply"):
+        return "failed"
+    if status == "dead_lettered" and one.job_id in buried:
+        return "dead"
+    details.append(f"I1 {one.job_id}: {status}, in the DLQ: {one.job_id in buried}")
+    return "lost"
+
+
+def _answered_twice(one: Sent, history: Sequence[Mapping[str, Any]], details: list[str]) -> int:
+    """Return 1 where a message has more than one answer or stands more than once, or its repetition became another job."""
+    answers = [message for message in history if message["job_id"] == one.job_id and message["role"] == "assistant"]
+    questions = [message for message in history if message["job_id"] == one.job_id and message["role"] == "user"]
+    ended = one.job.get("status") in TERMINAL_STATUSES
+    if len(answers) == int(ended) and len(questions) == 1 and set(one.again) <= {one.job_id}:
+        return 0
+    details.append(f"I2 {one.job_id}: {len(answers)} answers, {len(questions)} questions, again {one.again}")
+    return 1
+
+
+def _out_of_order(history: Sequence[Mapping[str, Any]], details: list[str]) -> int:
+    """Return how many answers of a conversation were recorded before that of an earlier message."""
+    answers = [message for message in history if message["role"] == "assistant"]
+    wrong = 0
+    for before, after in pairwise(answers):
+        if after["created_at"] < before["created_at"]:
+            details.append(f"I3 {after['job_id']} was answered before {before['job_id']}")
+            wrong += 1
+    return wrong
+
+
+def _missed(one: Sent, details: list[str]) -> int:
+    """Return 1 where the client's answer at the end is not the recorded one."""
+    record = one.job
+    if record.get("status") not in TERMINAL_STATUSES:
+        return 0  # I1's business
+    content = (record.get("reply") or {}).get("content", "")
+    if one.status == record["status"] and (one.text == content or record["status"] != "done"):
+        return 0
+    details.append(f"I4 {one.job_id}: saw {one.status!r} and {len(one.text)} characters of {len(content)}")
+    return 1
+
+
+def _doubled(one: Sent, details: list[str]) -> int:
+    """Return how many events of a job came twice, out of order, after its end, or of an older attempt."""
+    wrong, last, attempt, ended = 0, (0, 0), 0, False
+    for event in one.events:
+        again = event.id is not None and event_order(event.id) <= last
+        older = (event.attempt or 0) < attempt
+        unannounced = (event.attempt or 0) > attempt > 0 and event.type != "reset"
+        if again or older or ended or unannounced:
+            details.append(f"I4 {one.job_id}: {event.type} {event.id} of attempt {event.attempt} after {last}")
+            wrong += 1
+        last = event_order(event.id) if event.id else last
+        attempt, ended = max(attempt, event.attempt or 0), ended or event.terminal
+    return wrong
