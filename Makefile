@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: up test test-all lint bench clean
+.PHONY: up test test-all lint bench drill clean
 
 up: $(VENV)/.installed
 	@exec $(BIN)/cloudia up
@@ -21,6 +21,9 @@ test-all:
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+drill: $(VENV)/.installed-test
+	@$(BIN)/cloudia drill --jobs 2000 --conversations 100 --worker-kills 2 $(ARGS)
 
 bench: $(VENV)/.installed-test
 	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done

@@ -20,6 +20,9 @@ def up(
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the HTTP API and the web page; 0 takes a free one.")] = None,
     persist: Annotated[bool | None, typer.Option("--persist", help="Keep the data across down and up.")] = None,
+    reload: Annotated[
+        bool | None, typer.Option("--reload", help="Restart the workers when the responder's file changes.")
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when all is ready; it goes on running.")
     ] = False,
@@ -39,6 +42,7 @@ def up(
         "up_workers": workers,
         "api_port": port,
         "up_persist": persist,
+        "up_reload": reload,
     }
     flags = {name: value for name, value in flags.items() if value is not None}
     project = find_project()

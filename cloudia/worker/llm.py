@@ -15,7 +15,16 @@ import tenacity
 from cloudia import telemetry
 from cloudia.errors import UsageError
 from cloudia.worker.breaker import Breaker, Limits
-from cloudia.worker.providers.base import ChatRequest, LlmUnavailableError, Piece, ProviderError, Usage
+from cloudia.worker.providers.base import (
+    ChatMessage,
+    ChatRequest,
+    LlmUnavailableError,
+    Piece,
+    ProviderError,
+    ToolCall,
+    Usage,
+)
+from cloudia.worker.tools import call_tool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -24,12 +33,13 @@ if TYPE_CHECKING:
     from cloudia.settings import Settings
     from cloudia.stack import Stack
     from cloudia.worker.breaker import BreakerState, Permit
-    from cloudia.worker.providers.base import ChatMessage, Provider
+    from cloudia.worker.providers.base import Provider, Tool
 
 __all__ = ["DEFAULT_MODELS", "Llm", "LlmCall", "Route", "make_llm"]
 
 DEFAULT_MODELS = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5"}
 
+_TOOL_ROUNDS = 8
 _QUICK_RETRIES = 1
 _QUICK_WAIT_SECONDS = (0.05, 0.25)
 
@@ -121,14 +131,35 @@ class LlmCall:
         self.usage: Usage | None = None
         """Adds up over the calls; None until a provider has told any."""
 
-    async def stream(self, messages: Sequence[ChatMessage]) -> AsyncIterator[str]:
-        """Yield the answer to `messages` as it comes.
+    async def stream(self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()) -> AsyncIterator[str]:
+        """Yield the answer to `messages` as it comes. Tools that the LLM calls are called, and it goes on with their results.
 
         Raises `LlmUnavailableError` at once where each breaker is open; `ProviderError` where a call failed, also by a
         deadline. A blip before the first text is tried again once.
         """
-        patience = self._manner.gap
-        first, pieces, route = await self._begin(tuple(messages))
+        chat = list(messages)
+        for _ in range(_TOOL_ROUNDS):
+            said: list[str] = []
+            calls: list[ToolCall] = []
+            async with aclosing(self._pieces(tuple(chat), tuple(tools))) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        said.append(piece)
+                        yield piece
+                    elif isinstance(piece, ToolCall):
+                        calls.append(piece)
+            if not calls:
+                return
+            chat.append(ChatMessage("assistant", "".join(said), tool_calls=tuple(calls)))
+            results = [ChatMessage("tool", await call_tool(tools, call), tool_call_id=call.id) for call in calls]
+            chat.extend(results)
+        raise ProviderError("rejected", f"the LLM still called tools after {_TOOL_ROUNDS} rounds")
+
+    async def _pieces(
+        self, messages: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
+    ) -> AsyncGenerator[str | ToolCall]:
+        """Yield what one call of the provider brings; its usage is counted."""
+        first, pieces, route = await self._begin(messages, tools)
         async with aclosing(pieces):
             piece: Piece | None = first
             while piece is not None:
@@ -137,12 +168,14 @@ class LlmCall:
                 elif piece:
                     yield piece
                 try:
-                    piece = await _next(pieces, patience, "further token")
+                    piece = await _next(pieces, self._manner.gap, "further token")
                 except ProviderError:
                     route.breaker.fail()
                     raise
 
-    async def _begin(self, messages: tuple[ChatMessage, ...]) -> tuple[Piece | None, AsyncGenerator[Piece], Route]:
+    async def _begin(
+        self, messages: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
+    ) -> tuple[Piece | None, AsyncGenerator[Piece], Route]:
         """Return the first piece of an answer, the others, and whose it is."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_blip),
@@ -150,14 +183,16 @@ class LlmCall:
             wait=tenacity.wait_random(*_QUICK_WAIT_SECONDS),
             reraise=True,
         )
-        return await retrying(self._open, messages)
+        return await retrying(self._open, messages, tools)
 
-    async def _open(self, messages: tuple[ChatMessage, ...]) -> tuple[Piece | None, AsyncGenerator[Piece], Route]:
+    async def _open(
+        self, messages: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
+    ) -> tuple[Piece | None, AsyncGenerator[Piece], Route]:
         """Make one request and wait for its first piece; that is when a provider has shown that it answers."""
         route, permit = self._enter()
         manner = self._manner
         self.route, self.calls = route, self.calls + 1
-        request = ChatRequest(route.model, manner.system, messages, manner.max_tokens, self._headers)
+        request = ChatRequest(route.model, manner.system, messages, manner.max_tokens, tools, self._headers)
         pieces = route.provider.stream(request)
         try:
             first = await _next(pieces, manner.first_token, "first token")

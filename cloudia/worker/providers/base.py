@@ -5,10 +5,10 @@ from __future__ import annotations
 import email.utils
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 __all__ = [
     "ChatMessage",
@@ -18,6 +18,8 @@ __all__ = [
     "Piece",
     "Provider",
     "ProviderError",
+    "Tool",
+    "ToolCall",
     "Usage",
     "retry_after",
     "status_kind",
@@ -33,11 +35,35 @@ _MAX_RETRY_AFTER = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message as an LLM sees it."""
+class Tool:
+    """A function that the LLM may call: what it is told of it, and what is called."""
 
-    role: Literal["user", "assistant"]
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """JSON Schema of the arguments, an object."""
+    call: Callable[..., Awaitable[str]]
+    """Gets the arguments by name; what it returns goes back to the LLM."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The LLM's wish to call a tool."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON, as the LLM wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message as an LLM sees it; a `tool` message is the result of the call `tool_call_id`."""
+
+    role: Literal["user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +74,7 @@ class ChatRequest:
     system: str
     messages: tuple[ChatMessage, ...]
     max_tokens: int
+    tools: tuple[Tool, ...]
     headers: Mapping[str, str]
     """Which attempt at which job this is, for whoever stands between here and the LLM."""
 
@@ -64,8 +91,8 @@ class Usage:
         return {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
 
 
-Piece: TypeAlias = str | Usage
-"""What a stream yields: text as it comes, and the usage once it is known."""
+Piece: TypeAlias = str | ToolCall | Usage
+"""What a stream yields: text as it comes, calls of tools when they are whole, and the usage once it is known."""
 
 
 class ProviderError(Exception):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import openai
 
-from cloudia.worker.providers.base import ChatRequest, Piece, ProviderError, Usage, retry_after, status_kind
+from cloudia.worker.providers.base import ChatRequest, Piece, ProviderError, ToolCall, Usage, retry_after, status_kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -28,14 +28,13 @@ class OpenAIProvider:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:  # noqa: C901 - a table of the SDK's errors
         """Yield text, then the usage. The SDK's errors become `ProviderError`."""
-        messages: list[Any] = [{"role": message.role, "content": message.content} for message in request.messages]
-        if request.system:
-            messages.insert(0, {"role": "system", "content": request.system})
         finished = False
+        calls: dict[int, ToolCall] = {}
         try:
             chunks = await self._client.chat.completions.create(
                 model=request.model,
-                messages=messages,
+                messages=_messages(request),
+                tools=_tools(request) or openai.omit,
                 stream=True,
                 stream_options={"include_usage": True},
                 extra_headers=request.headers,
@@ -46,6 +45,8 @@ class OpenAIProvider:
                     for choice in chunk.choices:
                         if choice.delta.content:
                             yield choice.delta.content
+                        for part in choice.delta.tool_calls or ():
+                            calls[part.index] = _joined(calls.get(part.index), part)
                         finished = finished or choice.finish_reason is not None
                     if chunk.usage:
                         yield Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
@@ -64,7 +65,46 @@ class OpenAIProvider:
             raise ProviderError("unavailable", "openai answered with something that is not a completion") from error
         if not finished:
             raise ProviderError("unavailable", "openai's answer ended in the middle")
+        for call in calls.values():
+            yield call
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def _messages(request: ChatRequest) -> Any:
+    """Return the messages in OpenAI's form."""
+    messages: list[dict[str, Any]] = [{"role": "system", "content": request.system}] if request.system else []
+    for message in request.messages:
+        entry: dict[str, Any] = {"role": message.role, "content": message.content}
+        if message.tool_calls:
+            entry["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in message.tool_calls
+            ]
+        if message.tool_call_id:
+            entry["tool_call_id"] = message.tool_call_id
+        messages.append(entry)
+    return messages
+
+
+def _tools(request: ChatRequest) -> Any:
+    return [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+        }
+        for tool in request.tools
+    ]
+
+
+def _joined(before: ToolCall | None, part: Any) -> ToolCall:
+    """Return a call with one more part of it; the first brings the id and the name, all bring arguments."""
+    sofar = before or ToolCall("", "", "")
+    function = part.function
+    return ToolCall(
+        part.id or sofar.id,
+        (function.name if function else None) or sofar.name,
+        sofar.arguments + ((function.arguments if function else None) or ""),
+    )

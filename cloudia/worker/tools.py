@@ -1,0 +1,34 @@
+"""Calling a tool that the LLM asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from cloudia import telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cloudia.worker.providers.base import Tool, ToolCall
+
+__all__ = ["call_tool"]
+
+
+async def call_tool(tools: Sequence[Tool], call: ToolCall) -> str:
+    """Return a tool's result. What goes wrong is told to the LLM, which can ask otherwise or say so."""
+    tool = next((tool for tool in tools if tool.name == call.name), None)
+    if tool is None:
+        return f"error: there is no tool {call.name!r}"
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except ValueError:
+        return "error: the arguments are not JSON"
+    if not isinstance(arguments, dict):
+        return "error: the arguments are not an object"
+    try:
+        return await tool.call(**arguments)
+    except Exception as error:  # noqa: BLE001 - a tool's failure is something the LLM can work with
+        telemetry.log("tool failed", level=logging.WARNING, tool=call.name, exc_info=error)
+        return f"error: {type(error).__name__}"
