@@ -26,6 +26,7 @@ Answer: TypeAlias = tuple[int, dict[str, Any]]
 
 _HEADERS = {"content-type": "application/json; charset=utf-8", "cache-control": "no-store"}
 _MAX_PAGE = 100
+_LIMIT_DIGITS = 3
 _DEFAULT_PAGE = 50
 _SERVER_ERROR = 500
 
@@ -73,7 +74,7 @@ class Request:
         if unknown:
             raise InvalidRequestError(f"unknown query parameter {unknown[0][:64]!r}", code="unknown_parameter")
         raw = self.query.get("limit", str(_DEFAULT_PAGE))
-        if not (raw.isascii() and raw.isdigit() and 1 <= int(raw[:9]) <= _MAX_PAGE):
+        if not (raw.isascii() and raw.isdigit() and len(raw) <= _LIMIT_DIGITS and 1 <= int(raw) <= _MAX_PAGE):
             raise InvalidRequestError(f"limit is not a number from 1 to {_MAX_PAGE}", code="bad_limit")
         return int(raw), self.query.get("cursor") or None
 

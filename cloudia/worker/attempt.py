@@ -28,6 +28,8 @@ __all__ = ["Attempt", "Back", "Delete", "Leave", "Outcome"]
 _MAX_ANSWER_BYTES = 300_000
 """An item of DynamoDB holds 400 KB."""
 _RECORD_TRIES = 6
+_CANCEL_SECONDS = 1.0
+_CANCEL_TRIES = 5
 
 StopReason: TypeAlias = Literal["cancelled", "lost", "draining"]
 
@@ -101,13 +103,18 @@ class Attempt:
             # Every attempt was begun and none came to an end: this job takes its workers down with it.
             return await self._give_up(Failure("worker_lost", "The worker died at this job, each time."))
         if self._lease.job.cancel_requested:
-            self.stop("cancelled")
+            return await self._break_off("cancelled")
         work = asyncio.create_task(self._answer())
         either: set[asyncio.Future[Any]] = {work, self._stopped}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
+        for _ in range(_CANCEL_TRIES):  # Python 3.11's wait_for may swallow a cancellation; so may a responder.
+            if work.done():
+                break
             work.cancel()
-            await asyncio.wait({work})
+            await asyncio.wait({work}, timeout=_CANCEL_SECONDS)
+        if not work.done():
+            telemetry.log("the responder does not stop", level=logging.ERROR)
+            return await self._break_off(self._stopped.result())
         if not work.cancelled() and work.exception() is None:
             return await self._succeed(work.result())
         if self._stopped.done():

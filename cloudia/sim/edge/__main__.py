@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import uvicorn
 
@@ -14,6 +15,8 @@ from cloudia.sim.ports import LOOPBACK
 
 def main() -> None:
     """Serve until SIGTERM."""
+    # Bytecode is matched to its source by whole seconds and size, and two edits may share both.
+    sys.dont_write_bytecode = True
     settings = from_environment()
     telemetry.configure_logs("api", settings.log_level)
     uvicorn.run(

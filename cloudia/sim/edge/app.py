@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -57,16 +58,16 @@ class Edge:
 
     async def call(self, request: Request) -> Response:
         """Answer a request of the HTTP API."""
-        found = match(self._routes, request.method, request.url.path)
+        found = match(self._routes, request.method, request.scope["raw_path"].decode("ascii"))
         if found is None:
-            return _error(
-                404, NotFoundError("there is no such route", hint="openapi.json lists them.", code="no_route")
-            )
+            return await _no_route()
         route, parameters = found
         try:
             body = await _body(request)
         except TooLargeError as error:
             return _error(error.status, error)
+        except ClientDisconnect:
+            return Response(status_code=400)  # Nobody reads it.
         event = make_event(
             HttpRequest(
                 method=request.method,
@@ -150,7 +151,8 @@ def make_app(settings: Settings, token_secret: str) -> Starlette:
             *(Route(f"/{top}", edge.call, methods=methods) for top in tops),
             *(Route(f"/{top}/{{rest:path}}", edge.call, methods=methods) for top in tops),
             Mount("/", _Pages(packages=[("cloudia.sim", "web")], html=True)),
-        ]
+        ],
+        exception_handlers={404: _no_route, 405: _no_route},
     )
 
 
@@ -161,6 +163,11 @@ async def _body(request: Request) -> bytes:
         if len(body) > _MAX_BODY:
             raise TooLargeError("the body is over 6 MB", hint="That is what a function takes.", code="body_too_large")
     return bytes(body)
+
+
+async def _no_route(*_: object) -> Response:
+    """Answer what is neither a route nor a file; as in API Gateway, a wrong method is no route either."""
+    return _error(404, NotFoundError("there is no such route", hint="openapi.json lists them.", code="no_route"))
 
 
 def _error(status: int, error: CloudiaError) -> Response:

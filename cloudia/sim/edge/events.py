@@ -58,7 +58,7 @@ def match(routes: Iterable[Route], method: str, path: str) -> tuple[Route, dict[
         for expected, found in zip(pattern, segments, strict=True):
             if expected.startswith("{"):
                 parameters[expected.strip("{}")] = unquote(found)
-            elif expected != found:
+            elif expected != unquote(found):
                 break
         else:
             return route, parameters

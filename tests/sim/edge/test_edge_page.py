@@ -1,0 +1,121 @@
+"""The edge beside the functions: the web page, what the page is told, and how paths are read."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx2
+import jwt
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support import RunningStack
+
+OURS = {"x-cloudia": "1"}
+
+
+@pytest.fixture
+def http(stack: RunningStack) -> Iterator[httpx2.Client]:
+    """A client without a token."""
+    with httpx2.Client(base_url=stack.run["api_url"], trust_env=False) as client:
+        yield client
+
+
+def test_the_page_is_told_how_to_begin(stack: RunningStack, http: httpx2.Client) -> None:
+    """Our own page gets the gateway's URL and a token of the local user, which nobody may store."""
+    response = http.get("/page/config", headers=OURS)
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    config = response.json()
+    assert config["websocket_url"] == stack.run["websocket_url"]
+    assert config["max_content_bytes"] == stack.settings.limits_content_bytes
+    assert config["user"] == "local"
+    claims = jwt.decode(config["token"], stack.project.secrets()["token"], ["HS256"])
+    assert claims["sub"] == "local"
+    assert claims["exp"] - claims["iat"] <= 12 * 3600
+    assert http.get("/conversations", headers={"authorization": f"Bearer {config['token']}"}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
+def test_local_names_are_ours(stack: RunningStack, http: httpx2.Client, name: str) -> None:
+    """Loopback is ours under each of its names."""
+    port = urlsplit(stack.run["api_url"]).port
+    assert http.get("/page/config", headers={**OURS, "host": f"{name}:{port}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1"],
+)
+def test_a_rebound_name_gets_no_token(http: httpx2.Client, host: str) -> None:
+    """A foreign page whose name was pointed at loopback (DNS rebinding) sends its own name, and is refused."""
+    response = http.get("/page/config", headers={**OURS, "host": host})
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "not_local")
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-cloudia": "0"}, {"x-cloudia": ""}, {"x-other": "1"}])
+def test_a_foreign_script_gets_no_token(http: httpx2.Client, headers: dict[str, str]) -> None:
+    """Without the header, which another origin's script cannot set unasked, there is no token."""
+    response = http.get("/page/config", headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "not_local")
+    assert "token" not in response.json()
+
+
+@pytest.mark.parametrize("path", ["/page/config", "/messages", "/conversations", "/health", "/"])
+def test_no_other_origin_may_read(http: httpx2.Client, path: str) -> None:
+    """A preflight is never granted, and no answer names an origin that may read it."""
+    origin = {"origin": "http://evil.example"}
+    asked = {**origin, "access-control-request-method": "GET", "access-control-request-headers": "x-cloudia"}
+    preflight, response = http.options(path, headers=asked), http.get(path, headers={**origin, **OURS})
+    assert not preflight.is_success
+    for answer in (preflight, response):
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+def test_the_page_runs_no_script_but_ours(http: httpx2.Client) -> None:
+    """The page comes with a policy that allows nothing inline and nothing foreign, and cannot be framed."""
+    response = http.get("/")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    policy = dict(part.strip().split(" ", 1) for part in response.headers["content-security-policy"].split(";"))
+    assert (policy["default-src"], policy["script-src"]) == ("'none'", "'self'")
+    assert (policy["frame-ancestors"], policy["base-uri"], policy["form-action"]) == ("'none'", "'none'", "'none'")
+    assert "unsafe" not in response.headers["content-security-policy"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert "server" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/..%2f__init__.py", "/%2e%2e/__init__.py", "/../../../../etc/passwd", "/__init__.py", "/x"]
+)
+def test_only_the_pages_files_are_served(http: httpx2.Client, path: str) -> None:
+    """What is no file of the page is a 404, however its path is written."""
+    assert http.get(path).status_code == 404
+
+
+def test_the_description_is_served(http: httpx2.Client) -> None:
+    """`/openapi.json` is the file beside the functions."""
+    response = http.get("/openapi.json")
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == json.loads(files("cloudia.functions").joinpath("openapi.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("job", "status"),
+    [
+        ("job_01m82ns9p2xqamevtfvfmjq5f3", 404),
+        ("%6Aob_01m82ns9p2xqamevtfvfmjq5f3", 404),
+        ("%256Aob_01m82ns9p2xqamevtfvfmjq5f3", 400),
+    ],
+    ids=["plain", "encoded", "encoded twice"],
+)
+def test_a_path_is_decoded_once(stack: RunningStack, http: httpx2.Client, job: str, status: int) -> None:
+    """An id that is encoded once is an id that nobody has; one that is encoded twice is none."""
+    token = {"authorization": f"Bearer {stack.token()}"}
+    assert http.get(f"/jobs/{job}", headers=token).status_code == status
