@@ -8,7 +8,7 @@ from cloudia.functions.http import Answer, Request, function
 
 @function
 def handler(request: Request) -> Answer:
-    """Return who is alive. `ok` takes a worker that has polled and is alive, and a queue that is there; 503 where AWS is away."""
+    """Return who is alive. `ok` takes a worker that has polled, and a queue; 503 where AWS is away."""
     presence = request.services.presence
     workers, gateways = presence.alive("worker"), presence.alive("gateway")
     return 200, {
