@@ -16,7 +16,7 @@ __all__ = ["conversation_id", "is_id", "iso", "job_id", "new", "now", "part_id",
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80
 _LENGTH = 26
-_ID = re.compile(r"[a-z]{2,4}_[0-9a-hjkmnp-tv-z]{26}[01]?")
+_ID = re.compile(r"(?:msg_[0-9a-hjkmnp-tv-z]{26}[01]|(?!msg_)[a-z]{2,4}_[0-9a-hjkmnp-tv-z]{26})")
 
 
 def new(*, at: float | None = None, after: str = "") -> str:

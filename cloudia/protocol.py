@@ -50,8 +50,8 @@ TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error", "cancelled"})
 
 MAX_FRAME_BYTES = 16 * 1024
 """The largest frame a client may send: a hello with a long token fits."""
-MAX_DELTA_CHARACTERS = 6_000
-"""Text of one delta; at four bytes a character it stays under API Gateway's 32 KB frame."""
+MAX_DELTA_CHARACTERS = 5_000
+"""Text of one delta; at six bytes a character, the most that JSON makes of one, it stays under API Gateway's 32 KB frame."""
 
 # Close codes of the WebSocket, from the range that RFC 6455 leaves to applications (and 1013, "try again later").
 CLOSE_BAD_FRAME = 4400
@@ -62,6 +62,9 @@ CLOSE_SLOW = 4429
 CLOSE_TRY_AGAIN = 1013
 
 _MAX_KEY = 128
+_END_OF_TIME = 253_402_300_800
+"""Epoch seconds of the year 10000, which ISO 8601 cannot write."""
+_MAX_EVENT_NUMBER = 2**64 - 1
 
 
 def decode_object(raw: str | bytes | None, *, what: str = "the body") -> dict[str, Any]:
@@ -180,7 +183,10 @@ class QueuedJob:
 
     def encode(self) -> str:
         """Return the JSON text of the queue message's body."""
-        return json.dumps({"v": VERSION, **asdict(self)}, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps({"v": VERSION, **asdict(self)}, ensure_ascii=False, separators=(",", ":"))
+        # SQS refuses these two, which JSON leaves as they are:
+        # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+        return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 
     @classmethod
     def decode(cls, raw: str) -> QueuedJob:
@@ -198,7 +204,8 @@ class QueuedJob:
         if not (
             all(isinstance(text, str) for text in required)
             and all(text is None or isinstance(text, str) for text in optional)
-            and isinstance(value.get("accepted_at"), int | float)
+            and type(job.accepted_at) in {int, float}
+            and 0 <= job.accepted_at < _END_OF_TIME
             and ids.is_id(job.job_id, "job")
             and ids.is_id(job.message_id, "msg")
             and ids.is_id(job.conversation_id, "cnv")
@@ -323,15 +330,24 @@ class Hello:
 
 
 def _is_event_id(text: str) -> bool:
-    """Tell whether this is an entry id of a Redis stream: `milliseconds-sequence`, each at most 64 bits."""
+    """Tell whether this is an entry id of a Redis stream: `milliseconds-sequence`, each of 64 bits.
+
+    The greatest of all is none: nothing can stand after it, and Redis refuses to look.
+    """
     parts = text.split("-")
-    return len(parts) == 2 and all(part.isascii() and part.isdigit() and len(part) <= 20 for part in parts)  # noqa: PLR2004
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) <= 20 for part in parts):  # noqa: PLR2004
+        return False
+    numbers = event_order(text)
+    return max(numbers) <= _MAX_EVENT_NUMBER > min(numbers)
 
 
 def event_order(event_id: str) -> tuple[int, int]:
     """Return what the ids of events sort by."""
     millis, _, sequence = event_id.partition("-")
     return int(millis), int(sequence)
+
+
+_EVENT_FIELDS = frozenset({"job_id", "conversation_id", "attempt", "id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,9 +392,14 @@ class Event:
         """Decode a frame, or an entry of the event log whose id is `event_id`. Unknown types are an error."""
         value = decode_object(raw, what="the event")
         kind = value.pop("type", None)
-        if kind not in EVENT_TYPES:
+        if not isinstance(kind, str) or kind not in EVENT_TYPES:
             raise InvalidRequestError(f"unknown event type {str(kind)[:32]!r}", code="bad_event")
-        known = {name: value.pop(name, None) for name in ("job_id", "conversation_id", "attempt", "id")}
-        if event_id is not None:
-            known["id"] = event_id
-        return cls(kind, data=value, **known)
+        job_id, conversation_id = _text(value, "job_id"), _text(value, "conversation_id")
+        own_id = _text(value, "id") if event_id is None else event_id
+        attempt = value.get("attempt")
+        if type(attempt) not in {int, type(None)}:
+            raise InvalidRequestError("attempt is not a whole number", code="wrong_type")
+        if own_id is not None and not _is_event_id(own_id):
+            raise InvalidRequestError("id is not the id of an event", code="bad_event")
+        data = {name: field for name, field in value.items() if name not in _EVENT_FIELDS}
+        return cls(kind, job_id, conversation_id, attempt, data, own_id)

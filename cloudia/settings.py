@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -39,9 +40,21 @@ def _setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    pattern: str = "",
+    blank: bool = False,
     secret: bool = False,
 ) -> Any:
-    metadata = {"doc": doc, "env": env, "low": low, "high": high, "choices": choices, "secret": secret}
+    """Return a field. Text with a default cannot be emptied, unless `blank` says that empty is a value of its own."""
+    metadata = {
+        "doc": doc,
+        "env": env,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "pattern": pattern,
+        "blank": blank,
+        "secret": secret,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -49,13 +62,14 @@ def _setting(
 class Settings:
     """Every setting of every part. Times are seconds, sizes bytes, unless the name says otherwise."""
 
-    stack_name: str = _setting("cloudia", "prefix of every resource's name")
+    stack_name: str = _setting("cloudia", "prefix of every resource's name", pattern="[A-Za-z0-9_-]{1,64}")
 
     up_engine: str = _setting(
         "ministack", "what stands in for AWS: ministack, or endpoint (any URL)", choices=("ministack", "endpoint")
     )
     up_llm: str = _setting("sim", "the LLM: sim, openai, anthropic, or the URL of an OpenAI-compatible API")
     up_workers: int = _setting(1, "worker processes", low=0, high=64)
+    up_reload: bool = _setting(default=False, doc="restart the workers when the responder's file changes")
     up_persist: bool = _setting(default=False, doc="keep the stack's data across down and up")
 
     aws_region: str = _setting("us-east-1", "AWS region", env=("AWS_REGION", "AWS_DEFAULT_REGION"))
@@ -74,17 +88,31 @@ class Settings:
     auth_issuer: str = _setting("", "required issuer of a token")
     auth_audience: str = _setting("", "required audience of a token")
 
-    limits_content_bytes: int = _setting(32_768, "largest message, UTF-8", low=1, high=200_000)
+    limits_content_bytes: int = _setting(32_768, "largest message, UTF-8", low=1, high=170_000)
     limits_context_messages: int = _setting(40, "messages of a conversation that the LLM sees", low=1, high=1000)
 
     llm_provider: str = _setting("openai", "API that the worker speaks", choices=("openai", "anthropic"))
     llm_model: str = _setting("", "model; empty is the provider's default here")
-    llm_system_prompt: str = _setting("You are a helpful assistant. Answer in Markdown.", "system prompt")
+    llm_fallback_provider: str = _setting(
+        "", "API for when the other's breaker is open; empty is none", choices=("", "openai", "anthropic")
+    )
+    llm_fallback_model: str = _setting("", "its model; empty is its default here")
+    llm_system_prompt: str = _setting(
+        "You are a helpful assistant. Answer in Markdown.", "system prompt; empty is none", blank=True
+    )
     llm_max_tokens: int = _setting(2048, "most tokens of an answer", low=1, high=1_000_000)
     llm_connect_seconds: float = _setting(5.0, "deadline for the connection", low=0.05, high=120)
     llm_first_token_seconds: float = _setting(30.0, "deadline for the first token", low=0.05, high=600)
     llm_gap_seconds: float = _setting(30.0, "deadline between tokens", low=0.05, high=600)
     llm_answer_seconds: float = _setting(300.0, "deadline for a whole answer", low=0.1, high=3600)
+    llm_quick_retry_seconds: float = _setting(
+        3.0, "time in which a blip is tried again at once; 0 is never", low=0, high=30
+    )
+    llm_breaker_errors: int = _setting(
+        5, "the breaker opens at more errors than this in its window", low=0, high=10_000
+    )
+    llm_breaker_window_seconds: float = _setting(10.0, "window of the breaker", low=0.1, high=3600)
+    llm_breaker_open_seconds: float = _setting(30.0, "how long the breaker stays open", low=0.1, high=3600)
 
     openai_api_key: str = _setting("", "API key of OpenAI; empty reads SSM", env=("OPENAI_API_KEY",), secret=True)
     openai_base_url: str = _setting("", "OpenAI or what speaks like it; empty is OpenAI", env=("OPENAI_BASE_URL",))
@@ -93,11 +121,14 @@ class Settings:
     )
     anthropic_base_url: str = _setting("", "Anthropic's API; empty is its own", env=("ANTHROPIC_BASE_URL",))
 
+    worker_responder: str = _setting("", "module:function that answers; empty is the configured LLM")
     worker_concurrency: int = _setting(32, "jobs that a worker holds at once", low=1, high=2000)
     worker_poll_seconds: int = _setting(20, "long poll of the queue", low=0, high=20)
     worker_visibility_seconds: int = _setting(60, "visibility of a job in work, renewed at a third", low=3, high=43_200)
     worker_lease_seconds: int = _setting(60, "lease on a job in work, renewed at a third", low=3, high=43_200)
     worker_max_attempts: int = _setting(5, "attempts before a job is a dead letter", low=1, high=20)
+    worker_probe_host: str = _setting("127.0.0.1", "address of the worker's probes; 0.0.0.0 in a container")
+    worker_probe_port: int = _setting(0, "port of the worker's /live and /ready; 0 is none", low=0, high=65535)
     worker_grace_seconds: float = _setting(25.0, "time to finish jobs after SIGTERM", low=0, high=900)
 
     events_frame_ms: int = _setting(50, "at most one frame of text per job in this time", low=0, high=1000)
@@ -166,11 +197,11 @@ _FIELDS = {item.name: item for item in fields(Settings)}
 
 
 def environment(source: str, variables: Mapping[str, str]) -> Layer:
-    """Make a layer of environment variables. An empty variable counts as absent."""
+    """Make a layer of environment variables. An empty variable counts as absent, unless empty is a value of its own."""
     values = {}
-    for name in _FIELDS:
+    for name, item in _FIELDS.items():
         for variable in _variables(name):
-            if variables.get(variable):
+            if variables.get(variable) or (item.metadata["blank"] and variable in variables):
                 values[name] = variables[variable]
                 break
     return Layer(source, values)
@@ -186,7 +217,7 @@ def from_toml(source: str, document: Mapping[str, Any]) -> Layer:
             )
         for key, value in entries.items():
             name = f"{table}_{key}"
-            if name not in _FIELDS:
+            if name not in _FIELDS or dotted(name) != f"{table}.{key}":
                 raise UsageError(
                     f"{source}: unknown setting {table}.{key}", hint="`cloudia config` lists every setting."
                 )
@@ -239,6 +270,12 @@ def _convert(name: str, raw: Any, source: str) -> Any:
     choices, low, high = item.metadata["choices"], item.metadata["low"], item.metadata["high"]
     if choices and value not in choices:
         raise UsageError(f"{where} is not one of {', '.join(choices)}", hint=f"It is: {item.metadata['doc']}.")
+    if not value and item.default and kind is str and not item.metadata["blank"]:
+        raise UsageError(f"{where} is empty", hint=f"It is: {item.metadata['doc']}.")
+    if item.metadata["pattern"] and not re.fullmatch(item.metadata["pattern"], value):
+        raise UsageError(
+            f"{where} is not of the form {item.metadata['pattern']}", hint=f"It is: {item.metadata['doc']}."
+        )
     if low is not None and not low <= value <= high:
         raise UsageError(f"{where} is not between {low:g} and {high:g}", hint=f"It is: {item.metadata['doc']}.")
     return value
@@ -252,12 +289,14 @@ def _parse(kind: type, raw: Any) -> Any:
     if kind is bool and isinstance(raw, str):
         word = raw.lower()
         return True if word in _TRUE else False if word in _FALSE else None
-    if kind in {bool, str} or isinstance(raw, bool):
-        return raw if isinstance(raw, kind) else None
+    if kind is str:  # An environment cannot carry a NUL.
+        return raw if isinstance(raw, str) and "\0" not in raw else None
+    if kind is bool or isinstance(raw, bool):
+        return raw if kind is bool and isinstance(raw, bool) else None
     if kind is int and not isinstance(raw, int | str):
         return None
     try:
         number = kind(raw)
-    except (TypeError, ValueError):
+        return number if math.isfinite(number) else None
+    except (TypeError, ValueError, OverflowError):  # An integer may be too large for a float.
         return None
-    return number if math.isfinite(number) else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 import sys
 from contextlib import contextmanager
@@ -23,8 +24,11 @@ __all__ = ["bound", "configure_logs", "log", "new_traceparent", "trace_id"]
 _LOGGER = logging.getLogger("cloudia")
 _fields: ContextVar[dict[str, Any] | None] = ContextVar("cloudia_log_fields", default=None)
 
-_TRACEPARENT_PARTS = 4
-_TRACE_ID_LENGTH = 32
+# Version 00 has four parts and no more; what a later version adds is not ours to read.
+_TRACEPARENT = re.compile(
+    r"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?",
+    re.DOTALL,
+)
 
 
 class _JsonLines(logging.Formatter):
@@ -87,8 +91,7 @@ def new_traceparent(incoming: str | None = None) -> str:
 
 def trace_id(traceparent: str | None) -> str | None:
     """Return the trace id of a `traceparent`, or None where it is not one."""
-    parts = (traceparent or "").split("-")
-    if len(parts) != _TRACEPARENT_PARTS or len(parts[1]) != _TRACE_ID_LENGTH:
+    found = _TRACEPARENT.fullmatch(traceparent or "")
+    if found is None or (found["version"] == "00" and found["more"]):
         return None
-    hexadecimal = all(character in "0123456789abcdef" for character in parts[1])
-    return parts[1] if hexadecimal and set(parts[1]) != {"0"} else None
+    return found["trace"]

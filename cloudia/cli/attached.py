@@ -18,7 +18,7 @@ def become(module: str, **changes: str) -> None:
     from cloudia.settings import to_environment  # noqa: PLC0415 - lazy
 
     project = find_project()
-    run = project.read_run()
+    run = project.live_run()
     settings = run["environment"] if run and run.get("environment") else to_environment(project.settings().settings)
     environment = {**os.environ, **settings, **changes}
     os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606 - no shell is wanted

@@ -25,6 +25,7 @@ def provision(
 
     from cloudia.cloud.aws import Aws  # noqa: PLC0415 - lazy
     from cloudia.sim import provision as work  # noqa: PLC0415 - lazy
+    from cloudia.sim.endpoint import check_url  # noqa: PLC0415 - lazy
     from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 
@@ -34,6 +35,8 @@ def provision(
     run = project.read_run()
     if not settings.aws_endpoint_url and run and "aws_endpoint_url" in run:
         settings = replace(settings, aws_endpoint_url=run["aws_endpoint_url"], stack_name=run["stack_name"])
+    if settings.aws_endpoint_url:
+        check_url(settings.aws_endpoint_url)
     stack = Stack(settings.stack_name)
     where = settings.aws_endpoint_url or f"AWS, {settings.aws_region}"
     if destroy:
@@ -44,7 +47,8 @@ def provision(
         # A stack that others use keeps its secrets: who signs with another one here would lock them out.
         keep = frozenset({stack.token_secret.name, stack.session_secret.name})
         changes = work.provision(Aws(settings), stack, secrets, keep=keep)
-    note(f"{stack.name} at {where}")
+    if not json:
+        note(f"{stack.name} at {where}")
     done = []
     for change in changes:
         done.append(change)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudia.cli.log_lines import render
-from cloudia.cli.output import console, stderr_console
+from cloudia.cli.output import STATE, console, print_json, stderr_console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,9 @@ class UpView:
         """Show where the stack is."""
         self.close()
         self._up = True
+        if STATE.json:
+            print_json(run)
+            return
         show_ready(run, seconds=time.monotonic() - self._began)
         self.say("Ctrl-C stops everything. Logs follow.")
 

@@ -21,8 +21,8 @@ __all__ = ["Client"]
 
 _POLL_SECONDS = 5.0
 """How long a job may be silent before it is asked for over HTTP."""
-_LATE_SECONDS = 1.0
-"""How long the last event of a job that has ended may still be on its way."""
+_OPENINGS = {"started", "reset"}
+"""What a whole answer begins with. Without one, or where events were lost after it, its text is not to be trusted."""
 _READY_SECONDS = 10.0
 _MOST_JOBS = 4096
 _SENDS = 4
@@ -94,20 +94,23 @@ class Client:
 
         The job's record has the last word: where events were lost, the answer is taken from there.
         """
-        queue = self._queue(job_id)
+        queue, whole = self._queue(job_id), False
         try:
             while True:
                 event = await _next(queue, _POLL_SECONDS)
-                if event is None and await self._has_ended(job_id):
-                    event = await _next(queue, _LATE_SECONDS)
-                    if event is None:
-                        for event in _from_record(await self.api.job(job_id)):
-                            yield event
-                        return
-                if event is None:
-                    continue
-                yield event
-                if event.terminal:
+                if event and event.type != "ready":
+                    whole = whole or event.type in _OPENINGS
+                    if whole or not event.terminal or event.type == "error":
+                        yield event
+                        if event.terminal:
+                            return
+                        continue
+                elif event:
+                    whole = False
+                job = await self._ended_job(job_id)
+                if job:
+                    for event in _from_record(job):
+                        yield event
                     return
         finally:
             self._jobs.pop(job_id, None)
@@ -115,14 +118,15 @@ class Client:
             if len(self._ended) > _MOST_JOBS:
                 self._ended.popitem(last=False)
 
-    async def _has_ended(self, job_id: str) -> bool:
-        """Ask for a job that is silent, or that a new connection may have missed something of."""
+    async def _ended_job(self, job_id: str) -> dict[str, Any] | None:
+        """Return the record of a job that has ended, whose events are silent or were lost."""
         if self._failure:
             raise self._failure
         try:
-            return (await self.api.job(job_id))["status"] in TERMINAL_STATUSES
+            job = await self.api.job(job_id)
         except (UnavailableError, TimedOutError):
-            return False
+            return None
+        return job if job["status"] in TERMINAL_STATUSES else None
 
     async def ask(self, content: str, *, conversation_id: str | None = None) -> AsyncIterator[Event]:
         """Send a message and yield the events of its answer."""
@@ -144,22 +148,22 @@ class Client:
                 if event.type == "ready":
                     self._ready.set()
                     if not (event.data or {}).get("resumed"):
-                        self._nudge()
+                        self._nudge(event)
                 elif event.job_id and event.job_id not in self._ended:
                     self._queue(event.job_id).put_nowait(event)
         except Exception as error:  # noqa: BLE001 - raised to whoever waits
             self._failure = error
             self._ready.set()
-            self._nudge()
+            self._nudge(None)
 
-    def _nudge(self) -> None:
-        """Make everyone who follows a job look at its record."""
+    def _nudge(self, ready: Event | None) -> None:
+        """Make everyone who follows a job look at its record: events were lost before this `ready`, or none will come."""
         for queue in self._jobs.values():
-            queue.put_nowait(None)
+            queue.put_nowait(ready)
 
 
 async def _next(queue: asyncio.Queue[Event | None], seconds: float) -> Event | None:
-    """Return the next event; None after `seconds` of silence, or where someone was told to look at the record."""
+    """Return the next event; None after `seconds` of silence, or where no more will come."""
     try:
         async with asyncio.timeout(seconds):
             return await queue.get()

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from cloudia.errors import (
-    CloudiaError,
-    ConflictError,
-    ForbiddenError,
-    InvalidRequestError,
-    UnauthorizedError,
-    UnavailableError,
-    UsageError,
-)
+from cloudia.errors import ForbiddenError, UnavailableError, UsageError, request_error
 from cloudia.protocol import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_UNAUTHORIZED, Event, Hello, event_order
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from websockets.asyncio.client import ClientConnection
 
@@ -33,6 +26,8 @@ _OPEN_SECONDS = 5.0
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.1, 5.0
 _MAX_FRAME = 1024 * 1024
 _FORBIDDEN = 403
+_FINAL = {CLOSE_BAD_FRAME: 400, CLOSE_UNAUTHORIZED: 401, CLOSE_REPLACED: 409}
+"""Where reconnecting is useless: close codes, and the statuses that mean the same."""
 
 
 class EventStream:
@@ -63,9 +58,10 @@ class EventStream:
         try:
             while True:
                 try:
-                    async for event in self._connection():
-                        backoff = _FIRST_BACKOFF
-                        yield event
+                    async with aclosing(self._connection()) as events:
+                        async for event in events:
+                            backoff = _FIRST_BACKOFF
+                            yield event
                 except (ConnectionClosed, UnavailableError, OSError, TimeoutError, InvalidHandshake, EOFError):
                     pass  # Each of these may pass by itself.
                 self.state = "reconnecting"
@@ -81,7 +77,7 @@ class EventStream:
         if self._socket:
             self._socket.transport.abort()
 
-    async def _connection(self) -> AsyncIterator[Event]:
+    async def _connection(self) -> AsyncGenerator[Event, None]:
         """Yield what one connection brings, until it closes."""
         try:
             socket = await connect(
@@ -100,43 +96,33 @@ class EventStream:
             if error.response.status_code == _FORBIDDEN:
                 raise ForbiddenError("the gateway refuses this origin") from error
             raise
-        async with socket:
-            self._socket = socket
+        self._socket = socket
+        refusal: dict[str, Any] | None = None
+        try:
             await socket.send(Hello(self._token, self.session_id, self.last_event_id).encode())
-            try:
-                async with asyncio.timeout(_OPEN_SECONDS):
-                    ready = Event.decode(await socket.recv())
-                if ready.type == "ready":
-                    self.session_id = (ready.data or {})["session_id"]
-                    self.state, self.retry_at = "connected", None
-                    yield ready
-                async for frame in socket:
-                    event = Event.decode(frame)
-                    if event.id is None or self._is_new(event.id):
-                        yield event
-            except ConnectionClosed as error:
-                _raise_final(error)
-                raise
-            _raise_final_code(socket.close_code, socket.close_reason)
+            async with asyncio.timeout(_OPEN_SECONDS):
+                first = Event.decode(await socket.recv())
+            if first.type == "ready":
+                self.session_id = (first.data or {})["session_id"]
+                self.state, self.retry_at = "connected", None
+                yield first
+            else:
+                refusal = first.data
+            async for frame in socket:
+                event = Event.decode(frame)
+                if event.id is None or self._is_new(event.id):
+                    yield event
+        except ConnectionClosed as closed:
+            if closed.rcvd and closed.rcvd.code in _FINAL:
+                body = refusal or {"error": {"message": closed.rcvd.reason}}
+                raise request_error(_FINAL[closed.rcvd.code], body) from closed
+            raise
+        finally:
+            self._socket = None
+            await socket.close()
 
     def _is_new(self, event_id: str) -> bool:
         if self.last_event_id and event_order(event_id) <= event_order(self.last_event_id):
             return False
         self.last_event_id = event_id
         return True
-
-
-def _raise_final(closed: ConnectionClosed) -> None:
-    if closed.rcvd:
-        _raise_final_code(closed.rcvd.code, closed.rcvd.reason)
-
-
-def _raise_final_code(code: int | None, reason: str | None) -> None:
-    """Raise what a close code means where reconnecting is useless."""
-    kinds: dict[int, type[CloudiaError]] = {
-        CLOSE_UNAUTHORIZED: UnauthorizedError,
-        CLOSE_REPLACED: ConflictError,
-        CLOSE_BAD_FRAME: InvalidRequestError,
-    }
-    if code in kinds:
-        raise kinds[code](reason or "the gateway closed the connection")

@@ -30,24 +30,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+# A queue that was deleted cannot be made again for 60 s; a write that meets a transaction on its item is refused.
 _TRANSIENT = frozenset(
     {
+        "AWS.SimpleQueueService.QueueDeletedRecently",
         "InternalServerError",
         "LimitExceededException",
         "OverLimit",
         "ProvisionedThroughputExceededException",
+        "QueueDeletedRecently",
         "RequestLimitExceeded",
         "RequestThrottled",
         "ServiceUnavailable",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
+        "TransactionConflictException",
         "TransactionInProgressException",
     }
 )
 _NOT_PROVISIONED = "not_provisioned"
 _MISSING = frozenset({"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _SERVER_ERROR = 500
+_ANSWER_SECONDS = 10
 
 
 class Aws:
@@ -57,24 +62,29 @@ class Aws:
         self._endpoint = settings.aws_endpoint_url or None
         self._region = settings.aws_region
         self._lock = threading.Lock()
-        # A long poll holds its connection for as long as it waits, and then some.
+        self._poll_seconds = settings.worker_poll_seconds
         self._config = Config(
             connect_timeout=3,
-            read_timeout=settings.worker_poll_seconds + 10,
             retries={"mode": "standard", "total_max_attempts": 3},
             max_pool_connections=64,
             parameter_validation=False,
         )
 
-    def _client(self, service: str) -> Any:
-        with self._lock:  # boto3's default session is not safe to share while it builds a client.
-            return boto3.client(
-                service,
-                region_name=self._region,
-                endpoint_url=self._endpoint,
-                config=self._config,
-                **_credentials(self._endpoint),
-            )
+    def _client(self, service: str, *, wait_seconds: int = 0) -> Any:
+        config = self._config.merge(Config(read_timeout=wait_seconds + _ANSWER_SECONDS))
+        try:
+            with self._lock:  # boto3's default session is not safe to share while it builds a client.
+                return boto3.client(
+                    service,
+                    region_name=self._region,
+                    endpoint_url=self._endpoint,
+                    config=config,
+                    **_credentials(self._endpoint),
+                )
+        except (BotoCoreError, ValueError) as error:
+            raise UsageError(
+                f"no AWS client can be made: {error}", hint="Look at aws.endpoint_url, aws.region and AWS_PROFILE."
+            ) from error
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
@@ -85,7 +95,8 @@ class Aws:
     @cached_property
     def sqs(self) -> SQSClient:
         """SQS."""
-        client: SQSClient = self._client("sqs")
+        # A long poll holds its connection for as long as it waits, and then some.
+        client: SQSClient = self._client("sqs", wait_seconds=self._poll_seconds)
         return client
 
     @cached_property

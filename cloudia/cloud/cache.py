@@ -32,10 +32,11 @@ class ContextCache:
             raw = await self._redis.get(self._keys.context(conversation_id))
         if raw is None:
             return None
-        entry = json.loads(raw)
-        if entry["through"] != through:
+        try:
+            entry = json.loads(raw)
+            return [Message(**fields) for fields in entry["messages"]] if entry["through"] == through else None
+        except (ValueError, KeyError, TypeError):  # Another version wrote it.
             return None
-        return [Message(**fields) for fields in entry["messages"]]
 
     async def put(self, conversation_id: str, *, through: str, messages: list[Message]) -> None:
         """Cache the messages up to the turn of the user message `through`."""

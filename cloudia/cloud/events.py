@@ -6,6 +6,7 @@ sees the gap and reads the stream.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ if node then
 end
 return id
 """
+_APPEND_SHA = hashlib.sha1(_APPEND.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,6 @@ class EventLog:
     def __init__(self, redis: Redis, stack_name: str, *, ttl_seconds: int, max_length: int) -> None:
         self._redis = redis
         self._keys = Keys(stack_name)
-        self._append = redis.register_script(_APPEND)
         self._ttl = ttl_seconds
         self._max_length = max_length
 
@@ -85,25 +86,25 @@ class EventLog:
         """Append frames and tell the gateways that hold their connections: one round trip for all of them."""
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipeline:
+                # The first brings the script along, so that Redis knows it for the others, whatever it has forgotten.
+                command = ["EVAL", _APPEND]
                 for frame in frames:
                     event, session = frame.event, frame.session_id
-                    await self._append(
-                        keys=[
-                            self._keys.log(session),
-                            self._keys.job(session, event.job_id or ""),
-                            self._keys.connection(session),
-                        ],
-                        args=[
-                            frame.fence,
-                            int(event.terminal),
-                            event.encode(),
-                            self._max_length,
-                            self._ttl,
-                            self._keys.node(""),
-                            session,
-                        ],
-                        client=pipeline,
+                    pipeline.execute_command(
+                        *command,
+                        3,
+                        self._keys.log(session),
+                        self._keys.job(session, event.job_id or ""),
+                        self._keys.connection(session),
+                        frame.fence,
+                        int(event.terminal),
+                        event.encode(),
+                        self._max_length,
+                        self._ttl,
+                        self._keys.node(""),
+                        session,
                     )
+                    command = ["EVALSHA", _APPEND_SHA]
                 replies: list[str] = await pipeline.execute()
         return [Appended(reply) if "-" in reply else Appended(None, reply) for reply in replies]
 

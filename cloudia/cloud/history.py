@@ -88,16 +88,23 @@ class History:
 
     def before(self, conversation_id: str, message_id: str, *, limit: int) -> list[Message]:
         """Return the last `limit` messages that stand before `message_id`, oldest first."""
-        answer = call(
-            self._db.query,
-            TableName=self._messages.name,
-            KeyConditionExpression="conversation_id = :conversation AND message_id < :message",
-            ExpressionAttributeValues=values(conversation=conversation_id, message=message_id),
-            ScanIndexForward=False,
-            Limit=limit,
-            ConsistentRead=True,
-        )
-        return [_message(item) for item in reversed(answer["Items"])]
+        found: list[dict[str, Any]] = []
+        query: dict[str, Any] = {}
+        while True:  # An answer of DynamoDB has 1 MB at most.
+            answer = call(
+                self._db.query,
+                TableName=self._messages.name,
+                KeyConditionExpression="conversation_id = :conversation AND message_id < :message",
+                ExpressionAttributeValues=values(conversation=conversation_id, message=message_id),
+                ScanIndexForward=False,
+                Limit=limit - len(found),
+                ConsistentRead=True,
+                **query,
+            )
+            found += answer["Items"]
+            if len(found) >= limit or "LastEvaluatedKey" not in answer:
+                return [_message(item) for item in reversed(found)]
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def message(self, conversation_id: str, message_id: str) -> Message | None:
         """Return one message, or None."""

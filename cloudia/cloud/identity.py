@@ -14,6 +14,7 @@ import hmac
 import re
 import secrets
 import time
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Identity", "bearer", "issue_token"]
 
-_USER = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_USER = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 _MAX_TOKEN = 8192
 _LEEWAY_SECONDS = 10
 _SESSION = re.compile(r"ses_[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
@@ -68,19 +69,18 @@ class Identity:
         except jwt.ExpiredSignatureError as error:
             raise UnauthorizedError("the token has expired", hint=_HINT, code="token_expired") from error
         except jwt.PyJWKClientConnectionError as error:
-            raise UnavailableError(
-                "the key set of the token's issuer cannot be read", code="jwks_unavailable"
-            ) from error
-        except (jwt.PyJWTError, ValueError) as error:  # A key of the wrong form makes PyJWT raise ValueError.
+            raise _no_keys() from error
+        # A key of another kind, a number without end or nesting without bound: PyJWT lets these through as they are.
+        except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise UnauthorizedError("the token is not valid here", hint=_HINT, code="bad_token") from error
         user = claims["sub"]
-        if not _USER.fullmatch(user):
+        if not isinstance(user, str) or not _USER.fullmatch(user):
             raise UnauthorizedError("the token's subject is not a user", hint=_HINT, code="bad_token")
-        return str(user)
+        return user
 
     def _claims(self, token: str) -> dict[str, Any]:
         if self._jwks:
-            key: Any = self._jwks.get_signing_key_from_jwt(token).key
+            key: Any = _issuers_key(self._jwks, token)
             algorithms = ["RS256", "ES256"]
         else:
             key, algorithms = self._parameters.require(self._stack.token_secret), ["HS256"]
@@ -112,6 +112,24 @@ class Identity:
         secret = self._parameters.require(self._stack.session_secret)
         digest = hmac.digest(secret.encode(), f"{name}\n{user_id}".encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _issuers_key(jwks: jwt.PyJWKClient, token: str) -> Any:
+    """Return the key that a token names. `UnavailableError` where the key set cannot be read."""
+    kid: Any = jwt.get_unverified_header(token).get("kid")
+    try:
+        jwks.get_signing_keys()  # cached; whatever is wrong with it is not the token's fault
+    except (jwt.PyJWTError, OSError, HTTPException, ValueError) as error:
+        raise _no_keys() from error
+    return jwks.get_signing_key(kid).key
+
+
+def _no_keys() -> UnavailableError:
+    return UnavailableError(
+        "the key set of the token's issuer cannot be read",
+        hint="Is auth.jwks_url right, and is cloudia[jwks] installed?",
+        code="jwks_unavailable",
+    )
 
 
 def bearer(header: str | None) -> str | None:

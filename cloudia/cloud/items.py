@@ -61,12 +61,19 @@ def encode_cursor(*keys: str) -> str:
 
 def decode_cursor(cursor: str, count: int) -> list[str]:
     """Return the `count` keys of a cursor. `InvalidRequestError` where it is none of ours."""
-    padded = cursor[:_MAX_CURSOR] + "=" * (-len(cursor) % 4)
+    padded = cursor + "=" * (-len(cursor) % 4)
     try:
-        keys = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        keys = (
+            json.loads(base64.b64decode(padded, altchars=b"-_", validate=True)) if len(cursor) <= _MAX_CURSOR else None
+        )
     except (ValueError, binascii.Error, RecursionError):
         keys = None
-    if isinstance(keys, list) and len(keys) == count and all(isinstance(key, str) and key for key in keys):
+    # All our keys are ASCII; JSON can spell half of a surrogate pair, which DynamoDB refuses.
+    if (
+        isinstance(keys, list)
+        and len(keys) == count
+        and all(isinstance(key, str) and key.isascii() and key for key in keys)
+    ):
         return keys
     raise InvalidRequestError(
         "the cursor is not one of ours", hint="Use next_cursor of the page before, as it is.", code="bad_cursor"

@@ -111,7 +111,7 @@ class Jobs:
                 conversation = self._conversation(user_id, conversation_id)
                 if conversation is None:
                     # A request that is sent again after its conversation was deleted still gets its first answer.
-                    replay = self._replay(key, fingerprint) if key else None
+                    replay = self._replay(key, fingerprint, content) if key else None
                     if replay:
                         return replay
                     raise NotFoundError(
@@ -136,11 +136,11 @@ class Jobs:
             if not reasons:
                 return job, True
             if key and reasons[-1] == "ConditionalCheckFailed":
-                replay = self._replay(key, fingerprint)
+                replay = self._replay(key, fingerprint, content)
                 if replay:
                     return replay
             # Another message of this conversation was accepted meanwhile: take the next place.
-            time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311
+            _pause(attempt)
         raise UnavailableError("this conversation is too busy", hint="Try again.", code="conversation_busy")
 
     def _conversation(self, user_id: str, conversation_id: str) -> dict[str, Any] | None:
@@ -247,13 +247,13 @@ class Jobs:
             return codes
         return []
 
-    def _replay(self, key: str, fingerprint: str) -> tuple[QueuedJob, bool] | None:
+    def _replay(self, key: str, fingerprint: str, content: str) -> tuple[QueuedJob, bool] | None:
         """Return the job that a key stands for and whether to send it again; None where the key is not in use."""
         answer = call(
             self._db.get_item, TableName=self._stack.idempotency.name, Key=to_item({"key": key}), ConsistentRead=True
         )
         entry = from_item(answer.get("Item", {}))
-        if not entry or entry["expires_at"] < time.time():
+        if not entry or entry["expires_at"] < int(time.time()):  # in whole seconds, as `_record` compares it
             return None
         if entry["fingerprint"] != fingerprint:
             raise ConflictError(
@@ -262,14 +262,7 @@ class Jobs:
         record = self._get(entry["job_id"])
         if record is None:
             return None
-        message = call(
-            self._db.get_item,
-            TableName=self._stack.messages.name,
-            Key=to_item({"conversation_id": record["conversation_id"], "message_id": record["message_id"]}),
-            ConsistentRead=True,
-        )
-        names = QueuedJob.__dataclass_fields__.keys() - {"content"}
-        content = from_item(message["Item"])["content"]
+        names = QueuedJob.__dataclass_fields__.keys() - {"content"}  # The fingerprint says that it is the same.
         job = QueuedJob(content=content, **{name: record[name] for name in names if name in record})
         return job, record["status"] == "queued" and record["attempts"] == 0
 
@@ -449,16 +442,24 @@ class Jobs:
             },
             {"Put": {"TableName": self._stack.messages.name, "Item": to_item(reply.to_json())}},
         ]
-        for _ in range(_TRANSACTION_TRIES):
+        for attempt in range(_TRANSACTION_TRIES):
             reasons = self._transact(writes)
             if not reasons:
                 return reply
             if "ConditionalCheckFailed" in reasons:
                 break
+            _pause(attempt)
+        else:
+            raise UnavailableError("others are writing to this job", hint="Try again.", code="job_busy")
         record = self._get(job.job_id)
         if record and record["fence"] == lease.fence and record["status"] == status:
             return reply
         raise LostLeaseError(job.job_id)
+
+
+def _pause(attempt: int) -> None:
+    """Let the others write."""
+    time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311
 
 
 def _job(record: dict[str, Any]) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ __all__ = ["BATCH", "JobQueue", "Received"]
 
 BATCH = 10
 """Most messages of one SQS request."""
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+_REFUSED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,10 @@ class JobQueue:
     def send_raw(
         self, body: str, *, group: str, deduplication_id: str, attributes: Mapping[str, str] | None = None
     ) -> None:
-        """Enqueue a body as it is, with string attributes: how a dead letter is written."""
+        """Enqueue a body as it is, with string attributes: how a dead letter is written.
+
+        An empty attribute is left out; characters that SQS refuses are replaced, for an error may quote anything.
+        """
         call(
             self._sqs.send_message,
             QueueUrl=self.url,
@@ -66,7 +73,7 @@ class JobQueue:
             MessageGroupId=group,
             MessageDeduplicationId=deduplication_id,
             MessageAttributes={
-                name: {"DataType": "String", "StringValue": value}
+                name: {"DataType": "String", "StringValue": _REFUSED.sub("\ufffd", value)}
                 for name, value in (attributes or {}).items()
                 if value
             },

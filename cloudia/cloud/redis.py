@@ -5,10 +5,11 @@ All keys of a session share the hash tag `{session}`, so that a script may touch
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Keys", "Redis", "connect", "redis_errors"]
+
+_CONNECT_SECONDS = 2.0
+_MOST_CONNECTIONS = 32
+"""A gateway that heals thousands of sessions at once takes turns at these."""
 
 
 class Keys:
@@ -48,16 +53,20 @@ class Keys:
         return f"{self._prefix}:context:{conversation_id}"
 
 
-def connect(url: str, *, timeout: float | None = 2.0) -> Redis:
+def connect(url: str, *, timeout: float = 2.0) -> Redis:
     """Return a client for `url`. Connecting happens at first use and anew after a failure; nothing is retried silently.
 
-    `timeout` bounds each reply; None is for a subscriber, which waits for as long as nothing is published.
+    `timeout` bounds each reply, in seconds. Who finds all connections in use waits for one.
     """
     try:
-        return Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=_MOST_CONNECTIONS,
+            timeout=_CONNECT_SECONDS,
             decode_responses=True,
-            socket_connect_timeout=2.0,
+            # With RESP3, redis-py 8.1.0 hands out connections that the server has closed: redis/redis-py#4252.
+            protocol=2,
+            socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=timeout,
             socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),
@@ -66,12 +75,22 @@ def connect(url: str, *, timeout: float | None = 2.0) -> Redis:
         raise UsageError(
             f"redis.url is not a URL of Redis: {error}", hint="Such as redis://127.0.0.1:6379/0."
         ) from error
+    return Redis.from_pool(pool)
 
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Raise every failure of Redis inside as `UnavailableError`."""
+    """Raise every failure of Redis inside as `UnavailableError`.
+
+    A task that is cancelled meanwhile ends here. `asyncio.wait_for`, with which redis-py sends, loses the cancellation on
+    Python 3.11 where sending was done at that moment: python/cpython#86296.
+    """
+    task = asyncio.current_task()
+    cancelled = task.cancelling() if task else 0
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         raise UnavailableError("Redis cannot be reached", hint="Is Redis running?", code="redis_unavailable") from error
+    finally:
+        if task and task.cancelling() > cancelled:
+            raise asyncio.CancelledError

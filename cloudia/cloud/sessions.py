@@ -17,6 +17,7 @@ __all__ = ["Notice", "Published", "Replaced", "Sessions"]
 
 _TTL_SECONDS = 90
 """A registration outlives this many seconds without a refresh."""
+_SILENCE_SECONDS = 10.0
 
 # Registers a connection, and tells the node of the one before it, if there is one, that it was replaced.
 _REGISTER = """
@@ -83,8 +84,8 @@ class Sessions:
                 args=[node_id, connection_id, _TTL_SECONDS, self._keys.node(""), session_id],
             )
 
-    async def claim(self, connections: Sequence[tuple[str, str]], *, node_id: str) -> list[str]:
-        """Keep `(session_id, connection_id)` registered for 90 s more. Return the sessions that are another's by now."""
+    async def claim(self, connections: Sequence[tuple[str, str]], *, node_id: str) -> list[tuple[str, str]]:
+        """Keep each `(session_id, connection_id)` registered for 90 s more. Return those that were replaced."""
         if not connections:
             return []
         with redis_errors():
@@ -96,25 +97,33 @@ class Sessions:
                         client=pipeline,
                     )
                 claimed = await pipeline.execute()
-        return [session_id for (session_id, _), mine in zip(connections, claimed, strict=True) if not mine]
+        return [connection for connection, mine in zip(connections, claimed, strict=True) if not mine]
 
     async def unregister(self, session_id: str, *, connection_id: str) -> None:
         """Forget a connection, unless a newer one has taken its place."""
         with redis_errors():
             await self._unregister(keys=[self._keys.connection(session_id)], args=[connection_id])
 
-    async def notices(self, node_id: str, *, subscribed: asyncio.Event) -> AsyncIterator[Notice]:
-        """Yield what is published for a node. Sets `subscribed` once nothing more can be missed.
+    async def notices(
+        self, node_id: str, *, subscribed: asyncio.Event, silence_seconds: float = _SILENCE_SECONDS
+    ) -> AsyncIterator[Notice]:
+        """Yield what is published for a node. `subscribed` is set while nothing can be missed.
 
-        The client that this registry was given must have no timeout on replies.
+        A Redis that is silent for `silence_seconds`, and after that does not answer a ping in as many, is away.
         """
         pubsub = self._redis.pubsub()
         try:
             with redis_errors():
                 await pubsub.subscribe(self._keys.node(node_id))
+            pinged = False
             while True:
                 with redis_errors():
-                    message = await pubsub.get_message(timeout=None)
+                    message = await pubsub.get_message(timeout=silence_seconds)
+                    if message is None and pinged:
+                        raise TimeoutError
+                    if message is None:
+                        await pubsub.ping()
+                pinged = message is None
                 if message is None:
                     continue
                 if message["type"] == "subscribe":

@@ -21,6 +21,8 @@ __all__ = ["Connection", "refuse"]
 
 _PAGE = 100
 _RETRY_SECONDS = 0.5
+_MAX_REASON = 123
+"""Bytes: RFC 6455 lets a closing frame have 125, two of which are the code."""
 
 
 class Connection:
@@ -114,6 +116,6 @@ async def refuse(socket: ServerConnection, close_code: int, error: CloudiaError)
     """Tell a client what was wrong, and close its connection."""
     try:
         await socket.send(Event("error", data=error.to_json()).encode())
-        await socket.close(close_code, error.message[:120])
+        await socket.close(close_code, error.message.encode()[:_MAX_REASON].decode(errors="ignore"))
     except ConnectionClosed:
         pass

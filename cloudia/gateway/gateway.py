@@ -8,10 +8,11 @@ import logging
 import os
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 from websockets.typing import Origin
 
 from cloudia import __version__, telemetry
@@ -52,7 +53,9 @@ class Gateway:
 
     def __init__(self, services: Services) -> None:
         self._to = services
-        self._connections: dict[str, Connection] = {}
+        self._sockets: set[ServerConnection] = set()
+        self._connections: dict[str, dict[str, Connection]] = {}
+        """By session and id. A session has more than one only until Redis has told which of them was replaced."""
         self._subscribed = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -87,6 +90,7 @@ class Gateway:
             for task in (stopped, *tasks):
                 task.cancel()
             await asyncio.wait({stopped, *tasks})
+            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._abort)
             for task in done - {stopped}:
                 task.result()
         with suppress(UnavailableError):
@@ -94,21 +98,26 @@ class Gateway:
         await self._to.aclose()
         telemetry.log("gateway stopped")
 
+    def _abort(self) -> None:
+        """Break off who does not take part in the closing handshake: a reader that stands still would never get to it."""
+        for socket in self._sockets:
+            if socket.state is not State.CLOSED:
+                socket.transport.abort()
+
     # --- connections -----------------------------------------------------------------------------------------------
 
     def _answer_http(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer what is no WebSocket: a load balancer's probe. Refuse connections beyond the limit."""
         if request.path == "/health":
             status = HTTPStatus.OK if self._subscribed.is_set() else HTTPStatus.SERVICE_UNAVAILABLE
-            return connection.respond(
-                status, json.dumps({"connections": len(self._connections), "version": __version__})
-            )
-        if len(self._connections) >= self._to.settings.gateway_connections:
+            return _json(connection, status, {"connections": len(self._sockets), "version": __version__})
+        if len(self._sockets) >= self._to.settings.gateway_connections:
             error = UnavailableError("this gateway is full", hint="Try again.", code="too_many_connections")
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, json.dumps(error.to_json()))
+            return _json(connection, HTTPStatus.SERVICE_UNAVAILABLE, error.to_json())
         return None
 
     async def _serve(self, socket: ServerConnection) -> None:
+        self._sockets.add(socket)
         try:
             async with self._opened(socket) as connection:
                 await connection.run()
@@ -125,6 +134,8 @@ class Gateway:
             await self._refuse(socket, CLOSE_TRY_AGAIN, error_)
         except ConnectionClosed:
             pass
+        finally:
+            self._sockets.discard(socket)
 
     @asynccontextmanager
     async def _opened(self, socket: ServerConnection) -> AsyncIterator[Connection]:
@@ -132,30 +143,34 @@ class Gateway:
         settings, to = self._to.settings, self._to
         async with asyncio.timeout(settings.gateway_hello_seconds):
             hello = Hello.decode(await socket.recv())
-            session_id = await asyncio.to_thread(self._session, hello)
-            await self._subscribed.wait()
-            last = hello.last_event_id
-            resumed = await to.log.holds(session_id, last) if last and last != START else hello.session_id is not None
-            connection = Connection(
-                socket,
-                connection_id=part_id("con"),
-                session_id=session_id,
-                after=last or START,
-                log=to.log,
-                most_bytes=settings.gateway_send_bytes,
-                stall_seconds=settings.gateway_ping_seconds,
-            )
-            await to.sessions.register(session_id, node_id=to.node_id, connection_id=connection.id)
-        previous, self._connections[session_id] = self._connections.get(session_id), connection
-        if previous:
-            previous.replace()
-        telemetry.log("connected", connection_id=connection.id, resumed=resumed)
-        ready = {"session_id": session_id, "connection_id": connection.id, "resumed": resumed, "protocol": VERSION}
         try:
+            async with asyncio.timeout(settings.gateway_hello_seconds):
+                session_id = await asyncio.to_thread(self._session, hello)
+                await self._subscribed.wait()
+        except TimeoutError as error:
+            raise UnavailableError("the gateway cannot serve anybody now", hint="Try again.") from error
+        last = hello.last_event_id
+        resumed = await to.log.holds(session_id, last) if last and last != START else hello.session_id is not None
+        connection = Connection(
+            socket,
+            connection_id=part_id("con"),
+            session_id=session_id,
+            after=last or START,
+            log=to.log,
+            most_bytes=settings.gateway_send_bytes,
+            stall_seconds=settings.gateway_ping_seconds,
+        )
+        ready = {"session_id": session_id, "connection_id": connection.id, "resumed": resumed, "protocol": VERSION}
+        # Before it is registered, for from then on it can be replaced.
+        self._connections.setdefault(session_id, {})[connection.id] = connection
+        try:
+            await to.sessions.register(session_id, node_id=to.node_id, connection_id=connection.id)
+            telemetry.log("connected", connection_id=connection.id, resumed=resumed)
             await socket.send(Event("ready", data=ready).encode())
             yield connection
         finally:
-            if self._connections.get(session_id) is connection:
+            del self._connections[session_id][connection.id]
+            if not self._connections[session_id]:
                 del self._connections[session_id]
             telemetry.log("disconnected", connection_id=connection.id, code=socket.close_code)
             with suppress(UnavailableError):  # The registration expires by itself.
@@ -182,15 +197,14 @@ class Gateway:
             try:
                 healing = asyncio.create_task(self._heal())
                 try:
-                    async for notice in self._to.subscriptions.notices(self._to.node_id, subscribed=self._subscribed):
+                    async for notice in self._to.sessions.notices(self._to.node_id, subscribed=self._subscribed):
                         backoff = _FIRST_BACKOFF
-                        connection = self._connections.get(notice.session_id)
-                        if connection is None:
-                            continue
+                        connections = self._connections.get(notice.session_id, {})
                         if isinstance(notice, Published):
-                            connection.publish(notice)
-                        elif connection.id == notice.connection_id:
-                            connection.replace()
+                            for connection in connections.values():
+                                connection.publish(notice)
+                        elif notice.connection_id in connections:
+                            connections[notice.connection_id].replace()
                 finally:
                     healing.cancel()
             except UnavailableError as error:
@@ -202,10 +216,11 @@ class Gateway:
     async def _heal(self) -> None:
         """Once subscribed, register what is connected and read what was published meanwhile."""
         await self._subscribed.wait()
-        telemetry.log("subscribed", connections=len(self._connections))
+        telemetry.log("subscribed", connections=len(self._sockets))
         await self._claim_all()
-        for connection in self._connections.values():
-            connection.miss()
+        for connections in self._connections.values():
+            for connection in connections.values():
+                connection.miss()
 
     async def _claim(self) -> None:
         while True:
@@ -213,11 +228,12 @@ class Gateway:
             await self._claim_all()
 
     async def _claim_all(self) -> None:
-        held = [(session_id, connection.id) for session_id, connection in self._connections.items()]
+        # The newest of a session first: where Redis has forgotten all, it is the one that stays.
+        held = [(session_id, name) for session_id, found in self._connections.items() for name in reversed(found)]
         with suppress(UnavailableError):  # `_listen` says so, and heals when Redis is back.
-            for session_id in await self._to.sessions.claim(held, node_id=self._to.node_id):
-                connection = self._connections.get(session_id)
-                if connection and (session_id, connection.id) in held:
+            for session_id, name in await self._to.sessions.claim(held, node_id=self._to.node_id):
+                connection = self._connections.get(session_id, {}).get(name)
+                if connection:
                     connection.replace()
 
     async def _beat(self) -> None:
@@ -232,8 +248,15 @@ class Gateway:
                     self._to.node_id,
                     version=__version__,
                     pid=os.getpid(),
-                    connections=len(self._connections),
+                    connections=len(self._sockets),
                 )
             except UnavailableError:
                 pause = _LAST_BACKOFF / 8
             await asyncio.sleep(pause)
+
+
+def _json(connection: ServerConnection, status: HTTPStatus, body: dict[str, Any]) -> Response:
+    response = connection.respond(status, json.dumps(body))
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
+    return response

@@ -33,14 +33,11 @@ class Services:
     presence: Presence
     log: EventLog
     sessions: Sessions
-    subscriptions: Sessions
-    """The same registry over a connection that may wait for as long as nothing is published."""
-    connections: tuple[Redis, Redis]
+    redis: Redis
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for connection in self.connections:
-            await connection.aclose()
+        await self.redis.aclose()
 
 
 def make_services(settings: Settings) -> Services:
@@ -49,7 +46,7 @@ def make_services(settings: Settings) -> Services:
         raise UsageError("the gateway has no Redis", hint="Set REDIS_URL.", code="no_redis")
     stack = Stack(settings.stack_name)
     aws = Aws(settings)
-    redis, subscriber = connect(settings.redis_url), connect(settings.redis_url, timeout=None)
+    redis = connect(settings.redis_url)
     return Services(
         node_id=part_id("gtw"),
         settings=settings,
@@ -57,6 +54,5 @@ def make_services(settings: Settings) -> Services:
         presence=Presence(aws.dynamodb, stack),
         log=EventLog(redis, stack.name, ttl_seconds=settings.events_ttl_seconds, max_length=settings.events_max_length),
         sessions=Sessions(redis, stack.name),
-        subscriptions=Sessions(subscriber, stack.name),
-        connections=(redis, subscriber),
+        redis=redis,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from cloudia.errors import PartError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from cloudia.sim.logfile import LogFile
 
@@ -54,6 +56,8 @@ class Part:
     """A part as it runs."""
 
     spec: PartSpec
+    folder: Path
+    """Where it runs: the project's folder."""
     log: LogFile
     gate: asyncio.Event
     """Set when the part may be asked whether it is ready: what it stands on is there."""
@@ -67,6 +71,10 @@ class Part:
     """Why it is not ready, in a few words."""
     _tail: list[str] = field(default_factory=list)
     _process: asyncio.subprocess.Process | None = None
+    _given_up: str = ""
+    """Why its process was killed by us, in a few words."""
+    _restarting: bool = False
+    """The process was asked to end in order to be started again."""
     _was_ready: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -93,18 +101,19 @@ class Part:
             code = await self._live(after_restart if self._was_ready.is_set() else None)
             if self._stopping.is_set():
                 break
+            if self._restarting:
+                self._restarting = False
+                continue
+            ended = self._given_up or f"it ended with {_ended(code)}"
             if not self._was_ready.is_set():
                 failures += 1
                 if failures >= _STARTS:
-                    self._set("failed", f"it ended with {_ended(code)}")
-                    raise PartError(
-                        f"{self.spec.name} does not start: {self._last_words() or _ended(code)}",
-                        hint=f"Its log is {self.log.path}.",
-                    )
+                    self._set("failed", ended)
+                    raise self._failure(ended)
             if time.monotonic() - born > _STEADY_SECONDS:
                 backoff = _FIRST_BACKOFF
             self.restarts += 1
-            self._set("restarting", f"it ended with {_ended(code)}; again in {backoff:.1f} s")
+            self._set("restarting", f"{ended}; again in {backoff:.1f} s")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff):
                     await self._stopping.wait()
@@ -117,6 +126,7 @@ class Part:
         process = await asyncio.create_subprocess_exec(
             *self.spec.command,
             env=dict(self.spec.environment),
+            cwd=self.folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -124,8 +134,10 @@ class Part:
             process_group=0,
             preexec_fn=_die_with_parent,
         )
-        self._process, self.pid, self.started_at = process, process.pid, time.time()
+        self._process, self.pid, self.started_at, self._given_up = process, process.pid, time.time(), ""
         self._set("starting")
+        if self._stopping.is_set():  # That came while the process was being made.
+            await self.stop()
         reading = asyncio.create_task(self._read(process))
         asking = asyncio.create_task(self._until_ready(process, after_restart))
         try:
@@ -146,13 +158,15 @@ class Part:
                 if await self.spec.ready(process.pid):
                     break
             if time.monotonic() > deadline:
-                self.reason = f"no answer within {_READY_SECONDS:g} s"
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                self._give_up(f"no answer within {_READY_SECONDS:g} s")
                 return
             await asyncio.sleep(_ASK_SECONDS)
         if after_restart:
-            await after_restart()
+            try:
+                await after_restart()
+            except Exception as error:  # noqa: BLE001 - whatever it is, a new start is the way out
+                self._give_up(str(error) or type(error).__name__)
+                return
         self._was_ready.set()
         self._set("ready")
 
@@ -170,6 +184,13 @@ class Part:
             self._tail = [*self._tail[-_TAIL_LINES:], line]
             self.on_line(self.spec.name, line)
 
+    def restart(self) -> None:
+        """Ask the process to end, so that a new one takes its place at once."""
+        self._restarting = True
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+
     async def stop(self) -> None:
         """Ask the process to end; kill it where it does not within its grace time."""
         self._stopping.set()
@@ -186,6 +207,10 @@ class Part:
             self.kill()
             await process.wait()
 
+    def _give_up(self, reason: str) -> None:
+        self._given_up = reason
+        self.kill()
+
     def kill(self) -> None:
         """Kill the process and whatever it started."""
         if self._process and self._process.returncode is None:
@@ -196,8 +221,23 @@ class Part:
         self.state, self.reason = state, reason
         self.on_state(self)
 
-    def _last_words(self) -> str:
-        return next((line.strip() for line in reversed(self._tail) if line.strip()), "")[:300]
+    def _failure(self, ended: str) -> PartError:
+        """Return why it does not start: what it said last, unless we know better."""
+        reason, hint = _last_words(self._tail)
+        return PartError(
+            f"{self.spec.name} does not start: {self._given_up or reason or ended}",
+            hint=(not self._given_up and hint) or f"Its log is {self.log.path}.",
+        )
+
+
+def _last_words(lines: list[str]) -> tuple[str, str]:
+    """Return the reason and the hint that the last line tells: those of a log line of ours, else the line itself."""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    try:
+        entry = json.loads(last)
+        return str(entry["reason"]), str(entry.get("hint", ""))
+    except (ValueError, TypeError, LookupError):
+        return last[:300], ""
 
 
 def _ended(code: int) -> str:

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from cloudia.errors import UsageError
 from cloudia.settings import Resolved, Settings, to_environment
-from cloudia.sim import ministack
+from cloudia.sim import endpoint, ministack
 from cloudia.sim.part import PartSpec
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import gateway_says_ready, http_json, redis_answers
-from cloudia.sim.redis_server import find_redis
+from cloudia.sim.redis_server import check_redis, find_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +51,10 @@ class Plan:
 
 
 def make_plan(project: Project, resolved: Resolved, *, temporary: Path, say: Callable[[str], None]) -> Plan:
-    """Choose ports and put the parts together. `UsageError` and `PartError` say what is missing, before anything starts."""
+    """Choose ports and put the parts together; what is not ours is asked whether it answers. Blocks.
+
+    `UsageError` and `PartError` say what is missing, before anything starts.
+    """
     chosen = resolved.settings
     data = project.data if chosen.up_persist else None
     secrets = project.secrets()
@@ -64,7 +67,7 @@ def make_plan(project: Project, resolved: Resolved, *, temporary: Path, say: Cal
         specs.append(
             PartSpec(
                 "engine",
-                [ministack.find_python(say), "-m", "ministack"],
+                [ministack.find_python(say), "-P", "-m", "ministack"],
                 ministack.environment(engine_port, temporary=temporary, data=_inside(data, "ministack")),
                 lambda _pid: _answers(f"{aws_endpoint_url}/_ministack/ready"),
                 f"MiniStack {ministack.VERSION}",
@@ -74,9 +77,12 @@ def make_plan(project: Project, resolved: Resolved, *, temporary: Path, say: Cal
         aws_endpoint_url = chosen.aws_endpoint_url
         if not aws_endpoint_url:
             raise UsageError("the engine `endpoint` has no URL", hint="Set AWS_ENDPOINT_URL to where it listens.")
+        endpoint.check_answers(aws_endpoint_url)
 
     redis_url = chosen.redis_url
-    if not redis_url:
+    if redis_url:
+        check_redis(redis_url)
+    else:
         redis_port = choose_port()
         redis_url = f"redis://{LOOPBACK}:{redis_port}/0"
         server = find_redis()
@@ -121,7 +127,7 @@ def make_plan(project: Project, resolved: Resolved, *, temporary: Path, say: Cal
     }
     provision = PartSpec(
         "provision",
-        [sys.executable, "-m", "cloudia.sim.provision"],
+        _python("cloudia.sim.provision"),
         {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(secrets)},
         _always,
     )
@@ -141,7 +147,7 @@ def _llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec | None]:
                 "anthropic_base_url": url,
                 "anthropic_api_key": _OWN_KEY,
             }
-            command = [sys.executable, "-m", "cloudia.sim.llm", "--host", LOOPBACK, "--port", str(port)]
+            command = _python("cloudia.sim.llm", "--host", LOOPBACK, "--port", str(port))
             spec = PartSpec(
                 "llm", command, os.environ, lambda _pid: _answers(f"{url}/_cloudia/health"), "simulated provider"
             )
@@ -189,18 +195,16 @@ def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret:
     return [
         PartSpec(
             "api",
-            [sys.executable, "-m", "cloudia.sim.edge"],
+            _python("cloudia.sim.edge"),
             {**environment, "CLOUDIA_TOKEN_SECRET": token_secret},
             api_ready,
             settings.api_url,
         ),
-        PartSpec(
-            "gateway", [sys.executable, "-m", "cloudia.gateway"], environment, gateway_ready, settings.websocket_url
-        ),
+        PartSpec("gateway", _python("cloudia.gateway"), environment, gateway_ready, settings.websocket_url),
         *(
             PartSpec(
                 "worker" if settings.up_workers == 1 else f"worker-{number}",
-                [sys.executable, "-m", "cloudia.worker"],
+                _python("cloudia.worker"),
                 environment,
                 worker_ready,
                 f"{settings.llm_provider} {settings.llm_model}".strip(),
@@ -223,6 +227,11 @@ def _environment(settings: Settings) -> dict[str, str]:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
     return {**inherited, **to_environment(settings), "PYTHONUNBUFFERED": "1"}
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    """Return the command line of a module. With -P, no file of the project's folder hides a library."""
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def _gateway_port(resolved: Resolved) -> int:

@@ -30,7 +30,7 @@ async def redis_answers(host: str, port: int) -> bool:
     async with asyncio.timeout(_SECONDS):
         reader, writer = await asyncio.open_connection(host, port)
         try:
-            writer.write(b"PING\r\n")
+            writer.write(b"*1\r\n$4\r\nPING\r\n")  # an array, as fakeredis knows no inline commands
             return (await reader.readline()).startswith((b"+PONG", b"-NOAUTH"))
         finally:
             writer.close()

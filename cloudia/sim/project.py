@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import tempfile
 import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from cloudia.errors import NoStackError, UsageError
 from cloudia.settings import Layer, Resolved, environment, from_toml, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["Project", "find_project"]
 
@@ -51,29 +53,44 @@ class Project:
         """What `--persist` keeps."""
         return _folder(self.state / "data")
 
-    @property
-    def lock(self) -> Path:
-        """The file that a running supervisor holds locked."""
-        return self.state / "lock"
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the project's lock, so that one stack runs in a folder. `UsageError` where another process holds it."""
+        with (self.state / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UsageError(
+                    "a stack is running here already", hint="See `cloudia status`.", code="running"
+                ) from error
+            yield
 
     # --- what runs ---------------------------------------------------------------------------------------------------
 
     def read_run(self) -> dict[str, Any] | None:
         """Return what `run.json` says, None where there is none."""
+        path = self.root / ".cloudia" / "run.json"
         try:
-            run: dict[str, Any] = json.loads((self.root / ".cloudia" / "run.json").read_text())
+            run = json.loads(path.read_text())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"{self.root / '.cloudia' / 'run.json'} cannot be read", hint="Delete it, and run `cloudia up` again."
-            ) from error
+        except (OSError, ValueError):
+            run = None
+        if not isinstance(run, dict) or "supervisor" not in run:
+            raise UsageError(f"{path} cannot be read", hint="Delete it, and run `cloudia up` again.")
         return run
+
+    def live_run(self) -> dict[str, Any] | None:
+        """Return what `run.json` says, None where the supervisor that wrote it has ended."""
+        from cloudia.sim.processes import Process  # noqa: PLC0415 - not every verb asks
+
+        run = self.read_run()
+        return run if run and Process(**run["supervisor"]).alive else None
 
     def require_run(self) -> dict[str, Any]:
         """Return what runs. `NoStackError` where nothing does."""
-        run = self.read_run()
-        if run is None or run.get("state") not in {"ready", "degraded"}:
+        run = self.live_run()
+        if run is None or run["state"] not in {"ready", "degraded"}:
             raise NoStackError("no stack is running here", hint="Start one with `cloudia up --detach`.")
         return run
 

@@ -138,10 +138,10 @@ class _Tables:
     def provision(self, table: Table) -> Change:
         found = self._describe(table)
         if found is None:
-            self._create(table)
-            return Change("table", table.name, "created")
-        keys = {entry["AttributeName"] for entry in found["KeySchema"]}
-        if keys != {key for key in (table.partition_key, table.sort_key) if key}:
+            if self._create(table):
+                return Change("table", table.name, "created")
+            found = self._active(table)
+        if not _same_keys(found, table):
             # Nothing but a new table can change a key, and dropping data is not for us to decide.
             raise CloudiaError(
                 f"the table {table.name} has other keys than the stack defines",
@@ -180,38 +180,66 @@ class _Tables:
                 return None
             raise
 
-    def _create(self, table: Table) -> None:
+    def _create(self, table: Table) -> bool:
+        """Create a table. Return whether it is ours: False where somebody else has begun to at the same moment."""
         extra: dict[str, Any] = {}
         if table.indexes:
             extra["GlobalSecondaryIndexes"] = [_index(index) for index in table.indexes]
-        call(
-            self._db.create_table,
-            TableName=table.name,
-            AttributeDefinitions=_attribute_definitions(table),
-            KeySchema=_key_schema(table.partition_key, table.sort_key),
-            BillingMode="PAY_PER_REQUEST",
-            **extra,
-        )
+        try:
+            call(
+                self._db.create_table,
+                TableName=table.name,
+                AttributeDefinitions=_attribute_definitions(table),
+                KeySchema=_key_schema(table.partition_key, table.sort_key),
+                BillingMode="PAY_PER_REQUEST",
+                **extra,
+            )
+        except ClientError as error:
+            if error_code(error) != "ResourceInUseException":
+                raise
+            return False
+        self._active(table)
+        self._set_ttl(table)
+        return True
+
+    def _active(self, table: Table) -> Any:
+        """Wait until a table can be used. Return its description."""
         deadline = time.monotonic() + _ACTIVE_SECONDS
-        while self._describe(table)["TableStatus"] != "ACTIVE":
+        while True:
+            found = self._describe(table)
+            if found and found["TableStatus"] == "ACTIVE":
+                return found
             if time.monotonic() > deadline:
                 raise UnavailableError(f"the table {table.name} is not active after {_ACTIVE_SECONDS:g} s")
             time.sleep(0.5)
-        self._set_ttl(table)
 
     def _set_ttl(self, table: Table) -> bool:
         """Switch a table's TTL on. Return whether it was off."""
-        if not table.ttl_attribute:
+        if not table.ttl_attribute or self._has_ttl(table):
             return False
-        found = call(self._db.describe_time_to_live, TableName=table.name)["TimeToLiveDescription"]
-        if found.get("TimeToLiveStatus") in {"ENABLED", "ENABLING"}:
-            return False
-        call(
-            self._db.update_time_to_live,
-            TableName=table.name,
-            TimeToLiveSpecification={"Enabled": True, "AttributeName": table.ttl_attribute},
-        )
+        try:
+            call(
+                self._db.update_time_to_live,
+                TableName=table.name,
+                TimeToLiveSpecification={"Enabled": True, "AttributeName": table.ttl_attribute},
+            )
+        except ClientError:
+            if self._has_ttl(table):  # Somebody else has switched it on at the same moment.
+                return False
+            raise
         return True
+
+    def _has_ttl(self, table: Table) -> bool:
+        found = call(self._db.describe_time_to_live, TableName=table.name)["TimeToLiveDescription"]
+        return found.get("TimeToLiveStatus") in {"ENABLED", "ENABLING"}
+
+
+def _same_keys(found: Any, table: Table) -> bool:
+    """Tell whether a table has the keys that the stack defines, in their roles, of strings."""
+    keys = {entry["KeyType"]: entry["AttributeName"] for entry in found["KeySchema"]}
+    types = {entry["AttributeName"]: entry["AttributeType"] for entry in found["AttributeDefinitions"]}
+    wanted = {entry["KeyType"]: entry["AttributeName"] for entry in _key_schema(table.partition_key, table.sort_key)}
+    return keys == wanted and all(types[key] == "S" for key in wanted.values())
 
 
 def _attribute_definitions(table: Table) -> Any:
@@ -239,24 +267,41 @@ class _Parameters:
         self._ssm = aws.ssm
 
     def provision(self, parameter: Parameter, value: str, *, replace: bool) -> Change:
+        found = self._get(parameter)
+        if found is None:
+            if self._put(parameter, value, overwrite=False):
+                return Change("parameter", parameter.name, "created")
+            found = self._get(parameter) or {}  # Somebody else has made it at the same moment.
+        wanted = {"Value": value if replace else found.get("Value", value), "Type": "SecureString"}
+        drift = tuple(name for name, each in wanted.items() if found.get(name) != each)
+        if drift:
+            self._put(parameter, wanted["Value"], overwrite=True)
+        return Change("parameter", parameter.name, "updated" if drift else "unchanged", drift)
+
+    def _get(self, parameter: Parameter) -> dict[str, Any] | None:
         try:
-            found = call(self._ssm.get_parameter, Name=parameter.name, WithDecryption=True)["Parameter"]
+            return {**call(self._ssm.get_parameter, Name=parameter.name, WithDecryption=True)["Parameter"]}
         except ClientError as error:
             if error_code(error) != "ParameterNotFound":
                 raise
-            found = None
-        same = not replace or found is None or found.get("Value") == value
-        if found and same and found.get("Type") == "SecureString":
-            return Change("parameter", parameter.name, "unchanged")
-        call(
-            self._ssm.put_parameter,
-            Name=parameter.name,
-            Description=parameter.description,
-            Value=value,
-            Type="SecureString",
-            Overwrite=True,
-        )
-        return Change("parameter", parameter.name, "updated" if found else "created", ("Value",) if found else ())
+            return None
+
+    def _put(self, parameter: Parameter, value: str, *, overwrite: bool) -> bool:
+        """Write a parameter. Return False where there is one that is not to be overwritten."""
+        try:
+            call(
+                self._ssm.put_parameter,
+                Name=parameter.name,
+                Description=parameter.description,
+                Value=value,
+                Type="SecureString",
+                Overwrite=overwrite,
+            )
+        except ClientError as error:
+            if error_code(error) != "ParameterAlreadyExists":
+                raise
+            return False
+        return True
 
     def destroy(self, parameter: Parameter) -> Change:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import shutil
 import subprocess
@@ -9,14 +10,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from cloudia.errors import UsageError
+from cloudia.errors import PartError, UnavailableError, UsageError
 from cloudia.sim.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RedisServer", "find_redis"]
+__all__ = ["RedisServer", "check_redis", "find_redis"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,27 @@ def find_redis() -> RedisServer:
     )
 
 
+def check_redis(url: str) -> None:
+    """Ask a Redis of the user's whether it answers. `UsageError` where `url` is none of Redis, `PartError` where it does not."""
+    from cloudia.cloud.redis import connect, redis_errors  # noqa: PLC0415 - only where there is one
+
+    client = connect(url)
+
+    async def ping() -> None:
+        async with client:
+            with redis_errors():
+                await client.ping()
+
+    try:
+        asyncio.run(ping())
+    except UnavailableError as error:
+        # What follows the @ is fit to be shown, what stands before it may be a password.
+        shown = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+        raise PartError(
+            f"no Redis answers at {shown}", hint="Start it, or unset REDIS_URL to have one started.", code=error.code
+        ) from error
+
+
 def _real(path: str, name: str) -> RedisServer:
     def command(port: int, data: Path | None) -> list[str]:
         options = {
@@ -72,7 +95,7 @@ def _real(path: str, name: str) -> RedisServer:
 
 
 def _fake(port: int, data: Path | None) -> list[str]:  # noqa: ARG001 - it keeps nothing
-    return [sys.executable, "-m", "cloudia.sim.fake_redis", str(port)]
+    return [sys.executable, "-P", "-m", "cloudia.sim.fake_redis", str(port)]
 
 
 def _version(path: str) -> str:

@@ -11,8 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cloudia.errors import CloudiaError, PartError
-from cloudia.sim.stop import clean_up, supervisor_of
+from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.sim.stop import supervisor_of
 from cloudia.sim.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ def running(project: Project) -> dict[str, Any] | None:
 
 def in_foreground(project: Project, resolved: Resolved, watcher: Watcher) -> None:
     """Run a stack until Ctrl-C or SIGTERM. A second one does not wait."""
-    if supervisor_of(project) is None:
-        clean_up(project)
 
     async def run() -> None:
         supervisor = Supervisor(project, resolved, watcher)
@@ -66,11 +64,11 @@ def detached(project: Project, flags: Mapping[str, Any], view: Progress) -> dict
 
     Raises the error that ended the start, as the supervisor noted it.
     """
-    clean_up(project)
     log = project.logs / "supervisor.log"
-    with log.open("w") as out:
+    log.write_bytes(b"")
+    with log.open("ab") as out:  # Another `up` of the same moment writes there too.
         process = subprocess.Popen(
-            [sys.executable, "-m", "cloudia.sim.supervisor"],
+            [sys.executable, "-P", "-m", "cloudia.sim.supervisor"],
             cwd=project.root,
             env={**os.environ, "CLOUDIA_FLAGS": json.dumps(flags)},
             stdin=subprocess.DEVNULL,
@@ -99,6 +97,9 @@ def _wait(project: Project, process: subprocess.Popen[bytes], view: Progress) ->
                 process.wait(30)
                 raise _noted(run)
         if process.poll() is not None:
+            other = running(project)  # An `up` that was a moment earlier has the project's lock.
+            if other:
+                return other
             raise PartError("the supervisor ended", hint=f"Its log is {log}.")
         time.sleep(_LOOK_SECONDS)
     raise PartError("the stack is not ready", hint=f"Its log is {log}.")
@@ -106,4 +107,5 @@ def _wait(project: Project, process: subprocess.Popen[bytes], view: Progress) ->
 
 def _noted(run: Mapping[str, Any]) -> CloudiaError:
     error = run["error"]
-    return PartError(error["message"], hint=error["hint"], code=error["code"])
+    kind = UsageError if run["usage_error"] else PartError
+    return kind(error["message"], hint=error["hint"], code=error["code"])

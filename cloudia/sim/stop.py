@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudia.sim.processes import Process
@@ -9,8 +12,10 @@ from cloudia.sim.processes import Process
 if TYPE_CHECKING:
     from cloudia.sim.project import Project
 
-__all__ = ["clean_up", "stop_stack", "supervisor_of"]
+__all__ = ["TEMPORARY_PREFIX", "clean_up", "stop_stack", "supervisor_of"]
 
+TEMPORARY_PREFIX = "cloudia-"
+"""How a stack's temporary folder is called; nothing else is ever removed."""
 _STOP_SECONDS = 60.0
 
 
@@ -28,7 +33,7 @@ def stop_stack(project: Project) -> bool:
     supervisor = supervisor_of(project)
     if supervisor is None:
         return clean_up(project)
-    supervisor.terminate()
+    supervisor.send(signal.SIGTERM)
     if not supervisor.wait(_STOP_SECONDS):
         supervisor.kill_tree()
     clean_up(project)
@@ -48,5 +53,8 @@ def clean_up(project: Project) -> bool:
     alive = [process for process in left if process.alive]
     for process in alive:
         process.kill_tree()
+    temporary = Path(run.get("temporary") or ".")
+    if temporary.name.startswith(TEMPORARY_PREFIX):
+        shutil.rmtree(temporary, ignore_errors=True)
     project.remove_run()
     return bool(alive)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -25,6 +24,8 @@ from cloudia.sim.part import Part
 from cloudia.sim.plan import Plan, make_plan
 from cloudia.sim.processes import Process
 from cloudia.sim.project import Project
+from cloudia.sim.sources import SourceFiles
+from cloudia.sim.stop import TEMPORARY_PREFIX, clean_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ __all__ = ["Supervisor", "Watcher"]
 _STOP_ORDER = (("api", "worker"), ("gateway", "llm"), ("redis", "engine"))
 """First whoever takes work, then whoever does it, last what they stand on."""
 _PROVISION_SECONDS = 60.0
+_LOOK_SECONDS = 0.3
 
 
 class Watcher(Protocol):
@@ -66,6 +68,7 @@ class Supervisor:
         self._process = Process.own()
         self._parts: list[Part] = []
         self._plan: Plan | None = None
+        self._temporary = ""
         self._state = "starting"
         self._error: CloudiaError | None = None
 
@@ -78,7 +81,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Start, run until stopped, and leave nothing behind. `UsageError` and `PartError` where it cannot start."""
-        with self._locked(), self._temporary() as temporary:
+        with self._project.locked(), self._temporary_folder() as temporary:
             try:
                 self._write()
                 self._plan = await asyncio.to_thread(
@@ -100,11 +103,19 @@ class Supervisor:
         at_once.set()
         gates = [(spec, at_once) for spec in plan.foundations] + [(spec, provisioned) for spec in plan.services]
         self._parts = [
-            Part(spec, LogFile(self._project.logs / f"{spec.name}.log"), gate, self._changed, self._line)
+            Part(
+                spec,
+                self._project.root,
+                LogFile(self._project.logs / f"{spec.name}.log"),
+                gate,
+                self._changed,
+                self._line,
+            )
             for spec, gate in gates
         ]
         running = {part.spec.name: asyncio.create_task(part.run(self._after_restart(part))) for part in self._parts}
         starting = asyncio.create_task(self._start(plan))
+        reloading = asyncio.create_task(self._reload(plan))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             pending: set[asyncio.Task[Any]] = {starting, stopping, *running.values()}
@@ -114,6 +125,7 @@ class Supervisor:
                     task.result()
         finally:
             starting.cancel()
+            reloading.cancel()
             self._state = "stopping"
             await self._stop_parts()
             stopping.cancel()
@@ -155,6 +167,21 @@ class Supervisor:
         changed = [change["name"] for change in changes if change["action"] != "unchanged"]
         self._watcher.say(f"provisioned {len(changes)} resources, {len(changed)} of them changed")
 
+    async def _reload(self, plan: Plan) -> None:
+        """Start the workers again when a file of the responder changes; their clients' connections stay."""
+        name = plan.settings.worker_responder.partition(":")[0]
+        if not plan.settings.up_reload or not name:
+            return
+        files = SourceFiles(self._project.root, name)
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            changed = files.changed()
+            if changed:
+                self._watcher.say(f"{changed} changed; the workers start again")
+                for part in self._parts:
+                    if part.spec.name.startswith("worker"):
+                        part.restart()
+
     def _after_restart(self, part: Part) -> Any:
         """Return what follows when a part was started again: an engine has forgotten its resources."""
         plan = self._plan
@@ -192,10 +219,11 @@ class Supervisor:
             "state": self._state,
             "project": str(self._project.root),
             "supervisor": self._process.to_json(),
+            "temporary": self._temporary,
             "written_at": time.time(),
         }
         if self._error:
-            run |= self._error.to_json()
+            run |= {**self._error.to_json(), "usage_error": isinstance(self._error, UsageError)}
         if self._plan:
             run |= {
                 **self._plan.urls,
@@ -211,20 +239,10 @@ class Supervisor:
         return run
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the project's lock, so that one stack runs in a folder."""
-        with self._project.lock.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UsageError(
-                    "a stack is running here already", hint="See `cloudia status`.", code="running"
-                ) from error
-            yield
-
-    @contextlib.contextmanager
-    def _temporary(self) -> Iterator[Path]:
-        folder = Path(tempfile.mkdtemp(prefix="cloudia-"))
+    def _temporary_folder(self) -> Iterator[Path]:
+        clean_up(self._project)  # The lock is held: what is noted here belongs to a supervisor that died.
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+        self._temporary = str(folder)
         try:
             yield folder
         finally:

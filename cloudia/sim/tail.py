@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ _TIME_LENGTH = 24
 
 
 class Tail:
-    """Reads a file's last `lines`, then what comes; a file that was replaced is read from its beginning."""
+    """Reads a file's last `lines`, then what comes; a file that was replaced or emptied is read from its beginning."""
 
     def __init__(self, path: Path, *, lines: int) -> None:
         self._path = path
@@ -26,9 +27,9 @@ class Tail:
         """Return the whole lines that were added since the last call."""
         try:
             with self._path.open("rb") as file:
-                inode = self._path.stat().st_ino
-                if inode != self._inode:
-                    self._inode, self._position = inode, 0
+                facts = os.fstat(file.fileno())
+                if facts.st_ino != self._inode or facts.st_size < self._position:
+                    self._inode, self._position = facts.st_ino, 0
                 file.seek(self._position)
                 raw = file.read()
         except FileNotFoundError:

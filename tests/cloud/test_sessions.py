@@ -1,0 +1,179 @@
+"""The registry of sessions on a real Redis: one connection a session, and who is told what."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from cloudia.cloud.events import EventLog, Frame
+from cloudia.cloud.redis import Keys, Redis, connect
+from cloudia.cloud.sessions import Notice, Published, Replaced, Sessions
+from cloudia.errors import UnavailableError
+from cloudia.protocol import Event
+from cloudia.sim.ports import LOOPBACK
+from tests.gateway.lines import line
+from tests.support import RunningStack, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_SESSION = "ses_a.b"
+
+
+@pytest.fixture
+def name() -> str:
+    """A stack name that no other test uses."""
+    return f"reg{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+async def redis(stack: RunningStack) -> AsyncIterator[Redis]:
+    """The Redis of the shared stack."""
+    client = connect(stack.settings.redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def sessions(redis: Redis, name: str) -> Sessions:
+    """A registry of the test's own."""
+    return Sessions(redis, name)
+
+
+@asynccontextmanager
+async def _listening(url: str, name: str, node_id: str) -> AsyncIterator[list[Notice]]:
+    """Collect what is published for a node."""
+    client = connect(url)
+    heard: list[Notice] = []
+    subscribed = asyncio.Event()
+
+    async def listen() -> None:
+        async for notice in Sessions(client, name).notices(node_id, subscribed=subscribed):
+            heard.append(notice)  # noqa: PERF401 - each as it comes
+
+    task = asyncio.create_task(listen())
+    try:
+        await asyncio.wait_for(subscribed.wait(), 5)
+        yield heard
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        assert not subscribed.is_set()
+        await client.aclose()
+
+
+async def _registered(redis: Redis, name: str) -> dict[str, str]:
+    return cast("dict[str, str]", await redis.hgetall(Keys(name).connection(_SESSION)))
+
+
+async def _next(notices: AsyncIterator[Notice]) -> Notice:
+    return await anext(notices)
+
+
+async def test_a_registration_names_node_and_connection_and_expires(
+    sessions: Sessions, redis: Redis, name: str
+) -> None:
+    """A session that is registered is found with its node, for 90 s."""
+    await sessions.register(_SESSION, node_id="n1", connection_id="c1")
+    assert await _registered(redis, name) == {"node": "n1", "connection": "c1"}
+    assert 85 <= await redis.ttl(Keys(name).connection(_SESSION)) <= 90
+
+
+async def test_a_newer_connection_replaces_the_one_before(
+    sessions: Sessions, redis: Redis, name: str, stack: RunningStack
+) -> None:
+    """The node of the older connection is told once which one was replaced; the newer one's is told nothing."""
+    async with (
+        _listening(stack.settings.redis_url, name, "n1") as first,
+        _listening(stack.settings.redis_url, name, "n2") as second,
+    ):
+        await sessions.register(_SESSION, node_id="n1", connection_id="c1")
+        await sessions.register(_SESSION, node_id="n1", connection_id="c1")
+        await sessions.register(_SESSION, node_id="n2", connection_id="c2")
+        await sessions.register(_SESSION, node_id="n2", connection_id="c3")
+        await eventually(lambda: first and second)
+        assert first == [Replaced(_SESSION, "c1")]
+        assert second == [Replaced(_SESSION, "c2")]
+    assert await _registered(redis, name) == {"node": "n2", "connection": "c3"}
+
+
+async def test_unregister_leaves_a_newer_connection_alone(sessions: Sessions, redis: Redis, name: str) -> None:
+    """A connection that ends late does not take away the registration of the one that replaced it."""
+    await sessions.register(_SESSION, node_id="n1", connection_id="c1")
+    await sessions.register(_SESSION, node_id="n2", connection_id="c2")
+    await sessions.unregister(_SESSION, connection_id="c1")
+    assert await _registered(redis, name) == {"node": "n2", "connection": "c2"}
+    await sessions.unregister(_SESSION, connection_id="c2")
+    assert await _registered(redis, name) == {}
+    await sessions.unregister(_SESSION, connection_id="c2")
+
+
+async def test_a_claim_keeps_makes_anew_or_loses(sessions: Sessions, redis: Redis, name: str) -> None:
+    """What is still ours lives on, what Redis lost is there again, and what is another's by now is named."""
+    mine, lost, taken = _SESSION, "ses_lost", "ses_taken"
+    keys = Keys(name)
+    await sessions.register(mine, node_id="n1", connection_id="c1")
+    await redis.expire(keys.connection(mine), 5)
+    await sessions.register(taken, node_id="n2", connection_id="c9")
+    held = [(mine, "c1"), (lost, "c2"), (taken, "c3")]
+    assert await sessions.claim(held, node_id="n1") == [(taken, "c3")]
+    for session, connection in held[:2]:
+        assert await redis.hgetall(keys.connection(session)) == {"node": "n1", "connection": connection}
+        assert 85 <= await redis.ttl(keys.connection(session)) <= 90
+    assert await redis.hgetall(keys.connection(taken)) == {"node": "n2", "connection": "c9"}
+    assert await sessions.claim([], node_id="n1") == []
+
+
+async def test_published_events_arrive_as_they_were_logged(
+    sessions: Sessions, redis: Redis, name: str, stack: RunningStack
+) -> None:
+    """Session, both ids and the payload are those of the log, whatever the text has in it."""
+    log = EventLog(redis, name, ttl_seconds=60, max_length=100)
+    events = [Event("delta", "job_a", data={"text": text}) for text in ("a  b", "\n \t{}", "漢字 🦊", "")]
+    async with _listening(stack.settings.redis_url, name, "n1") as heard:
+        await sessions.register(_SESSION, node_id="n1", connection_id="c1")
+        appended = await log.append([Frame(_SESSION, 1, event) for event in events])
+        await eventually(lambda: len(heard) == len(events))
+    ids = ["0-0", *(one.id or "" for one in appended)]
+    expected = [
+        Published(_SESSION, previous, event_id, event.encode())
+        for previous, event_id, event in zip(ids, ids[1:], events, strict=False)
+    ]
+    assert heard == expected
+
+
+async def test_notices_end_with_an_error_where_redis_goes(name: str, stack: RunningStack) -> None:
+    """A subscription whose connection breaks says so, and no longer counts as subscribed."""
+    async with line(stack.settings.redis_url) as watched:
+        client = connect(f"redis://{LOOPBACK}:{watched.port}/0")
+        subscribed = asyncio.Event()
+        notices = Sessions(client, name).notices("n1", subscribed=subscribed)
+        waiting = asyncio.create_task(_next(notices))
+        await asyncio.wait_for(subscribed.wait(), 5)
+        await watched.cut()
+        with pytest.raises(UnavailableError):
+            await asyncio.wait_for(waiting, 5)
+        assert not subscribed.is_set()
+        await client.aclose()
+
+
+async def test_notices_end_with_an_error_where_redis_falls_silent(name: str, stack: RunningStack) -> None:
+    """A line that swallows everything is found out: nothing published is no proof of life."""
+    async with line(stack.settings.redis_url) as watched:
+        client = connect(f"redis://{LOOPBACK}:{watched.port}/0")
+        subscribed = asyncio.Event()
+        notices = Sessions(client, name).notices("n1", subscribed=subscribed, silence_seconds=0.3)
+        waiting = asyncio.create_task(_next(notices))
+        await asyncio.wait_for(subscribed.wait(), 5)
+        before = watched.turns
+        await eventually(lambda: watched.turns >= before + 3)
+        assert not waiting.done(), "a Redis that answers pings is not away"
+        watched.silent = True
+        with pytest.raises(UnavailableError):
+            await asyncio.wait_for(waiting, 5)
+        assert not subscribed.is_set()
+        await client.aclose()

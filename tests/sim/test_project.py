@@ -1,0 +1,168 @@
+"""A project's folder: its settings, its secrets, and what is noted of a stack."""
+
+from __future__ import annotations
+
+import json
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cloudia.errors import NoStackError, UsageError
+from cloudia.sim.processes import Process
+from cloudia.sim.project import Project, find_project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _run(state: str) -> dict[str, Any]:
+    return {"state": state, "supervisor": Process.own().to_json()}
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("[worker\nconcurrency = 4\n", "line 1"),
+        ("[worker]\nconcurrency = \n", "line 2"),
+        ("[worker]\nconcurency = 4\n", "unknown setting worker.concurency"),
+        ("[nonsense]\nvalue = 4\n", "unknown setting nonsense.value"),
+        ("concurrency = 4\n", "'concurrency' stands outside a table"),
+        ('[worker]\nconcurrency = "many"\n', "worker.concurrency (from cloudia.toml) is not a whole number"),
+        ("[worker]\nconcurrency = 4.5\n", "worker.concurrency (from cloudia.toml) is not a whole number"),
+        ("[worker]\nconcurrency = true\n", "worker.concurrency (from cloudia.toml) is not a whole number"),
+        ("[llm]\nmodel = 4\n", "llm.model (from cloudia.toml) is not a text"),
+        ("[up]\npersist = 1\n", "up.persist (from cloudia.toml) is not a true or false"),
+        ("[worker]\nconcurrency = 0\n", "worker.concurrency (from cloudia.toml) is not between 1 and 2000"),
+        ('[up]\nengine = "moto"\n', "up.engine (from cloudia.toml) is not one of ministack, endpoint"),
+        ("[llm]\nconnect_seconds = nan\n", "llm.connect_seconds (from cloudia.toml) is not a number"),
+    ],
+)
+def test_a_bad_cloudia_toml(written: str, named: str, tmp_path: Path) -> None:
+    """A mistake in `cloudia.toml` names the line, or the setting and what it must be, with a hint."""
+    (tmp_path / "cloudia.toml").write_text(written)
+    with pytest.raises(UsageError) as caught:
+        Project(tmp_path).settings()
+    assert named in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xfe[worker]", b"\x00"])
+def test_a_cloudia_toml_that_is_no_text(raw: bytes, tmp_path: Path) -> None:
+    """A `cloudia.toml` that is not UTF-8, or holds control characters, is told in a sentence."""
+    (tmp_path / "cloudia.toml").write_bytes(raw)
+    with pytest.raises(UsageError, match=r"cloudia\.toml"):
+        Project(tmp_path).settings()
+
+
+def test_everything_is_the_owners(tmp_path: Path) -> None:
+    """`.cloudia` is 0700, `secrets.json` and `run.json` are 0600, and git ignores all of it."""
+    project = Project(tmp_path)
+    project.secrets()
+    project.write_run({"state": "ready"})
+    state = tmp_path / ".cloudia"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    for name in ("secrets.json", "run.json"):
+        assert stat.S_IMODE((state / name).stat().st_mode) == 0o600
+    assert (state / ".gitignore").read_text() == "*\n"
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    """The secrets are made on the first call, differ from each other, and stay."""
+    first = Project(tmp_path).secrets()
+    assert set(first) == {"token", "session"}
+    assert first["token"] != first["session"]
+    assert min(map(len, first.values())) >= 32
+    assert Project(tmp_path).secrets() == first
+
+
+@pytest.mark.parametrize("written", ["", "[]", "{}", '{"token": "x"}', "\xff"])
+def test_secrets_that_cannot_be_read(written: str, tmp_path: Path) -> None:
+    """Broken secrets are told, with what to do."""
+    (tmp_path / ".cloudia").mkdir()
+    (tmp_path / ".cloudia" / "secrets.json").write_text(written, encoding="latin-1")
+    with pytest.raises(UsageError, match="cannot be read") as caught:
+        Project(tmp_path).secrets()
+    assert caught.value.hint == "Delete it; a new one is made."
+
+
+@pytest.mark.parametrize("written", ["", "{", "[]", '"x"', "{}", "\xff"])
+def test_a_run_json_that_cannot_be_read(written: str, tmp_path: Path) -> None:
+    """A broken `run.json` is told, with what to do."""
+    (tmp_path / ".cloudia").mkdir()
+    (tmp_path / ".cloudia" / "run.json").write_text(written, encoding="latin-1")
+    with pytest.raises(UsageError, match="cannot be read"):
+        Project(tmp_path).read_run()
+
+
+def test_run_json_is_replaced_in_one_step(tmp_path: Path) -> None:
+    """Nothing but the whole document is ever there, and no temporary file stays."""
+    project = Project(tmp_path)
+    project.write_run(_run("starting"))
+    project.write_run(_run("ready"))
+    assert project.read_run() == _run("ready")
+    assert {path.name for path in (tmp_path / ".cloudia").iterdir()} == {".gitignore", "run.json"}
+    project.remove_run()
+    assert project.read_run() is None
+    project.remove_run()
+
+
+def test_nothing_runs(tmp_path: Path) -> None:
+    """Without `run.json`, or with that of a stack that is not up, there is no stack."""
+    project = Project(tmp_path)
+    with pytest.raises(NoStackError):
+        project.require_run()
+    project.write_run(_run("starting"))
+    with pytest.raises(NoStackError):
+        project.require_run()
+    project.write_run(_run("ready"))
+    assert project.require_run() == _run("ready")
+
+
+def test_a_recycled_process_id_is_not_trusted(tmp_path: Path) -> None:
+    """A `run.json` whose supervisor's id belongs to another process by now is that of a stack that is gone."""
+    run = _run("ready")
+    run["supervisor"]["started_at"] -= 60
+    Project(tmp_path).write_run(run)
+    assert Project(tmp_path).live_run() is None
+    with pytest.raises(NoStackError):
+        Project(tmp_path).require_run()
+
+
+def test_one_stack_holds_the_lock(tmp_path: Path) -> None:
+    """Who holds a project's lock is alone; it is free again afterwards."""
+    project = Project(tmp_path)
+    with project.locked():
+        with pytest.raises(UsageError) as caught, project.locked():
+            pass
+        assert caught.value.code == "running"
+    with project.locked():
+        pass
+
+
+def test_the_nearest_project(tmp_path: Path) -> None:
+    """A project is the nearest folder upwards with `cloudia.toml` or our state; an empty `.cloudia` is not one."""
+    (tmp_path / "cloudia.toml").touch()
+    inner = tmp_path / "inner"
+    (inner / "deep" / ".cloudia").mkdir(parents=True)
+    assert find_project(inner / "deep").root == tmp_path.resolve()
+    Project(inner).secrets()
+    assert find_project(inner / "deep").root == inner.resolve()
+
+
+def test_a_folder_that_is_no_project(tmp_path: Path) -> None:
+    """Where there is none, the folder itself is the project."""
+    assert find_project(tmp_path).root == tmp_path.resolve()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """Where `.cloudia` cannot be made, that is told in a sentence."""
+    (tmp_path / ".cloudia").touch()
+    with pytest.raises(UsageError, match="cannot be written"):
+        Project(tmp_path).secrets()
+
+
+def test_state_survives_as_json(tmp_path: Path) -> None:
+    """`run.json` is plain JSON that any tool can read."""
+    Project(tmp_path).write_run({"project": "ä"})
+    assert json.loads((tmp_path / ".cloudia" / "run.json").read_text()) == {"project": "ä"}

@@ -1,0 +1,85 @@
+"""Stopping from outside: what a dead supervisor left is ended, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cloudia.sim.project import Project
+from cloudia.sim.stop import clean_up, stop_stack, supervisor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that sleeps."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def _run(part: dict[str, Any], **extra: Any) -> dict[str, Any]:
+    # This process's id, with a start time that is not its own: a supervisor that died, and whose id was given anew.
+    return {
+        "state": "ready",
+        "supervisor": {"pid": os.getpid(), "started_at": time.time() - 86_400},
+        "parts": {"worker": part},
+        **extra,
+    }
+
+
+def test_nothing_was_noted(tmp_path: Path) -> None:
+    """Without a `run.json` there is nothing to stop, and nothing is made."""
+    assert not stop_stack(Project(tmp_path))
+    assert supervisor_of(Project(tmp_path)) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_left_is_ended(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """A part that outlived its supervisor is killed, and the stack forgotten."""
+    project = Project(tmp_path)
+    project.write_run(_run({"pid": child.pid, "started_at": time.time()}))
+    assert supervisor_of(project) is None
+    assert stop_stack(project)
+    assert child.wait(5) is not None
+    assert project.read_run() is None
+
+
+def test_a_recycled_id_is_left_alone(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """A process that has got the id of a part or a supervisor since is none of ours."""
+    project = Project(tmp_path)
+    project.write_run(_run({"pid": child.pid, "started_at": time.time() - 86_400}))
+    assert not stop_stack(project)
+    assert child.poll() is None
+    assert project.read_run() is None
+
+
+def test_a_part_that_never_had_a_process(tmp_path: Path) -> None:
+    """A part that was not started yet has no process to end."""
+    project = Project(tmp_path)
+    project.write_run(_run({"pid": None, "started_at": 0.0}))
+    assert not clean_up(project)
+
+
+def test_only_our_own_folder_is_removed(tmp_path: Path) -> None:
+    """The temporary folder of the stack that died goes too; a path that is not called like one is never touched."""
+    ours, other = tmp_path / "cloudia-x", tmp_path / "precious"
+    project = Project(tmp_path)
+    for folder in (ours, other):
+        (folder / "inner").mkdir(parents=True)
+        project.write_run(_run({"pid": None, "started_at": 0.0}, temporary=str(folder)))
+        clean_up(project)
+    assert not ours.exists()
+    assert (other / "inner").exists()
+    project.write_run(_run({"pid": None, "started_at": 0.0}, temporary=""))
+    clean_up(project)
+    assert (other / "inner").exists()
