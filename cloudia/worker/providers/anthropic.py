@@ -10,6 +10,7 @@ import anthropic
 import httpx2
 
 from cloudia.worker.providers.base import ChatRequest, Piece, ProviderError, ToolCall, Usage, retry_after, status_kind
+from cloudia.worker.providers.sse import objects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -27,12 +28,11 @@ class AnthropicProvider:
             api_key=api_key, base_url=base_url or None, max_retries=0, timeout=timeout
         )
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:  # noqa: C901, PLR0912 - tables of the SDK's events and errors
-        """Yield text, then the usage. The SDK's errors become `ProviderError`."""
-        taken, finished = 0, False
-        calls: dict[int, ToolCall] = {}
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:
+        """Yield text, calls of tools, then the usage. The SDK's errors become `ProviderError`."""
+        state = _State()
         try:
-            events = await self._client.messages.create(
+            async with self._client.messages.with_streaming_response.create(
                 model=request.model,
                 system=request.system or anthropic.omit,
                 messages=_messages(request),
@@ -40,45 +40,64 @@ class AnthropicProvider:
                 max_tokens=request.max_tokens,
                 extra_headers=request.headers,
                 stream=True,
-            )
-            async with events:
-                async for event in events:
-                    if event.type == "content_block_delta" and event.delta.type == "text_delta":
-                        yield event.delta.text
-                    elif event.type == "content_block_delta" and event.delta.type == "input_json_delta":
-                        before = calls[event.index]
-                        calls[event.index] = replace(before, arguments=before.arguments + event.delta.partial_json)
-                    elif event.type == "content_block_start" and event.content_block.type == "tool_use":
-                        calls[event.index] = ToolCall(event.content_block.id, event.content_block.name, "")
-                    elif event.type == "message_start":
-                        taken = event.message.usage.input_tokens
-                    elif event.type == "message_delta":
-                        yield Usage(taken, event.usage.output_tokens)
-                    elif event.type == "message_stop":
-                        finished = True
+            ) as response:
+                async for event in objects(response.iter_lines()):
+                    piece = state.take(event)
+                    if piece:
+                        yield piece
         except anthropic.APIStatusError as error:
-            # An error in mid-stream arrives under the stream's own status, 200.
-            status = error.status_code if error.status_code >= 400 else 529  # noqa: PLR2004
             raise ProviderError(
-                status_kind(status),
-                f"anthropic answered {status}",
-                status=status,
+                status_kind(error.status_code),
+                f"anthropic answered {error.status_code}",
+                status=error.status_code,
                 retry_after=retry_after(error.response.headers),
             ) from error
         except anthropic.APITimeoutError as error:
             raise ProviderError("unavailable", "anthropic did not answer in time") from error
         except (anthropic.APIError, httpx2.HTTPError) as error:
             raise ProviderError("unavailable", f"the call to anthropic broke off ({type(error).__name__})") from error
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ProviderError("unavailable", "anthropic answered with something that is not a message") from error
-        if not finished:
+        if not state.finished:
             raise ProviderError("unavailable", "anthropic's answer ended in the middle")
-        for call in calls.values():
+        for call in state.calls.values():
             yield call
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+class _State:
+    """What the events of a stream have said so far."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, ToolCall] = {}
+        self.finished = False
+        self._taken = 0
+
+    def take(self, event: dict[str, Any]) -> Piece | None:
+        """Take an event. Return the text or the usage that it brings."""
+        match event["type"]:
+            case "content_block_delta" if event["delta"]["type"] == "text_delta":
+                return str(event["delta"]["text"])
+            case "content_block_delta" if event["delta"]["type"] == "input_json_delta":
+                before = self.calls[event["index"]]
+                self.calls[event["index"]] = replace(
+                    before, arguments=before.arguments + event["delta"]["partial_json"]
+                )
+            case "content_block_start" if event["content_block"]["type"] == "tool_use":
+                block = event["content_block"]
+                self.calls[event["index"]] = ToolCall(block["id"], block["name"], "")
+            case "message_start":
+                self._taken = event["message"]["usage"]["input_tokens"]
+            case "message_delta":
+                return Usage(self._taken, event["usage"]["output_tokens"])
+            case "message_stop":
+                self.finished = True
+            case "error":
+                raise ProviderError("unavailable", "anthropic reported an error in mid-stream")
+        return None
 
 
 def _messages(request: ChatRequest) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
 
 from cloudia.worker.providers.base import ChatRequest, Piece, ProviderError, ToolCall, Usage, retry_after, status_kind
+from cloudia.worker.providers.sse import objects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -27,11 +27,11 @@ class OpenAIProvider:
         self._limit_name = "max_tokens" if base_url else "max_completion_tokens"
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:  # noqa: C901 - a table of the SDK's errors
-        """Yield text, then the usage. The SDK's errors become `ProviderError`."""
+        """Yield text, calls of tools, then the usage. The SDK's errors become `ProviderError`."""
         finished = False
         calls: dict[int, ToolCall] = {}
         try:
-            chunks = await self._client.chat.completions.create(
+            async with self._client.chat.completions.with_streaming_response.create(
                 model=request.model,
                 messages=_messages(request),
                 tools=_tools(request) or openai.omit,
@@ -39,17 +39,19 @@ class OpenAIProvider:
                 stream_options={"include_usage": True},
                 extra_headers=request.headers,
                 extra_body={self._limit_name: request.max_tokens},
-            )
-            async with chunks:
-                async for chunk in chunks:
-                    for choice in chunk.choices:
-                        if choice.delta.content:
-                            yield choice.delta.content
-                        for part in choice.delta.tool_calls or ():
-                            calls[part.index] = _joined(calls.get(part.index), part)
-                        finished = finished or choice.finish_reason is not None
-                    if chunk.usage:
-                        yield Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+            ) as response:
+                async for chunk in objects(response.iter_lines()):
+                    if "error" in chunk:
+                        raise ProviderError("unavailable", "openai reported an error in mid-stream")
+                    for choice in chunk.get("choices") or ():
+                        delta = choice.get("delta") or {}
+                        if delta.get("content"):
+                            yield delta["content"]
+                        for part in delta.get("tool_calls") or ():
+                            calls[part["index"]] = _joined(calls.get(part["index"]), part)
+                        finished = finished or choice.get("finish_reason") is not None
+                    if chunk.get("usage"):
+                        yield Usage(chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"])
         except openai.APIStatusError as error:
             raise ProviderError(
                 status_kind(error.status_code),
@@ -61,7 +63,7 @@ class OpenAIProvider:
             raise ProviderError("unavailable", "openai did not answer in time") from error
         except (openai.APIError, httpx2.HTTPError) as error:
             raise ProviderError("unavailable", f"the call to openai broke off ({type(error).__name__})") from error
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ProviderError("unavailable", "openai answered with something that is not a completion") from error
         if not finished:
             raise ProviderError("unavailable", "openai's answer ended in the middle")
@@ -99,12 +101,12 @@ def _tools(request: ChatRequest) -> Any:
     ]
 
 
-def _joined(before: ToolCall | None, part: Any) -> ToolCall:
+def _joined(before: ToolCall | None, part: dict[str, Any]) -> ToolCall:
     """Return a call with one more part of it; the first brings the id and the name, all bring arguments."""
     sofar = before or ToolCall("", "", "")
-    function = part.function
+    function = part.get("function") or {}
     return ToolCall(
-        part.id or sofar.id,
-        (function.name if function else None) or sofar.name,
-        sofar.arguments + ((function.arguments if function else None) or ""),
+        part.get("id") or sofar.id,
+        function.get("name") or sofar.name,
+        sofar.arguments + (function.get("arguments") or ""),
     )
