@@ -55,7 +55,7 @@ def find_redis() -> RedisServer:
 
 
 def check_redis(url: str) -> None:
-    """Ask a Redis of the user's whether it answers. `UsageError` where `url` is none of Redis, `PartError` where it does not."""
+    """Ask a Redis of the user's whether it answers. `UsageError` where `url` is no URL of Redis, `PartError` where it is away."""
     from cloudia.cloud.redis import connect, redis_errors  # noqa: PLC0415 - only where there is one
 
     client = connect(url)

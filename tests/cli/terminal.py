@@ -1,4 +1,4 @@
-"""A command in a terminal: a pty that the command controls, as a shell would start it."""
+"""Commands that run: in a terminal, a pty that they control as if a shell had started them; and without one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Terminal", "terminal"]
+__all__ = ["CTRL_C", "Terminal", "running", "terminal"]
 
 CTRL_C = b"\x03"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -32,7 +32,7 @@ _BECOME = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);
 class Terminal:
     """A command of `cloudia` that runs in a terminal of 120 by 40."""
 
-    def __init__(self, *arguments: str, folder: Path, environment: dict[str, str], piped: bool = False) -> None:
+    def __init__(self, *arguments: str, folder: Path, environment: dict[str, str]) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         self.process = subprocess.Popen(
@@ -40,7 +40,7 @@ class Terminal:
             cwd=folder,
             env=clean_environment(TERM="xterm-256color", **environment),
             stdin=theirs,
-            stdout=subprocess.PIPE if piped else theirs,
+            stdout=theirs,
             stderr=theirs,
             start_new_session=True,
         )
@@ -71,14 +71,15 @@ class Terminal:
 
     async def shows(self, *texts: str, seconds: float = 20) -> str:
         """Wait until each text was drawn, and return everything."""
-        for text in texts:
-            await eventually(lambda text=text: text in self.text or self._ended(text), seconds=seconds)
-        return self.text
 
-    def _ended(self, missing: str) -> bool:
-        self_ended = self.process.poll() is not None and not self._reading.is_alive()
-        assert not self_ended, f"ended with {self.process.returncode}, never showed {missing!r}:\n{self.text}"
-        return False
+        def shown() -> bool:
+            ended = self.process.poll() is not None and not self._reading.is_alive()
+            missing = [text for text in texts if text not in self.text]
+            assert not (ended and missing), f"ended with {self.process.returncode}, without {missing}:\n{self.text}"
+            return not missing
+
+        await eventually(shown, seconds=seconds)
+        return self.text
 
     def type(self, keys: bytes | str) -> None:
         """Press keys."""
@@ -91,11 +92,6 @@ class Terminal:
         code: int = self.process.returncode
         return code
 
-    def piped(self) -> str:
-        """Return what went to the pipe that is the command's stdout."""
-        assert self.process.stdout
-        return self.process.stdout.read().decode()
-
     def close(self) -> None:
         """End the command, if it has not ended, and give the terminal back."""
         if self.process.poll() is None:
@@ -107,15 +103,32 @@ class Terminal:
         self.process.wait()
         self._reading.join(5)
         os.close(self._ours)
-        if self.process.stdout:
-            self.process.stdout.close()
 
 
 @contextlib.contextmanager
-def terminal(*arguments: str, folder: Path, piped: bool = False, **environment: str) -> Iterator[Terminal]:
-    """Run a command in a terminal until the block ends. `piped` takes its stdout away from the terminal."""
-    opened = Terminal(*arguments, folder=folder, environment=environment, piped=piped)
+def terminal(*arguments: str, folder: Path, **environment: str) -> Iterator[Terminal]:
+    """Run a command in a terminal until the block ends."""
+    opened = Terminal(*arguments, folder=folder, environment=environment)
     try:
         yield opened
     finally:
         opened.close()
+
+
+@contextlib.contextmanager
+def running(*arguments: str, folder: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command without a terminal until the block ends, its output going to `log`."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*CLI, *arguments],
+            cwd=folder,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cloudia.client import Client
 from cloudia.sim.ports import choose_port
 from tests.cli.provider import reply
-from tests.cli.terminal import CTRL_C, terminal
-from tests.support import CLI, RunningStack, clean_environment, cli, eventually
+from tests.cli.terminal import CTRL_C, running, terminal
+from tests.support import RunningStack, cli, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@contextmanager
-def _attached(*arguments: str, stack: RunningStack, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [*CLI, *arguments],
-            cwd=stack.folder,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _alive(stack: RunningStack, parts: str) -> set[int]:
@@ -43,7 +22,7 @@ def _alive(stack: RunningStack, parts: str) -> set[int]:
 async def test_a_second_worker(stack: RunningStack, tmp_path: Path) -> None:
     """`cloudia worker` attaches a worker that the health names; SIGTERM lets it leave, and exits 0."""
     log = tmp_path / "log"
-    with _attached("worker", stack=stack, log=log) as process:
+    with running("worker", folder=stack.folder, log=log) as process:
         await eventually(lambda: process.pid in _alive(stack, "workers"), every=0.1)
         process.terminate()
         assert process.wait(10) == 0
@@ -63,7 +42,7 @@ async def test_a_worker_in_a_terminal(stack: RunningStack) -> None:
 async def test_a_second_gateway(stack: RunningStack, tmp_path: Path) -> None:
     """`cloudia gateway` serves hello on its own port, and a client of it gets its events; a signal exits 0."""
     port = choose_port()
-    with _attached("gateway", "--port", str(port), stack=stack, log=tmp_path / "log") as process:
+    with running("gateway", "--port", str(port), folder=stack.folder, log=tmp_path / "log") as process:
         await eventually(lambda: process.pid in _alive(stack, "gateways"), every=0.1)
         async with Client(stack.run["api_url"], f"ws://127.0.0.1:{port}", stack.token()) as client:
             assert (await client.connected()).startswith("ses_")

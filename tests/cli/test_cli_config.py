@@ -29,7 +29,9 @@ def test_sources_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "cloudia.toml").write_text(
         '[worker]\nconcurrency = 4\nmax_attempts = 4\ngrace_seconds = 4\n[llm]\nmodel = "from-toml"\n'
     )
-    (tmp_path / ".env").write_text("CLOUDIA_WORKER_CONCURRENCY=5\nCLOUDIA_WORKER_MAX_ATTEMPTS=5\nAWS_REGION=eu-west-1\n")
+    (tmp_path / ".env").write_text(
+        "CLOUDIA_WORKER_CONCURRENCY=5\nCLOUDIA_WORKER_MAX_ATTEMPTS=5\nAWS_REGION=eu-west-1\n"
+    )
     rows = _rows(tmp_path, CLOUDIA_WORKER_CONCURRENCY="6")
     told = {name: (row["value"], row["source"]) for name, row in rows.items()}
     assert told["worker.concurrency"] == (6, "environment")

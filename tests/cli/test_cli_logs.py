@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
 from typing import TYPE_CHECKING
 
 from tests.cli.provider import reply
-from tests.cli.terminal import CTRL_C, terminal
-from tests.support import CLI, RunningStack, clean_environment, eventually
+from tests.cli.terminal import CTRL_C, running, terminal
+from tests.support import RunningStack, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,23 +121,11 @@ async def test_logs_follow_in_a_terminal(stack: RunningStack) -> None:
 async def test_logs_follow_when_piped(stack: RunningStack, tmp_path: Path) -> None:
     """Piped, followed lines arrive as they come too, and SIGINT exits 130."""
     out = tmp_path / "out"
-    with out.open("wb") as file:
-        following = subprocess.Popen(
-            [*CLI, "logs", "--follow", "worker"],
-            cwd=stack.folder,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
+    with running("logs", "--follow", "worker", folder=stack.folder, log=out) as following:
         await eventually(lambda: "worker started" in out.read_text())
         reply(stack.run, "Followed.")
         job = stack.json("send", "hello")["job_id"]
         await eventually(lambda: job in out.read_text())
         following.send_signal(signal.SIGINT)
         assert await asyncio.to_thread(following.wait, 10) == 130
-    finally:
-        following.kill()
-        following.wait()
     assert "Traceback" not in out.read_text()

@@ -33,7 +33,19 @@ def _verbs() -> list[str]:
 
 def test_the_verbs_are_those_of_the_contract() -> None:
     """Every verb that the command-line contract names for this version is there."""
-    asked = {"up", "down", "status", "logs", "send", "conversations", "worker", "gateway", "provision", "token", "config"}
+    asked = {
+        "up",
+        "down",
+        "status",
+        "logs",
+        "send",
+        "conversations",
+        "worker",
+        "gateway",
+        "provision",
+        "token",
+        "config",
+    }
     assert asked | {"doctor", "conversations list", "conversations show"} <= set(_verbs())
 
 

@@ -49,6 +49,15 @@ def _actions(done: Any) -> dict[str, tuple[str, list[str]]]:
     return {entry["name"]: (entry["action"], entry["drift"]) for entry in told["resources"]}
 
 
+def _defined() -> set[str]:
+    stack = Stack(_NAME)
+    return {
+        *(queue.name for queue in stack.queues),
+        *(table.name for table in stack.tables),
+        *(parameter.name for parameter in stack.parameters),
+    }
+
+
 def _everything(aws: Aws) -> set[str]:
     """Return the name of every queue, table and parameter of the engine."""
     found: set[str] = set()
@@ -66,7 +75,7 @@ def test_twice_changes_nothing(provision: Callable[..., Any], aws: Aws) -> None:
     stack = Stack(_NAME)
     before = _everything(aws)
     made = _actions(provision("--json", OPENAI_API_KEY=_KEY))
-    defined = {each.name for each in (*stack.queues, *stack.tables, *stack.parameters)} - {stack.anthropic_api_key.name}
+    defined = _defined() - {stack.anthropic_api_key.name}
     assert made == dict.fromkeys(defined, ("created", []))
     assert _everything(aws) - before == defined
     again = _actions(provision("--json", OPENAI_API_KEY=_KEY))
@@ -131,9 +140,7 @@ def test_destroy_removes_exactly_these(provision: Callable[..., Any], aws: Aws) 
         assert provision().returncode == 0
         gone = _actions(provision("--destroy", "--yes", "--json"))
         assert {name for name, (action, _) in gone.items() if action == "deleted"} == {
-            each.name
-            for each in (*Stack(_NAME).queues, *Stack(_NAME).tables, *Stack(_NAME).parameters)
-            if "api-key" not in each.name
+            name for name in _defined() if "api-key" not in name
         }
         assert _everything(aws) == before
         assert {action for action, _ in _actions(provision("--destroy", "--yes", "--json")).values()} == {"absent"}

@@ -25,7 +25,18 @@ def test_urls(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "nonsense", "127.0.0.1:4566", "http://", "http://:4566", "ftp://host", "http://[", "http://host:0", "http://h:x"]
+    "url",
+    [
+        "",
+        "nonsense",
+        "127.0.0.1:4566",
+        "http://",
+        "http://:4566",
+        "ftp://host",
+        "http://[",
+        "http://host:0",
+        "http://h:x",
+    ],
 )
 def test_urls_that_are_none(url: str) -> None:
     """Anything else is a usage error that quotes it."""

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FOREVER = "import time; print('up', flush=True); time.sleep(600)"
-_STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+_STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+)
 _ENDS = "raise SystemExit('it cannot be')"
 
 

