@@ -39,6 +39,7 @@ class UpView:
         self._console = stderr_console()
         self._began = time.monotonic()
         self._states: dict[str, tuple[str, str]] = {}
+        self._doing = ""
         self._live: Live | None = None
         self._up = False
 
@@ -71,7 +72,11 @@ class UpView:
     # --- a detached start's progress ------------------------------------------------------------------------------------
 
     def progress(self, run: Mapping[str, Any]) -> None:
-        """Show the parts of `run.json`."""
+        """Show what `run.json` says: what takes long, and the parts."""
+        doing = run.get("doing", "")
+        if doing != self._doing:
+            self._doing = doing
+            self.say(doing)
         for name, part in run.get("parts", {}).items():
             self._state(name, part["state"], part["reason"] or part["detail"])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -321,12 +322,15 @@ class Jobs:
     def lease(self, job_id: str, owner: str, seconds: float) -> LeaseOutcome:
         """Take a job for `seconds`, and count the attempt: both before any work, in one conditional write."""
         now = time.time()
+        # The client sends a request whose answer was lost again, and that one would meet its own lease.
+        token = secrets.token_hex(8)
         try:
             answer = call(
                 self._db.update_item,
                 TableName=self._table,
                 Key=to_item({"job_id": job_id}),
-                UpdateExpression="SET #status = :running, lease_owner = :owner, lease_until = :until, updated_at = :stamp "
+                UpdateExpression="SET #status = :running, lease_owner = :owner, lease_token = :token, "
+                "lease_until = :until, updated_at = :stamp "
                 "ADD fence :one, attempts :one",
                 ConditionExpression="#status IN (:queued, :running) "
                 "AND (attribute_not_exists(lease_until) OR lease_until < :now)",
@@ -335,6 +339,7 @@ class Jobs:
                     queued="queued",
                     running="running",
                     owner=owner,
+                    token=token,
                     until=now + seconds,
                     stamp=ids.iso(now),
                     one=1,
@@ -345,17 +350,17 @@ class Jobs:
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
-            return self._refused(job_id)
-        record = from_item(answer["Attributes"])
+            found = self._get(job_id)
+            if found is None:
+                return Unknown()
+            if found["status"] in TERMINAL_STATUSES:
+                return Ended(_job(found), found["fence"])
+            if found.get("lease_token") != token:
+                return Held(found.get("lease_until", now))
+            record = found
+        else:
+            record = from_item(answer["Attributes"])
         return Lease(_job(record), owner, record["fence"], now + seconds)
-
-    def _refused(self, job_id: str) -> LeaseOutcome:
-        record = self._get(job_id)
-        if record is None:
-            return Unknown()
-        if record["status"] in TERMINAL_STATUSES:
-            return Ended(_job(record), record["fence"])
-        return Held(record.get("lease_until", time.time()))
 
     def renew(self, lease: Lease, seconds: float) -> None:
         """Hold a lease for `seconds` more. `LostLeaseError` where another worker has the job, or it ended."""

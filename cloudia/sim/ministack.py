@@ -6,41 +6,46 @@ beside cloudia it gets an environment in the user's cache folder, made once.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import fcntl
 import importlib.util
 import os
 import shutil
-import subprocess
+import signal
 import sys
-import venv
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cloudia.errors import PartError
 from cloudia.sim.ports import LOOPBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 __all__ = ["VERSION", "environment", "find_python", "own_environment"]
 
 VERSION = "1.5.33"
 _INSTALL_SECONDS = 600
+_LOOK_SECONDS = 0.2
 
 
-def find_python(say: Callable[[str], None]) -> str:
+async def find_python(say: Callable[[str], None]) -> str:
     """Return a Python that has MiniStack, installing it in an environment of its own where there is none yet.
 
-    `say` is told of the installation, which takes half a minute once. `PartError` where it fails.
+    `say` is told of the installation, which takes half a minute once, and ends where this is cancelled. `PartError` where it
+    fails.
     """
     if importlib.util.find_spec("ministack"):
         return sys.executable
     own = own_environment()
-    python = own / "bin" / "python"
-    if not (own / "complete").exists():
-        say(f"installing MiniStack {VERSION} into {own}, once")
-        _install(own)
-        say(f"MiniStack {VERSION} is installed")
-    return str(python)
+    async with _locked(own.with_suffix(".lock")):
+        if not (own / "complete").exists():
+            say(f"installing MiniStack {VERSION} into {own}, once")
+            await _install(own)
+            say(f"MiniStack {VERSION} is installed")
+    return str(own / "bin" / "python")
 
 
 def own_environment() -> Path:
@@ -51,25 +56,54 @@ def own_environment() -> Path:
     return user_cache_path("cloudia") / f"ministack-{VERSION}-{version}"
 
 
-def _install(folder: Path) -> None:
+@asynccontextmanager
+async def _locked(path: Path) -> AsyncIterator[None]:
+    """Hold a lock, so that of several stacks that start at the same time one installs and the others wait for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_LOOK_SECONDS)
+        yield
+
+
+async def _install(folder: Path) -> None:
     """Make the environment. It counts as there once `complete` is in it, so a half-made one is made again."""
     shutil.rmtree(folder, ignore_errors=True)
+    python = str(folder / "bin" / "python")
     try:
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run(
-            [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--no-input", f"ministack=={VERSION}"],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL_SECONDS,
-        )
+        async with asyncio.timeout(_INSTALL_SECONDS):
+            await _run(sys.executable, "-m", "venv", str(folder))
+            await _run(python, "-m", "pip", "install", "-q", "--no-input", f"ministack=={VERSION}")
         (folder / "complete").touch()
-    except (OSError, subprocess.SubprocessError) as error:
-        said = str(getattr(error, "stderr", None) or error).strip().splitlines()
+    except (OSError, TimeoutError) as error:
         raise PartError(
-            f"MiniStack cannot be installed: {said[-1] if said else error}",
+            f"MiniStack cannot be installed: {str(error) or f'not within {_INSTALL_SECONDS} s'}",
             hint="Install it yourself with `pip install 'cloudia[local]'`, or use --engine endpoint.",
         ) from error
+
+
+async def _run(*command: str) -> None:
+    """Run a command to its end; kill it where this is cancelled. `OSError` with its last words where it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        process_group=0,  # Ctrl-C in a terminal is ours to handle.
+    )
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    if process.returncode:
+        raise OSError((said.decode(errors="replace").strip().splitlines() or [command[0]])[-1])
 
 
 def environment(port: int, *, temporary: Path, data: Path | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -50,9 +51,10 @@ class Plan:
     temporary: Path
 
 
-def make_plan(project: Project, resolved: Resolved, *, temporary: Path, say: Callable[[str], None]) -> Plan:
-    """Choose ports and put the parts together; what is not ours is asked whether it answers. Blocks.
+async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, say: Callable[[str], None]) -> Plan:
+    """Choose ports and put the parts together; what is not ours is asked whether it answers.
 
+    `say` is told of what takes long. Where this is cancelled, that ends.
     `UsageError` and `PartError` say what is missing, before anything starts.
     """
     chosen = resolved.settings
@@ -67,7 +69,7 @@ def make_plan(project: Project, resolved: Resolved, *, temporary: Path, say: Cal
         specs.append(
             PartSpec(
                 "engine",
-                [ministack.find_python(say), "-P", "-m", "ministack"],
+                [await ministack.find_python(say), "-P", "-m", "ministack"],
                 ministack.environment(engine_port, temporary=temporary, data=_inside(data, "ministack")),
                 lambda _pid: _answers(f"{aws_endpoint_url}/_ministack/ready"),
                 f"MiniStack {ministack.VERSION}",
@@ -77,11 +79,11 @@ def make_plan(project: Project, resolved: Resolved, *, temporary: Path, say: Cal
         aws_endpoint_url = chosen.aws_endpoint_url
         if not aws_endpoint_url:
             raise UsageError("the engine `endpoint` has no URL", hint="Set AWS_ENDPOINT_URL to where it listens.")
-        endpoint.check_answers(aws_endpoint_url)
+        await asyncio.to_thread(endpoint.check_answers, aws_endpoint_url)
 
     redis_url = chosen.redis_url
     if redis_url:
-        check_redis(redis_url)
+        await check_redis(redis_url)
     else:
         redis_port = choose_port()
         redis_url = f"redis://{LOOPBACK}:{redis_port}/0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import shutil
 import subprocess
@@ -54,19 +53,14 @@ def find_redis() -> RedisServer:
     )
 
 
-def check_redis(url: str) -> None:
-    """Ask a Redis of the user's whether it answers. `UsageError` where `url` is no URL of Redis, `PartError` where it is away."""
+async def check_redis(url: str) -> None:
+    """Ask a Redis of the user's whether it answers. `UsageError` for a URL that is none of Redis, `PartError` for no answer."""
     from cloudia.cloud.redis import connect, redis_errors  # noqa: PLC0415 - only where there is one
 
-    client = connect(url)
-
-    async def ping() -> None:
-        async with client:
+    try:
+        async with connect(url) as client:
             with redis_errors():
                 await client.ping()
-
-    try:
-        asyncio.run(ping())
     except UnavailableError as error:
         # What follows the @ is fit to be shown, what stands before it may be a password.
         shown = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()

@@ -28,7 +28,7 @@ from cloudia.sim.sources import SourceFiles
 from cloudia.sim.stop import TEMPORARY_PREFIX, clean_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from cloudia.settings import Resolved
 
@@ -69,6 +69,7 @@ class Supervisor:
         self._parts: list[Part] = []
         self._plan: Plan | None = None
         self._temporary = ""
+        self._doing = ""
         self._state = "starting"
         self._error: CloudiaError | None = None
 
@@ -84,10 +85,11 @@ class Supervisor:
         with self._project.locked(), self._temporary_folder() as temporary:
             try:
                 self._write()
-                self._plan = await asyncio.to_thread(
-                    make_plan, self._project, self._resolved, temporary=temporary, say=self._watcher.say
+                self._plan = await self._unless_stopped(
+                    make_plan(self._project, self._resolved, temporary=temporary, say=self._say)
                 )
-                await self._run(self._plan)
+                if self._plan:
+                    await self._run(self._plan)
             except CloudiaError as error:
                 self._error = error
                 raise
@@ -97,6 +99,17 @@ class Supervisor:
                     self._write()
                 else:
                     self._project.remove_run()
+
+    async def _unless_stopped(self, planning: Coroutine[Any, Any, Plan]) -> Plan | None:
+        """Return the plan, None where `stop` came first."""
+        task, stopping = asyncio.create_task(planning), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+            return None
+        stopping.cancel()
+        return task.result()
 
     async def _run(self, plan: Plan) -> None:
         at_once, provisioned = asyncio.Event(), self._provisioned
@@ -165,7 +178,7 @@ class Supervisor:
             raise _provision_error(err.decode(errors="replace"))
         changes = json.loads(out)
         changed = [change["name"] for change in changes if change["action"] != "unchanged"]
-        self._watcher.say(f"provisioned {len(changes)} resources, {len(changed)} of them changed")
+        self._say(f"provisioned {len(changes)} resources, {len(changed)} of them changed")
 
     async def _reload(self, plan: Plan) -> None:
         """Start the workers again when a file of the responder changes; their clients' connections stay."""
@@ -177,7 +190,7 @@ class Supervisor:
             await asyncio.sleep(_LOOK_SECONDS)
             changed = files.changed()
             if changed:
-                self._watcher.say(f"{changed} changed; the workers start again")
+                self._say(f"{changed} changed; the workers start again")
                 for part in self._parts:
                     if part.spec.name.startswith("worker"):
                         part.restart()
@@ -209,6 +222,12 @@ class Supervisor:
         with contextlib.suppress(OSError):
             self._watcher.line(name, line)
 
+    def _say(self, text: str) -> None:
+        self._doing = text
+        self._write()
+        with contextlib.suppress(OSError):
+            self._watcher.say(text)
+
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # A full disk must not end what runs.
             self._project.write_run(self._run_json())
@@ -220,6 +239,7 @@ class Supervisor:
             "project": str(self._project.root),
             "supervisor": self._process.to_json(),
             "temporary": self._temporary,
+            "doing": self._doing,
             "written_at": time.time(),
         }
         if self._error:

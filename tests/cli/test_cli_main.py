@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,12 +68,16 @@ def test_help_names_the_exit_codes(tmp_path: Path) -> None:
 
 
 def test_help_is_quick(tmp_path: Path) -> None:
-    """`cloudia --help` takes at most 0.15 s, the best of five: the verbs import lazily what they need."""
+    """`cloudia --help` takes at most 0.15 s of CPU, the best of five: the verbs import lazily what they need.
+
+    CPU, because other tests run at the same time; alone it takes no longer on the wall.
+    """
     best = float("inf")
     for _ in range(5):
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert cli("--help", folder=tmp_path).returncode == 0
-        best = min(best, time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert best <= _HELP_SECONDS
 
 

@@ -120,8 +120,10 @@ async def test_up_in_a_terminal(folder: Path, temporary: Path) -> None:
 
 async def test_a_second_ctrl_c(folder: Path, temporary: Path) -> None:
     """While a worker finishes its job, a second Ctrl-C ends everything at once, and leaves nothing behind either."""
-    with terminal("up", folder=folder, TMPDIR=str(temporary), CLOUDIA_WORKER_GRACE_SECONDS="60") as shown:
+    environment = {"TMPDIR": str(temporary), "CLOUDIA_WORKER_GRACE_SECONDS": "60", "NO_COLOR": "1"}
+    with terminal("up", folder=folder, **environment) as shown:
         await shown.shows("Logs follow.")
+        assert not shown.coloured
         run = _run(folder)
         stack = Leftovers(run, temporary=temporary)
         ask_provider(run, "POST", "faults", kind="hang")

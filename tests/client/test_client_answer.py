@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudia.client import Answer
@@ -70,6 +70,7 @@ def test_a_failed_job_says_what_happened() -> None:
     assert _applied(_event("error")).error == {}
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["started", "delta", "reset"]) | st.text(max_size=5), max_size=30))
 def test_the_text_is_what_came_since_the_last_reset(script: list[str]) -> None:
     """For any run of events."""

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cloudia import ids
+from cloudia import ids, telemetry
 from cloudia.cloud import jobs as jobs_module
 from cloudia.cloud.items import from_item, to_item
 from cloudia.cloud.jobs import Ended, Held, Jobs, Lease, LostLeaseError, Unknown
@@ -793,3 +793,26 @@ def test_a_lease_is_a_value(cloud: Cloud) -> None:
     with pytest.raises(AttributeError):
         lease.fence = 9  # type: ignore[misc]
     assert asdict(lease)["owner"] == "wrk_1"
+
+
+def test_a_lease_whose_answer_was_lost_is_still_ours(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client sends the request again, which meets the lease that the first one took: one attempt, not a wait for it."""
+    job, _ = cloud.jobs.accept(
+        user_id="alice",
+        content="hello",
+        conversation_id=None,
+        session_id=None,
+        idempotency_key=None,
+        traceparent=telemetry.new_traceparent(),
+    )
+    update = cloud.aws.dynamodb.update_item
+
+    def twice(**request: Any) -> Any:
+        update(**request)
+        return update(**request)
+
+    monkeypatch.setattr(cloud.aws.dynamodb, "update_item", twice)
+    lease = cloud.jobs.lease(job.job_id, "wrk_a", 30)
+    assert isinstance(lease, Lease)
+    assert (lease.fence, lease.job.attempts) == (1, 1)
+    assert isinstance(cloud.jobs.lease(job.job_id, "wrk_b", 30), Held)

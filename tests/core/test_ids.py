@@ -71,6 +71,7 @@ def test_turns_sort_in_the_order_they_were_accepted(times: list[float]) -> None:
         (ids.reply_id(ids.turn_ids(None)[1]), "msg"),
         (ids.part_id("wrk"), "wrk"),
     ],
+    ids=["conversation", "job", "message", "reply", "part"],
 )
 def test_an_id_is_known_by_its_kind(made: str, prefix: str) -> None:
     """What is made here is an id of its own kind and of no other."""

@@ -8,7 +8,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloudia.errors import InvalidRequestError
@@ -16,6 +16,7 @@ from cloudia.protocol import EVENT_TYPES, Event, Hello, event_order
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 _EVENT_IDS = st.builds("{}-{}".format, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 2))
+_patient = settings(deadline=None)
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
@@ -30,6 +31,7 @@ _DATA = st.dictionaries(
 )
 
 
+@_patient
 @given(_TEXT.filter(bool), st.none() | _TEXT, st.none() | _EVENT_IDS)
 def test_a_hello_survives_the_wire(token: str, session_id: str | None, last_event_id: str | None) -> None:
     """What a client encodes is what the gateway decodes."""
@@ -37,6 +39,7 @@ def test_a_hello_survives_the_wire(token: str, session_id: str | None, last_even
     assert Hello.decode(hello.encode()) == hello
 
 
+@_patient
 @given(
     st.builds(
         Event,
@@ -53,6 +56,7 @@ def test_an_event_survives_the_wire(event: Event) -> None:
     assert Event.decode(event.encode()) == event
 
 
+@_patient
 @given(st.sampled_from(sorted(EVENT_TYPES)), _DATA, _EVENT_IDS)
 def test_the_id_of_the_log_is_the_events_id(kind: str, data: dict[str, Any], event_id: str) -> None:
     """An entry bears no id of its own: the log's is given to it."""
@@ -61,6 +65,7 @@ def test_the_id_of_the_log_is_the_events_id(kind: str, data: dict[str, Any], eve
     assert Event.decode(logged, event_id=event_id).id == event_id
 
 
+@_patient
 @given(_EVENT_IDS, _EVENT_IDS)
 def test_events_are_ordered_by_both_numbers(one: str, other: str) -> None:
     """The order is that of a Redis stream: milliseconds first, then the sequence."""
@@ -68,6 +73,7 @@ def test_events_are_ordered_by_both_numbers(one: str, other: str) -> None:
     assert (event_order(one) < event_order(other)) == expected
 
 
+@_patient
 @given(st.text() | st.binary() | _JSON.map(json.dumps))
 @example("")
 @example("[" * 50_000)
@@ -118,6 +124,7 @@ def test_a_refusal_says_what_is_wrong(raw: str | bytes, code: str) -> None:
     assert refused.value.code == code
 
 
+@_patient
 @given(st.text() | st.binary() | _JSON.map(json.dumps) | st.builds(lambda kind: json.dumps({"type": kind}), _JSON))
 def test_whatever_is_no_event_is_refused_as_invalid(raw: str | bytes) -> None:
     """A client that hears something else than an event learns so by one error."""

