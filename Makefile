@@ -1,5 +1,6 @@
 # `make up` and `make test` need Python 3.11 or newer, and nothing else.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -16,7 +17,11 @@ test: $(VENV)/.installed-test
 # On each CPython that this machine has. An environment each; `make test` keeps its own.
 test-all:
 	@for version in 3.11 3.12 3.13; do \
-	  python=$$(command -v python$$version) && "$$python" --version >/dev/null 2>&1 || { echo "no python$$version here"; continue; }; \
+	  for python in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python none; do \
+	    "$$python" --version >/dev/null 2>&1 && break; \
+	  done; \
+	  if [ $$python = none ]; then echo "no CPython $$version on this machine"; continue; fi; \
+	  echo "CPython $$version"; \
 	  $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$version" || exit 1; \
 	done
 
@@ -33,7 +38,7 @@ clean:
 	rm -rf .venv .venv-3.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/bin/python:
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=..."; exit 1; }
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=..."; exit 1; }
 	@"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
