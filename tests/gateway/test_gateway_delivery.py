@@ -41,12 +41,22 @@ class Sending(RuleBasedStateMachine):
         self.unheard[entry.id] = published
         return published
 
+    @rule(later=st.booleans(), size=st.integers(2, 60))
+    def append_and_arrive(self, later: bool, size: int) -> None:
+        """Something is logged and published, and arrives: the rule, to which the others are the exceptions."""
+        self.arrive(self.append(later, size))
+
     @rule(published=consumes(underway))
     def arrive(self, published: Published) -> None:
-        """A publication arrives, in whatever order; past the bound it adds nothing to what waits."""
+        """A publication arrives, in whatever order: the next one is taken, unless too much waits already."""
         waits = self._waiting()
+        is_next = not self.delivery.behind and published.previous_id == self.delivery.head
         self.delivery.publish(published)
-        assert waits <= _MOST_BYTES or self._waiting() == waits
+        if is_next and waits <= _MOST_BYTES:
+            assert self.delivery.head == published.event_id
+            assert not self.delivery.behind
+        else:
+            assert self._waiting() == waits
         self.unheard.pop(published.event_id, None)
 
     @rule(published=underway)

@@ -97,7 +97,7 @@ async def test_an_installation_that_is_stopped(detach: list[str], environments: 
             )
         await eventually(lambda: b"installing MiniStack" in (tmp_path / "said").read_bytes())
         supervisor = psutil.Process(Project(folder).live_run()["supervisor"]["pid"])  # type: ignore[index]
-        installing = await eventually(lambda: _installing(supervisor))
+        installing = await eventually(lambda: _installing(supervisor), seconds=60)
         up.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(up.wait(), 5) == (130 if detach else 0)
         await eventually(lambda: not any(process.is_running() for process in [supervisor, *installing]), seconds=5)
