@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloudia.sim.chaos import Chaos
 from tests.support import RunningStack, clean_environment, eventually, start_stack, stop_stack
 
 if TYPE_CHECKING:
@@ -73,21 +74,22 @@ def test_a_provider_that_is_down_opens_the_breaker(own: RunningStack) -> None:
 @pytest.mark.parametrize("part", ["gateway", "worker", "redis"])
 async def test_an_answer_survives_a_kill_in_its_middle(own: RunningStack, part: str) -> None:
     """I1, I4: the part is killed while the answer streams; `send` prints the whole answer all the same."""
-    sending = subprocess.Popen(  # noqa: ASYNC220 - read at its end
+    provider = Chaos(own.run)
+    with subprocess.Popen(  # noqa: ASYNC220 - read at its end
         [sys.executable, "-m", "cloudia", "send", "go on [[words:150]]", "--json", "--timeout", "60"],
         cwd=own.folder,
         env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        await eventually(lambda: own.json("status")["health"]["workers"][0]["in_work"], seconds=20)
-        before = own.json("status")["parts"][part]
-        assert own.json("chaos", part, "kill")["killed"] == {part: before["pid"]}
-        out, err = sending.communicate(timeout=60)
-    finally:
-        sending.kill()
+    ) as sending:
+        try:
+            await eventually(lambda: provider.requests()["in_flight"], seconds=20)
+            before = own.json("status")["parts"][part]
+            assert own.json("chaos", part, "kill")["killed"] == {part: before["pid"]}
+            out, err = sending.communicate(timeout=60)
+        finally:
+            sending.kill()
     assert sending.returncode == 0, err
     assert "turn 1" in out
 
