@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -14,7 +15,8 @@ from cloudia.settings import from_environment
 from cloudia.worker.services import make_services
 from cloudia.worker.worker import Worker
 
-_THREADS = 32
+_THREADS = 8
+"""More of them take the interpreter from the streams for longer than they save on AWS calls."""
 
 
 async def _main() -> None:
@@ -23,6 +25,7 @@ async def _main() -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="aws"))
     worker = Worker(await make_services(settings))
+    gc.freeze()  # What a process starts with is most of its objects, and never garbage.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     await worker.run()

@@ -19,13 +19,17 @@ __all__ = ["AnthropicProvider"]
 
 
 class AnthropicProvider:
-    """The official SDK, streaming, with its own retries off: retries have one owner, and it is the worker."""
+    """The official SDK over aiohttp, streaming, with its own retries off: retries have one owner, and it is the worker."""
 
     name = "anthropic"
 
     def __init__(self, *, api_key: str, base_url: str, timeout: httpx2.Timeout) -> None:
         self._client = anthropic.AsyncAnthropic(
-            api_key=api_key, base_url=base_url or None, max_retries=0, timeout=timeout
+            api_key=api_key,
+            base_url=base_url or None,
+            max_retries=0,
+            timeout=timeout,
+            http_client=anthropic.DefaultAioHttpClient(timeout=timeout),
         )
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:
@@ -41,7 +45,7 @@ class AnthropicProvider:
                 extra_headers=request.headers,
                 stream=True,
             ) as response:
-                async for event in objects(response.iter_lines()):
+                async for event in objects(response.http_response.aiter_bytes()):
                     piece = state.take(event)
                     if piece:
                         yield piece

@@ -15,21 +15,24 @@ if TYPE_CHECKING:
 
 __all__ = ["objects"]
 
-_DONE = "[DONE]"
+_DONE = b"[DONE]"
 """How OpenAI ends a stream."""
 
 
-async def objects(lines: AsyncIterable[str]) -> AsyncIterator[dict[str, Any]]:
-    """Yield the JSON object of each event. `ValueError` where an event's data is none."""
-    data: list[str] = []
-    async for line in lines:
-        if line.startswith("data:"):
-            data.append(line[5:].removeprefix(" "))
-        elif not line and data:
-            text, data = "\n".join(data), []
-            if text == _DONE:
-                return
-            value = json.loads(text)
-            if not isinstance(value, dict):
-                raise ValueError(text[:20])
-            yield value
+async def objects(chunks: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any]]:
+    """Yield the JSON object of each event, of bytes that are cut anywhere. `ValueError` where an event's data is none."""
+    rest = b""
+    data: list[bytes] = []
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                data.append(line[5:])
+            elif data and line in {b"", b"\r"}:
+                text, data = b"\n".join(data).strip(), []
+                if text == _DONE:
+                    return
+                value = json.loads(text)
+                if not isinstance(value, dict):
+                    raise ValueError(text[:20])
+                yield value
