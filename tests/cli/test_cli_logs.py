@@ -109,7 +109,7 @@ def test_logs_of_an_unknown_part(stack: RunningStack) -> None:
 async def test_logs_follow_in_a_terminal(stack: RunningStack) -> None:
     """`logs -f` goes on as lines come, in colour, until Ctrl-C, which exits 130 without a traceback."""
     with terminal("logs", "-f", "worker", folder=stack.folder) as shown:
-        await shown.shows("worker started")
+        await shown.shows(" worker ")
         reply(stack.run, "Followed.")
         await shown.shows(stack.json("send", "hello")["job_id"])
         assert shown.coloured
@@ -122,7 +122,7 @@ async def test_logs_follow_when_piped(stack: RunningStack, tmp_path: Path) -> No
     """Piped, followed lines arrive as they come too, and SIGINT exits 130."""
     out = tmp_path / "out"
     with running("logs", "--follow", "worker", folder=stack.folder, log=out) as following:
-        await eventually(lambda: "worker started" in out.read_text())
+        await eventually(lambda: " worker " in out.read_text())
         reply(stack.run, "Followed.")
         job = stack.json("send", "hello")["job_id"]
         await eventually(lambda: job in out.read_text())

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from cloudia import telemetry
 from cloudia.cloud.identity import issue_token
-from cloudia.errors import CloudiaError, ForbiddenError, NotFoundError, TooLargeError
+from cloudia.errors import CloudiaError, ForbiddenError, InvalidRequestError, NotFoundError, TooLargeError
 from cloudia.sim.edge.events import HttpRequest, HttpResponse, make_event, match, read_result
 from cloudia.sim.edge.functions import Functions
 from cloudia.stack import Stack
@@ -58,6 +58,8 @@ class Edge:
 
     async def call(self, request: Request) -> Response:
         """Answer a request of the HTTP API."""
+        if "host" not in request.headers:  # https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+            return _error(400, InvalidRequestError("the request names no host", code="no_host"))
         found = match(self._routes, request.method, request.scope["raw_path"].decode("ascii"))
         if found is None:
             return await _no_route()
@@ -106,7 +108,8 @@ class Edge:
         Only to a page that this server served: a foreign page's script cannot set the header without a preflight, which is
         never answered, and a rebound name is not a local one.
         """
-        if request.url.hostname not in _LOCAL_NAMES or request.headers.get("x-cloudia") != "1":
+        named = "host" in request.headers and request.url.hostname in _LOCAL_NAMES
+        if not named or request.headers.get("x-cloudia") != "1":
             return _error(403, ForbiddenError("this is for the local web page", code="not_local"))
         settings = self._settings
         config = {
