@@ -28,8 +28,10 @@ test-all:
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
+# Takes a quarter of an hour.
 drill: $(VENV)/.installed-test
-	@$(BIN)/cloudia drill --jobs 2000 --conversations 100 --worker-kills 2 $(ARGS)
+	@$(BIN)/cloudia drill --jobs 2000 --conversations 100 --worker-kills 2
+	@$(BIN)/python -m tests.worker.kill_points --times 50
 
 bench: $(VENV)/.installed-test
 	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done

@@ -70,6 +70,9 @@ class Settings:
     up_llm: str = _setting("sim", "the LLM: sim, openai, anthropic, or the URL of an OpenAI-compatible API")
     up_workers: int = _setting(1, "worker processes", low=0, high=64)
     up_reload: bool = _setting(default=False, doc="restart the workers when the responder's file changes")
+    up_restart_seconds: float = _setting(
+        10.0, "longest pause before a part that ended is started again", low=0.2, high=600
+    )
     up_persist: bool = _setting(default=False, doc="keep the stack's data across down and up")
 
     aws_region: str = _setting("us-east-1", "AWS region", env=("AWS_REGION", "AWS_DEFAULT_REGION"))

@@ -87,9 +87,9 @@ class _View:
         ready = sum(part["state"] == "ready" for part in run.get("parts", {}).values())
         self._bars.update(self._bar, description=f"starting a stack ({ready} parts ready)")
 
-    def count(self, *, accepted: int, ended: int, blows: int) -> None:
+    def count(self, *, accepted: int, ended: int) -> None:
         """Show how far the storm is."""
-        self._bars.update(self._bar, completed=ended, description=f"{accepted} accepted, {blows} blows, ended")
+        self._bars.update(self._bar, completed=ended, description=f"{accepted} accepted, ended")
 
 
 def _show(verdict: Verdict, seconds: float) -> None:

@@ -24,7 +24,7 @@ __all__ = ["Part", "PartSpec", "PartState"]
 
 PartState: TypeAlias = Literal["starting", "ready", "restarting", "stopping", "stopped", "failed"]
 
-_FIRST_BACKOFF, _LAST_BACKOFF = 0.2, 10.0
+_FIRST_BACKOFF = 0.2
 _STEADY_SECONDS = 30.0
 """A part that lived this long begins its back-off anew."""
 _STARTS = 3
@@ -63,6 +63,8 @@ class Part:
     """Set when the part may be asked whether it is ready: what it stands on is there."""
     on_state: Callable[[Part], None]
     on_line: Callable[[str, str], None]
+    longest_backoff: float
+    """Seconds; the pause before a restart doubles up to this."""
     state: PartState = "starting"
     pid: int | None = None
     started_at: float = 0.0
@@ -117,7 +119,7 @@ class Part:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff):
                     await self._stopping.wait()
-            backoff = min(backoff * 2, _LAST_BACKOFF)
+            backoff = min(backoff * 2, self.longest_backoff)
         self._set("stopped")
 
     async def _live(self, after_restart: Callable[[], Awaitable[None]] | None) -> int:

@@ -123,6 +123,7 @@ class Supervisor:
                 gate,
                 self._changed,
                 self._line,
+                plan.settings.up_restart_seconds,
             )
             for spec, gate in gates
         ]

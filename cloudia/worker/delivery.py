@@ -72,9 +72,17 @@ class Deliveries:
             self._attempts.discard(attempt)
 
     async def _tell_again(self, job: QueuedJob, ended: Ended) -> None:
-        """Log the last event of a job that was delivered again; the log drops it if it has it."""
+        """Log the end of a job that was delivered again; the log drops it if it has it.
+
+        Whoever ended the job may have died before all of its text was logged, so the recorded answer replaces that.
+        """
         telemetry.log("job was delivered again", status=ended.job.status)
         stream = self._to.outbox.open(job, attempt=ended.job.attempts, fence=ended.fence)
+        reply_id = ended.job.reply_message_id or ""
+        reply = await asyncio.to_thread(self._to.history.message, job.conversation_id, reply_id)
+        if reply and reply.content:
+            stream.emit("reset", reason="events_interrupted")
+            stream.text(reply.content)
         kind, data = last_event(
             ended.job.status,
             message_id=ended.job.reply_message_id,

@@ -41,6 +41,7 @@ class Services:
     queue: JobQueue
     dead_letters: JobQueue
     jobs: Jobs
+    history: History
     presence: Presence
     contexts: Contexts
     receipts: Receipts
@@ -63,7 +64,7 @@ async def make_services(settings: Settings) -> Services:
     stack = Stack(settings.stack_name)
     aws = Aws(settings)
     redis = connect(settings.redis_url) if settings.redis_url else None
-    jobs = Jobs(aws.dynamodb, stack)
+    jobs, history = Jobs(aws.dynamodb, stack), History(aws.dynamodb, stack)
     queue = JobQueue(aws.sqs, stack.jobs_queue)
     cache = ContextCache(redis, stack.name) if redis else None
     log = (
@@ -77,8 +78,9 @@ async def make_services(settings: Settings) -> Services:
         queue=queue,
         dead_letters=JobQueue(aws.sqs, stack.dead_letters),
         jobs=jobs,
+        history=history,
         presence=Presence(aws.dynamodb, stack),
-        contexts=Contexts(History(aws.dynamodb, stack), cache, most=settings.limits_context_messages),
+        contexts=Contexts(history, cache, most=settings.limits_context_messages),
         receipts=Receipts(queue, visibility_seconds=settings.worker_visibility_seconds),
         leases=Leases(jobs, seconds=settings.worker_lease_seconds),
         cancels=Cancels(jobs),

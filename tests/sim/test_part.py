@@ -73,6 +73,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[..., Watched]]:
             watched.gate,
             lambda part: watched.states.append((part.state, part.reason)),
             lambda _name, line: watched.lines.append(line),
+            10.0,
         )
         all_made.append(watched)
         return watched

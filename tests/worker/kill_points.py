@@ -1,0 +1,159 @@
+"""Workers killed with SIGKILL at one step after the other, many times each; then I1 to I4 are checked from outside.
+
+python -m tests.worker.kill_points --times 50
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudia.sim.drill.storm import Message
+from cloudia.sim.drill.witness import Witness
+from tests.support import RunningStack, child, clean_environment, start_stack, stop_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloudia.sim.drill.verdict import Verdict
+
+STEPS = ("after receive", "after lease", "in mid-stream", "before commit", "after commit", "before delete")
+_TURNS = 2
+"""Messages of each conversation, so that an order can be broken."""
+_MID_STREAM = 5
+
+
+def start(folder: Path) -> RunningStack:
+    """Start a stack without a worker, whose jobs come back after 3 s."""
+    return start_stack(
+        folder,
+        CLOUDIA_UP_WORKERS="0",
+        CLOUDIA_WORKER_VISIBILITY_SECONDS="3",
+        CLOUDIA_WORKER_LEASE_SECONDS="3",
+        CLOUDIA_WORKER_POLL_SECONDS="1",
+        CLOUDIA_WORKER_MAX_ATTEMPTS="20",
+    )
+
+
+async def kill_at(stack: RunningStack, step: str, times: int) -> Verdict:
+    """Send as many messages as workers are killed at `step`, kill these, and let one more worker finish. Judge."""
+    message = Message(0.0, f"killed {step} [[words:20]]", twice=False)
+    conversations = [[message] * _TURNS] * max(1, times // _TURNS)
+    environment = {**clean_environment(), **stack.run["environment"]}
+    async with Witness(stack.run, stack.project.secrets()["token"], conversations, _Silent()) as witness:
+        talking = asyncio.create_task(witness.talk())
+        dying = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.worker.kill_points", "--die", step, "--times", str(times)),
+            env={**environment, "CLOUDIA_WORKER_CONCURRENCY": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert await dying.wait() == 0, f"not each of {times} workers was killed {step}"
+        async with child("cloudia.worker", environment, stack.folder / "last-worker.log"):
+            await talking
+        return await witness.verdict()
+
+
+class _Silent:
+    def count(self, *, accepted: int, ended: int) -> None:
+        """Show nothing."""
+
+
+# --- the workers that die -------------------------------------------------------------------------------------------------
+
+
+def die_often(step: str, times: int) -> bool:
+    """Run `times` workers one after another, each until it is killed at `step`. Tell whether each one was."""
+    from cloudia.worker import __main__ as module  # noqa: PLC0415 - loaded once, then forked
+    from cloudia.worker.providers import anthropic, openai  # noqa: F401, PLC0415 - likewise
+
+    _arm(step)
+    for _ in range(times):
+        process = os.fork()
+        if not process:
+            module.main()
+            os._exit(1)
+        if os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) != -signal.SIGKILL:
+            return False
+    return True
+
+
+def _arm(step: str) -> None:
+    """Put the kill at its step."""
+    from cloudia.cloud.jobs import Jobs, Lease  # noqa: PLC0415 - only in the workers
+    from cloudia.cloud.queue import JobQueue  # noqa: PLC0415 - likewise
+    from cloudia.worker.outbox import Stream  # noqa: PLC0415 - likewise
+    from cloudia.worker.receipts import Receipts  # noqa: PLC0415 - likewise
+
+    pieces = 0
+
+    def enough() -> bool:
+        nonlocal pieces
+        pieces += 1
+        return pieces == _MID_STREAM
+
+    match step:
+        case "after receive":
+            _wrap(JobQueue, "receive", after=bool)
+        case "after lease":
+            _wrap(Jobs, "lease", after=lambda outcome: isinstance(outcome, Lease))
+        case "in mid-stream":
+            _wrap(Stream, "text", after=lambda _: enough())
+        case "before commit":
+            _wrap(Jobs, "finish", before=lambda: True)
+        case "after commit":
+            _wrap(Jobs, "finish", after=lambda _: True)
+        case "before delete":
+            _wrap(Receipts, "delete", before=lambda: True)
+
+
+def _wrap(
+    owner: type,
+    name: str,
+    *,
+    before: Callable[[], bool] = lambda: False,
+    after: Callable[[Any], bool] = lambda _: False,
+) -> None:
+    work = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if before():
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = work(*args, **kwargs)
+        if after(result):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def main() -> int:
+    """Kill at every step, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=50)
+    parser.add_argument("--die", choices=STEPS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.die:
+        return 0 if die_often(chosen.die, chosen.times) else 1
+    broken = False
+    with tempfile.TemporaryDirectory() as name:
+        stack = start(Path(name))
+        try:
+            for step in STEPS:
+                verdict = asyncio.run(kill_at(stack, step, chosen.times))
+                print(f"{step:<14} {chosen.times} times: {verdict.to_json()}", flush=True)
+                broken = broken or bool(verdict.broken)
+        finally:
+            stop_stack(stack)
+    return int(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
