@@ -9,7 +9,11 @@ import typer
 from cloudia.cli.output import STATE, console, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from rich.text import Text
+
+_BREAKER_STYLES = {"closed": "green", "half-open": "yellow", "open": "red"}
 
 
 def status(
@@ -59,4 +63,27 @@ def _show(run: Mapping[str, Any]) -> None:
         out.print("\nThe HTTP API does not answer.")
         return
     out.print(f"\nhealth {health['status']} · {len(health['workers'])} workers · {len(health['gateways'])} gateways")
+    for breaker in _breakers(health["workers"]):
+        out.print(breaker)
     out.print(f"web page {run['web_url']}")
+
+
+def _breakers(workers: Sequence[Mapping[str, Any]]) -> list[Text]:
+    """Return a line for the breaker of each provider and model, as the worker sees it to which it is least closed."""
+    from rich.text import Text  # noqa: PLC0415 - lazy
+
+    worst: dict[tuple[str, str], Mapping[str, Any]] = {}
+    order = ("closed", "half-open", "open")
+    for route in (route for worker in workers for route in worker.get("routes", ())):
+        seen = worst.setdefault((route["provider"], route["model"]), route)
+        if order.index(route["breaker"]) > order.index(seen["breaker"]):
+            worst[route["provider"], route["model"]] = route
+    lines = []
+    for (provider, model), route in worst.items():
+        line = Text.assemble(f"breaker {provider} {model} ", (route["breaker"], _BREAKER_STYLES[route["breaker"]]))
+        if route["breaker"] != "closed" or route["opened"]:
+            line.append(f" · {route['errors']} errors · opened {route['opened']} times")
+        if route["retry_after"]:
+            line.append(f" · tries again in {route['retry_after']:g} s")
+        lines.append(line)
+    return lines

@@ -34,12 +34,11 @@ async def serve_probes(
 
     def answer(path: str) -> tuple[int, str]:
         age = poll_age()
+        hangs = age is not None and age > stale
         if path == "/live":
-            return (
-                503 if age is not None and age > stale else 200
-            ), "stale" if age is not None and age > stale else "live"
+            return (503, "stale") if hangs else (200, "live")
         if path == "/ready":
-            return (503, "not ready") if age is None or age > stale else (200, "ready")
+            return (503, "not ready") if hangs or age is None else (200, "ready")
         return 404, "not found"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -69,6 +69,9 @@ def test_a_provider_that_is_down_opens_the_breaker(own: RunningStack) -> None:
     deadline = time.monotonic() + 20
     while own.cli("send", "again [[words:8]]").returncode != 0:
         assert time.monotonic() < deadline
+    while "opened" not in (shown := own.cli("status").stdout):
+        assert time.monotonic() < deadline
+    assert "breaker openai sim-1 " in shown
 
 
 @pytest.mark.parametrize("part", ["gateway", "worker", "redis"])

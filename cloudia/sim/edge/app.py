@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from cloudia import telemetry
 from cloudia.cloud.identity import issue_token
-from cloudia.errors import CloudiaError, ForbiddenError, InvalidRequestError, NotFoundError, TooLargeError
+from cloudia.errors import CloudiaError, ForbiddenError, InvalidRequestError, NotFoundError, RequestError, TooLargeError
 from cloudia.sim.edge.events import HttpRequest, HttpResponse, make_event, match, read_result
 from cloudia.sim.edge.functions import Functions
 from cloudia.stack import Stack
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from cloudia.settings import Settings
+    from cloudia.stack import Route as StackRoute
 
 __all__ = ["make_app"]
 
@@ -58,31 +59,14 @@ class Edge:
 
     async def call(self, request: Request) -> Response:
         """Answer a request of the HTTP API."""
-        if "host" not in request.headers:  # https://www.rfc-editor.org/rfc/rfc9112#section-3.2
-            return _error(400, InvalidRequestError("the request names no host", code="no_host"))
         found = match(self._routes, request.method, request.scope["raw_path"].decode("ascii"))
         if found is None:
             return await _no_route()
         route, parameters = found
         try:
-            body = await _body(request)
-        except TooLargeError as error:
+            event = await _event(request, route, parameters)
+        except RequestError as error:
             return _error(error.status, error)
-        except ClientDisconnect:
-            return Response(status_code=400)  # Nobody reads it.
-        event = make_event(
-            HttpRequest(
-                method=request.method,
-                path=request.url.path,
-                raw_query=request.url.query,
-                query=request.query_params.multi_items(),
-                headers=request.headers.items(),
-                body=body,
-                source_ip=request.client.host if request.client else "",
-            ),
-            route,
-            parameters,
-        )
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_DEADLINE_SECONDS):
@@ -156,6 +140,29 @@ def make_app(settings: Settings, token_secret: str) -> Starlette:
             Mount("/", _Pages(packages=[("cloudia.sim", "web")], html=True)),
         ],
         exception_handlers={404: _no_route, 405: _no_route},
+    )
+
+
+async def _event(request: Request, route: StackRoute, parameters: dict[str, str]) -> dict[str, object]:
+    """Return a request as API Gateway hands it to a function. `RequestError` for one that it would refuse."""
+    if "host" not in request.headers:  # https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+        raise InvalidRequestError("the request names no host", code="no_host")
+    try:
+        body = await _body(request)
+    except ClientDisconnect as error:
+        raise InvalidRequestError("the request broke off", code="broken_off") from error  # Nobody reads it.
+    return make_event(
+        HttpRequest(
+            method=request.method,
+            path=request.url.path,
+            raw_query=request.url.query,
+            query=request.query_params.multi_items(),
+            headers=request.headers.items(),
+            body=body,
+            source_ip=request.client.host if request.client else "",
+        ),
+        route,
+        parameters,
     )
 
 
