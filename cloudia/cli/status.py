@@ -82,7 +82,8 @@ def _breakers(workers: Sequence[Mapping[str, Any]]) -> list[Text]:
     for (provider, model), route in worst.items():
         line = Text.assemble(f"breaker {provider} {model} ", (route["breaker"], _BREAKER_STYLES[route["breaker"]]))
         if route["breaker"] != "closed" or route["opened"]:
-            line.append(f" · {route['errors']} errors · opened {route['opened']} times")
+            times = "once" if route["opened"] == 1 else f"{route['opened']} times"
+            line.append(f" · {route['errors']} errors · opened {times}")
         if route["retry_after"]:
             line.append(f" · tries again in {route['retry_after']:g} s")
         lines.append(line)

@@ -15,7 +15,7 @@ from cloudia.worker import ChatMessage
 from cloudia.worker.llm import Llm, make_llm
 from cloudia.worker.providers.base import LlmUnavailableError, ProviderError
 from tests.support import RunningStack, eventually, make_cloud
-from tests.worker.test_worker import accept, ended, fault, log_lines, worker
+from tests.worker.working import accept, ended, fault, log_lines, worker
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -89,7 +89,8 @@ def judge(
     disorder = sum(_out_of_order(history, details) for history in histories.values())
     missed = sum(_missed(one, details) for one in sent)
     doubled = sum(_doubled(one, details) for one in sent)
-    answered = Counter(call["job_id"] for call in calls if call["outcome"] == "answered" and call["job_id"])
+    mine = {one.job_id for one in sent}
+    answered = Counter(call["job_id"] for call in calls if call["outcome"] == "answered" and call["job_id"] in mine)
     return Verdict(
         accepted=len(sent),
         answered=outcome["answered"],

@@ -1,0 +1,83 @@
+"""Attempts that fail: made again, ended at once, or buried as a dead letter."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from cloudia.cloud.events import EventLog
+from cloudia.cloud.redis import connect
+from cloudia.protocol import QueuedJob
+from tests.support import Cloud, RunningStack, eventually, make_cloud
+from tests.worker.working import USER, accept, depth, ended, fault, log_lines, worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_a_failed_attempt_is_made_again_and_the_stream_begins_anew(stack: RunningStack, tmp_path: Path) -> None:
+    """A stream that breaks off: back in the queue for 2 s, then a `reset` and the whole answer."""
+    cloud = make_cloud(stack, llm_model="sim-cut")
+    fault(stack, kind="cut", after_tokens=8, count=1, model="sim-cut")
+    async with worker(cloud, tmp_path):
+        job = accept(cloud, "break off once [[words:20]]", session="ses_cut")
+        done = await ended(cloud, job)
+    assert (done.status, done.attempts) == ("done", 2)
+    redis = connect(cloud.settings.redis_url)
+    log = EventLog(redis, cloud.stack.name, ttl_seconds=60, max_length=1000)
+    events = [json.loads(entry.payload) for entry in await log.after("ses_cut", "0-0")]
+    await redis.aclose()
+    kinds = [event["type"] for event in events]
+    assert kinds[0] == "started"
+    reset = kinds.index("reset")
+    assert {event["attempt"] for event in events[:reset]} == {1}
+    assert {event["attempt"] for event in events[reset:]} == {2}
+    reply = cloud.history.message(job.conversation_id, done.reply_message_id)
+    assert reply is not None
+    assert "".join(event["text"] for event in events[reset:] if event["type"] == "delta") == reply.content
+    (failed,) = log_lines(tmp_path, "attempt failed")
+    assert failed["delay"] in {2, 3}
+
+
+async def test_what_cannot_be_mended_by_trying_again_fails_at_once(stack: RunningStack, tmp_path: Path) -> None:
+    """A 4xx of our own making: a friendly failure is recorded, no dead letter, the turn stays in the history."""
+    cloud = make_cloud(stack, llm_model="sim-400")
+    fault(stack, kind="status", status=400, count=1, model="sim-400")
+    async with worker(cloud, tmp_path):
+        job = accept(cloud, "refuse me")
+        failed = await ended(cloud, job)
+        assert (failed.status, failed.attempts, failed.error["code"]) == ("failed", 1, "llm_rejected")
+        after = accept(cloud, "and now? [[words:60]]", conversation=job.conversation_id)
+        assert (await ended(cloud, after)).status == "done"
+    items = cloud.history.messages(USER, job.conversation_id, limit=10).items
+    assert [item.status for item in items] == [None, "failed", None, "done"]
+    assert "refuse me" in items[3].content
+    assert depth(cloud, cloud.stack.dead_letters.name) == 0
+
+
+async def test_i1_a_job_that_fails_each_time_becomes_a_dead_letter(stack: RunningStack, tmp_path: Path) -> None:
+    """I1: after the last attempt the worker writes the dead letter with its reason, and the history says so."""
+    cloud = make_cloud(stack, llm_model="sim-dead", worker_max_attempts=2)
+    fault(stack, kind="status", status=503, model="sim-dead", **{"for": 60})
+    async with worker(cloud, tmp_path):
+        job = accept(cloud, "hopeless")
+        dead = await ended(cloud, job, seconds=30)
+    assert (dead.status, dead.attempts, dead.error["code"]) == ("dead_lettered", 2, "llm_failed")
+    url = cloud.dead_letters.url
+    (letter,) = cloud.aws.sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]
+    attributes = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
+    assert QueuedJob.decode(letter["Body"]) == job
+    assert attributes["error_type"] == "llm_failed"
+    assert attributes["attempts"] == "2"
+    assert attributes["traceparent"] == job.traceparent
+    assert attributes["failed_at"]
+    assert attributes["error_message"]
+
+
+async def test_a_message_that_is_no_job_becomes_a_dead_letter(cloud: Cloud, tmp_path: Path) -> None:
+    """Foreign messages do not stop the worker: they are dead letters as they came, with the reason."""
+    cloud.queue.send_raw("not ours", group="strangers", deduplication_id="x")
+    async with worker(cloud, tmp_path):
+        await eventually(lambda: depth(cloud, cloud.stack.dead_letters.name) == 1)
+        job = accept(cloud, "still there? [[words:5]]")
+        assert (await ended(cloud, job)).status == "done"
