@@ -23,6 +23,7 @@ __all__ = [
     "EVENT_TYPES",
     "MAX_DELTA_CHARACTERS",
     "MAX_FRAME_BYTES",
+    "MAX_TITLE",
     "TERMINAL_EVENTS",
     "TERMINAL_STATUSES",
     "VERSION",
@@ -36,6 +37,7 @@ __all__ = [
     "Page",
     "PostMessage",
     "QueuedJob",
+    "RenameConversation",
     "decode_object",
     "event_order",
 ]
@@ -61,6 +63,8 @@ CLOSE_REPLACED = 4409
 CLOSE_SLOW = 4429
 CLOSE_TRY_AGAIN = 1013
 
+MAX_TITLE = 200
+"""Characters of a conversation's title."""
 _MAX_KEY = 128
 _END_OF_TIME = 253_402_300_800
 """Epoch seconds of the year 10000, which ISO 8601 cannot write."""
@@ -149,6 +153,25 @@ class PostMessage:
     def to_json(self) -> dict[str, Any]:
         """Return the body, without what was left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class RenameConversation:
+    """The body of `PATCH /conversations/{id}`."""
+
+    title: str
+
+    @classmethod
+    def decode(cls, raw: str | bytes | None) -> RenameConversation:
+        """Validate a request body; white space around the title goes. `InvalidRequestError` names the field."""
+        value = decode_object(raw)
+        _refuse_unknown(value, frozenset({"title"}), "the body")
+        title = (_text(value, "title") or "").strip()
+        if not title or len(title) > MAX_TITLE or not title.isprintable():
+            raise InvalidRequestError(
+                f"title is not one line of 1 to {MAX_TITLE} characters", hint="Send it in `title`.", code="bad_title"
+            )
+        return cls(title)
 
 
 @dataclass(frozen=True, slots=True)

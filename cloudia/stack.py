@@ -79,7 +79,7 @@ class Parameter:
 class Route:
     """A route of the HTTP API and the function behind it: module `cloudia.functions.{function}`, attribute `handler`."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     function: str
 
@@ -127,6 +127,8 @@ class Stack:
         return (
             Route("POST", "/messages", "post_message"),
             Route("GET", "/conversations", "list_conversations"),
+            Route("PATCH", "/conversations/{id}", "rename_conversation"),
+            Route("DELETE", "/conversations/{id}", "delete_conversation"),
             Route("GET", "/conversations/{id}/messages", "list_messages"),
             Route("GET", "/jobs/{id}", "get_job"),
             Route("POST", "/jobs/{id}/cancel", "cancel_job"),

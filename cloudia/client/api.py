@@ -53,6 +53,15 @@ class Api:
         path = f"/conversations/{quote(conversation_id, safe='')}/messages"
         return await self._call("GET", path, params=_params(limit=limit, cursor=cursor, order=order))
 
+    async def rename_conversation(self, conversation_id: str, title: str) -> dict[str, Any]:
+        """Give a conversation another title. Return it."""
+        path = f"/conversations/{quote(conversation_id, safe='')}"
+        return await self._call("PATCH", path, json={"title": title})
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Forget a conversation and its messages."""
+        await self._call("DELETE", f"/conversations/{quote(conversation_id, safe='')}")
+
     async def job(self, job_id: str) -> dict[str, Any]:
         """Return a job, with its answer's message as `reply` once there is one."""
         return await self._call("GET", f"/jobs/{quote(job_id, safe='')}")

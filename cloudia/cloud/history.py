@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from cloudia.cloud.aws import call
+from botocore.exceptions import ClientError
+
+from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.items import decode_cursor, encode_cursor, from_item, to_item, values
-from cloudia.errors import NotFoundError
+from cloudia.errors import NotFoundError, UnavailableError
 from cloudia.protocol import Conversation, Message, Page
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["History"]
 
+_BATCH_WRITE = 25  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+_BATCH_TRIES = 6
 _MESSAGE_FIELDS = frozenset(Message.__dataclass_fields__)
 
 
@@ -45,12 +50,7 @@ class History:
             Limit=limit,
             **query,
         )
-        found = []
-        for item in answer["Items"]:
-            fields = from_item(item)
-            found.append(
-                Conversation(fields["conversation_id"], fields["title"], fields["created_at"], fields["updated_at"])
-            )
+        found = [_conversation(item) for item in answer["Items"]]
         last = from_item(answer.get("LastEvaluatedKey", {}))
         following = encode_cursor(last["updated_at"], last["conversation_id"]) if last else None
         return Page(tuple(found), following)
@@ -68,7 +68,7 @@ class History:
             ConsistentRead=True,
         )
         if "Item" not in owned:
-            raise NotFoundError("there is no such conversation", code="no_conversation")
+            raise _no_conversation()
         query: dict[str, Any] = {}
         if cursor:
             (message_id,) = decode_cursor(cursor, 1)
@@ -85,6 +85,65 @@ class History:
         )
         last = from_item(answer.get("LastEvaluatedKey", {}))
         return Page(tuple(map(_message, answer["Items"])), encode_cursor(last["message_id"]) if last else None)
+
+    def rename(self, user_id: str, conversation_id: str, title: str) -> Conversation:
+        """Set a conversation's title. Return it. `NotFoundError` where it is not this user's."""
+        try:
+            answer = call(
+                self._db.update_item,
+                TableName=self._conversations.name,
+                Key=to_item({"user_id": user_id, "conversation_id": conversation_id}),
+                UpdateExpression="SET title = :title",
+                ConditionExpression="attribute_exists(conversation_id)",
+                ExpressionAttributeValues=values(title=title),
+                ReturnValues="ALL_NEW",
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            raise _no_conversation() from error
+        return _conversation(answer["Attributes"])
+
+    def unanswered(self, user_id: str, conversation_id: str) -> list[str]:
+        """Return the ids of the last jobs of a conversation that have no answer. `NotFoundError` as in `messages`."""
+        newest = self.messages(user_id, conversation_id, limit=100, newest_first=True).items
+        answered = {message.job_id for message in newest if message.role == "assistant"}
+        return [message.job_id for message in newest if message.role == "user" and message.job_id not in answered]
+
+    def delete(self, user_id: str, conversation_id: str) -> None:
+        """Delete a conversation's messages, then itself: what breaks off in between can be asked for again."""
+        query: dict[str, Any] = {}
+        while True:
+            answer = call(
+                self._db.query,
+                TableName=self._messages.name,
+                KeyConditionExpression="conversation_id = :conversation",
+                ExpressionAttributeValues=values(conversation=conversation_id),
+                ProjectionExpression="conversation_id, message_id",
+                ConsistentRead=True,
+                **query,
+            )
+            keys = answer["Items"]
+            for start in range(0, len(keys), _BATCH_WRITE):
+                self._delete_messages(keys[start : start + _BATCH_WRITE])
+            if "LastEvaluatedKey" not in answer:
+                break
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        call(
+            self._db.delete_item,
+            TableName=self._conversations.name,
+            Key=to_item({"user_id": user_id, "conversation_id": conversation_id}),
+        )
+
+    def _delete_messages(self, keys: list[dict[str, Any]]) -> None:
+        """Delete up to 25 messages. `UnavailableError` where DynamoDB keeps putting some of them off."""
+        writes: Any = {self._messages.name: [{"DeleteRequest": {"Key": key}} for key in keys]}
+        for attempt in range(_BATCH_TRIES):
+            writes = call(self._db.batch_write_item, RequestItems=writes).get("UnprocessedItems")
+            if not writes:
+                return
+            time.sleep(0.05 * 2**attempt)
+        raise UnavailableError("DynamoDB is too busy", hint="Try again.", code="aws_unavailable")
 
     def before(self, conversation_id: str, message_id: str, *, limit: int) -> list[Message]:
         """Return the last `limit` messages that stand before `message_id`, oldest first."""
@@ -115,6 +174,15 @@ class History:
             ConsistentRead=True,
         )
         return _message(answer["Item"]) if "Item" in answer else None
+
+
+def _no_conversation() -> NotFoundError:
+    return NotFoundError("there is no such conversation", code="no_conversation")
+
+
+def _conversation(item: dict[str, Any]) -> Conversation:
+    fields = from_item(item)
+    return Conversation(fields["conversation_id"], fields["title"], fields["created_at"], fields["updated_at"])
 
 
 def _message(item: dict[str, Any]) -> Message:

@@ -18,7 +18,7 @@ from cloudia.functions.services import Services, services
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Answer", "Event", "Request", "function", "job_id_of"]
+__all__ = ["Answer", "Event", "Request", "conversation_id_of", "function", "job_id_of"]
 
 Event: TypeAlias = dict[str, Any]
 Answer: TypeAlias = tuple[int, dict[str, Any]]
@@ -111,3 +111,11 @@ def job_id_of(request: Request) -> str:
     if not ids.is_id(job_id, "job"):
         raise InvalidRequestError("that is not the id of a job", code="bad_job_id")
     return job_id
+
+
+def conversation_id_of(request: Request) -> str:
+    """Return the conversation id of a request's path. `InvalidRequestError` where it is none."""
+    conversation_id = request.path_parameter("id")
+    if not ids.is_id(conversation_id, "cnv"):
+        raise InvalidRequestError("that is not the id of a conversation", code="bad_conversation_id")
+    return conversation_id

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from cloudia import ids
 from cloudia.errors import InvalidRequestError
-from cloudia.functions.http import Answer, Request, function
+from cloudia.functions.http import Answer, Request, conversation_id_of, function
 
 
 @function
 def handler(request: Request) -> Answer:
     """Return one page. Query: `limit` (1 to 100), `cursor`, `order` (`asc` or `desc`)."""
     user = request.user_id
-    conversation_id = request.path_parameter("id")
-    if not ids.is_id(conversation_id, "cnv"):
-        raise InvalidRequestError("that is not the id of a conversation", code="bad_conversation_id")
+    conversation_id = conversation_id_of(request)
     limit, cursor = request.page("order")
     order = request.query.get("order", "asc")
     if order not in {"asc", "desc"}:
