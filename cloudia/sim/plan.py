@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 
 from cloudia.errors import UsageError
 from cloudia.settings import Resolved, Settings, to_environment
-from cloudia.sim import endpoint, ministack
+from cloudia.sim.engines import choose_engine
 from cloudia.sim.part import PartSpec
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import gateway_says_ready, http_json, redis_answers
@@ -62,24 +61,9 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     secrets = project.secrets()
     specs: list[PartSpec] = []
 
-    engine_port = 0
-    if chosen.up_engine == "ministack":
-        engine_port = choose_port()
-        aws_endpoint_url = f"http://{LOOPBACK}:{engine_port}"
-        specs.append(
-            PartSpec(
-                "engine",
-                [await ministack.find_python(say), "-P", "-m", "ministack"],
-                ministack.environment(engine_port, temporary=temporary, data=_inside(data, "ministack")),
-                lambda _pid: _answers(f"{aws_endpoint_url}/_ministack/ready"),
-                f"MiniStack {ministack.VERSION}",
-            )
-        )
-    else:
-        aws_endpoint_url = chosen.aws_endpoint_url
-        if not aws_endpoint_url:
-            raise UsageError("the engine `endpoint` has no URL", hint="Set AWS_ENDPOINT_URL to where it listens.")
-        await asyncio.to_thread(endpoint.check_answers, aws_endpoint_url)
+    engine = await choose_engine(chosen, temporary=temporary, data=data, say=say)
+    if engine.part:
+        specs.append(engine.part)
 
     redis_url = chosen.redis_url
     if redis_url:
@@ -107,7 +91,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     settings = replace(
         chosen,
         **llm,
-        aws_endpoint_url=aws_endpoint_url,
+        aws_endpoint_url=engine.url,
         redis_url=redis_url,
         api_url=api_url,
         api_port=api_port,
@@ -117,13 +101,13 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         worker_poll_seconds=_unless_set(resolved, "worker_poll_seconds", _LOCAL_POLL_SECONDS),
         worker_grace_seconds=_unless_set(resolved, "worker_grace_seconds", _LOCAL_GRACE_SECONDS),
     )
-    environment = _environment(settings)
+    environment = _environment(settings, own_account=engine.own_account)
     services = _own_parts(settings, environment, secrets["token"])
     urls = {
         "api_url": api_url,
         "websocket_url": websocket_url,
         "web_url": f"{api_url}/",
-        "aws_endpoint_url": aws_endpoint_url,
+        "aws_endpoint_url": engine.url,
         "redis_url": redis_url,
         "llm_url": llm_url,
     }
@@ -133,7 +117,9 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(secrets)},
         _always,
     )
-    return Plan(settings, urls, tuple(specs), tuple(services), provision, "engine" if engine_port else None, temporary)
+    return Plan(
+        settings, urls, tuple(specs), tuple(services), provision, engine.part.name if engine.part else None, temporary
+    )
 
 
 def _llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec | None]:
@@ -217,10 +203,10 @@ def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret:
     ]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    """Return the environment of cloudia's own parts: the settings, and for an engine of ours no AWS account of the user's."""
+def _environment(settings: Settings, *, own_account: bool) -> dict[str, str]:
+    """Return the environment of cloudia's own parts: the settings, and no AWS account of the user's where none is wanted."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDIA_")}
-    if settings.up_engine == "ministack":
+    if own_account:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE"):
             inherited.pop(name, None)
         inherited |= {
