@@ -1,4 +1,4 @@
-"""Log lines for people: JSON made readable, anything else left as it is."""
+"""Log lines: for people, JSON made readable; for programs, anything else made JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zlib import crc32
 
 from rich.text import Text
 
-__all__ = ["render"]
+__all__ = ["render", "to_json"]
 
 _COLOURS = ("cyan", "magenta", "blue", "green", "yellow", "bright_cyan", "bright_magenta")
 _LEVELS = {"warning": "yellow", "error": "bold red", "debug": "dim"}
@@ -30,6 +30,12 @@ def render(line: str, part: str) -> Text:
     if "exception" in entry:
         text.append("\n" + str(entry["exception"]), "red")
     return text
+
+
+def to_json(line: str, part: str) -> dict[str, object]:
+    """Return a log line as `{"part", "time", "level", "event", ...}`; one that is not of that form as `{"part", "line"}`."""
+    entry = _parse(line) or {"line": line}
+    return {"part": part, **{name: value for name, value in entry.items() if name != "part"}}
 
 
 def _parse(line: str) -> dict[str, object] | None:

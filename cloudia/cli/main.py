@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -20,6 +21,7 @@ from cloudia.cli import (
     gateway,
     logs,
     provision,
+    restart,
     send,
     status,
     token,
@@ -35,6 +37,8 @@ __all__ = ["app", "main"]
 _HELP = "NoArgsIsHelpError"
 """Raised for a command without arguments; it has no public name."""
 
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
 app = typer.Typer(
     help="A toolkit and local cloud for LLM chat backends on AWS.",
     no_args_is_help=True,
@@ -48,6 +52,7 @@ app.command()(up.up)
 app.command()(down.down)
 app.command()(status.status)
 app.command()(logs.logs)
+app.command()(restart.restart)
 app.command()(send.send)
 app.add_typer(conversations.app, name="conversations")
 app.add_typer(chaos.app, name="chaos")
@@ -93,6 +98,9 @@ def main() -> int:
 
 def _end(error: BaseException) -> int:
     """Print what went wrong. Return the exit code."""
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        where = error.filename or "the output"
+        error = CloudiaError(f"{where} cannot be written: {error.strerror}", hint="Make room, or write elsewhere.")
     match error:
         case CloudiaError():
             print_error(error)

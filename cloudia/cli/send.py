@@ -1,40 +1,109 @@
-"""`cloudia send`: send a message, and print the answer as it comes."""
+"""`cloudia send`: send a message, and print the answer as it comes; or many, and a line for each."""
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloudia.cli.completion import complete_conversation
 from cloudia.cli.output import STATE, console, note, print_json
-from cloudia.errors import CloudiaError, DeadLetteredError, JobFailedError, LLMUnavailableError, TimedOutError
+from cloudia.errors import TimedOutError, UsageError
 
 if TYPE_CHECKING:
+    from cloudia.cli.send_result import Result
     from cloudia.cli.target import Target
-    from cloudia.client.answer import Answer
     from cloudia.protocol import Accepted
 
-_UNAVAILABLE = "llm_unavailable"
+_CONCURRENCY = 4
+_MOST_CONTENT_BYTES = 170_000
+"""limits.content_bytes cannot be set higher."""
 
 
 def send(
-    text: Annotated[str, typer.Argument(help="The message.")],
+    text: Annotated[str | None, typer.Argument(help="The message; - or nothing reads it from stdin.")] = None,
     *,
+    file: Annotated[str | None, typer.Option("--file", "-f", help="Read the message from this file.")] = None,
+    jsonl: Annotated[
+        str | None,
+        typer.Option(
+            help="Send many: a file, or - for stdin, with a JSON string or an object "
+            "{content, conversation_id?, idempotency_key?} in each line. Prints a line of JSON for each as it ends."
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help=f"Most messages under way at once, with --jsonl.  [default: {_CONCURRENCY}]"),
+    ] = None,
     conversation: Annotated[
-        str | None, typer.Option("--conversation", "-c", help="Go on in this conversation.")
+        str | None,
+        typer.Option("--conversation", "-c", help="Go on in this conversation.", autocompletion=complete_conversation),
     ] = None,
     user: Annotated[str | None, typer.Option(help="As which user of the local stack.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")] = True,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for each answer.")] = 120.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Send a message to the stack of this folder and stream the answer."""
-    import asyncio  # noqa: PLC0415 - lazy
+    STATE.json = json
+    if sum(given is not None for given in (text, file, jsonl)) > 1:
+        raise UsageError("the text, --file and --jsonl exclude each other", hint="See `cloudia send --help`.")
+    if concurrency is not None and jsonl is None:
+        raise UsageError("--concurrency is for --jsonl", hint="See `cloudia send --help`.")
+    if jsonl is not None:
+        _send_many(jsonl, conversation, user, concurrency=concurrency or _CONCURRENCY, seconds=timeout, wait=wait)
+    else:
+        _send_one(_text(text, file), conversation, user, seconds=timeout, wait=wait, json=json)
 
+
+def _text(text: str | None, file: str | None) -> str:
+    """Return the message's text, wherever it is to come from."""
+    from cloudia.cli.input_text import STDIN, read_text  # noqa: PLC0415 - lazy
+
+    if text is not None and text != STDIN:
+        if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise UsageError("the text is not UTF-8", hint="Convert it to UTF-8.")
+        return text
+    if text is None and file is None and sys.stdin and sys.stdin.isatty():
+        raise UsageError("there is no text to send", hint="See `cloudia send --help`.")
+    found = read_text(file or STDIN)
+    if not found.strip():
+        raise UsageError("there is no text to send", hint="See `cloudia send --help`.")
+    return found
+
+
+def _send_many(
+    source: str, conversation: str | None, user: str | None, *, concurrency: int, seconds: float, wait: bool
+) -> None:
+    from cloudia.cli.input_text import parse_lines, read_lines  # noqa: PLC0415 - lazy
+    from cloudia.cli.send_many import send_many  # noqa: PLC0415 - lazy
     from cloudia.cli.target import find_target  # noqa: PLC0415 - lazy
 
-    STATE.json = json
+    target = find_target(user=user)
+    lines = parse_lines(read_lines(source), conversation_id=conversation, content_bytes=_content_bytes())
+    send_many(target, lines, concurrency=concurrency, seconds=seconds, wait=wait)
+
+
+def _content_bytes() -> int:
+    """Return how large a message may be: what the stack of this folder takes, or the most that any can be set to."""
+    from cloudia.settings import from_environment  # noqa: PLC0415 - lazy
+    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+
+    project = find_project()
+    run = project.live_run()
+    if project.settings().settings.api_url or not run:
+        return _MOST_CONTENT_BYTES
+    return from_environment(run["environment"]).limits_content_bytes
+
+
+def _send_one(text: str, conversation: str | None, user: str | None, *, seconds: float, wait: bool, json: bool) -> None:
+    import asyncio  # noqa: PLC0415 - lazy
+
+    from cloudia.cli.send_result import Result  # noqa: PLC0415 - lazy
+    from cloudia.cli.target import find_target  # noqa: PLC0415 - lazy
+
     target = find_target(user=user)
     if not wait:
         accepted = asyncio.run(_post(target, text, conversation))
@@ -43,54 +112,17 @@ def send(
         else:
             print(accepted.job_id)  # noqa: T201 - the data
         return
-    result = _Result(time.monotonic())
+    result = Result()
     try:
-        asyncio.run(_converse(target, text, conversation, result, seconds=timeout, show=not json))
+        asyncio.run(_converse(target, text, conversation, result, seconds=seconds, show=not json))
     except TimeoutError as error:
         where = f" It goes on as {result.accepted.job_id}." if result.accepted else ""
-        raise TimedOutError(f"no answer within {timeout:g} s.{where}", hint="Wait longer with --timeout.") from error
-    assert result.answer  # noqa: S101 - it has come
+        raise TimedOutError(f"no answer within {seconds:g} s.{where}", hint="Wait longer with --timeout.") from error
     if json:
         print_json(result.to_json())
-    error_ = _error(result.answer)
+    error_ = result.error()
     if error_:
         raise error_
-
-
-class _Result:
-    """What came of a message, and when (monotonic seconds)."""
-
-    def __init__(self, began: float) -> None:
-        self.began = began
-        self.accepted: Accepted | None = None
-        self.answer: Answer | None = None
-        self.accepted_at: float | None = None
-        self.first_token_at: float | None = None
-        self.ended_at: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        accepted, answer = self.accepted, self.answer
-        assert accepted  # noqa: S101 - it was
-        assert answer  # noqa: S101 - it has come
-        return {
-            **accepted.to_json(),
-            "status": answer.status,
-            "reply": answer.text,
-            "reply_message_id": answer.message_id,
-            "attempts": answer.attempts,
-            "provider": answer.provider,
-            "model": answer.model,
-            "usage": answer.usage,
-            "error": answer.error,
-            "timings": {
-                "accepted_ms": self._since(self.accepted_at),
-                "first_token_ms": self._since(self.first_token_at),
-                "total_ms": self._since(self.ended_at),
-            },
-        }
-
-    def _since(self, at: float | None) -> float | None:
-        return None if at is None else round((at - self.began) * 1000, 1)
 
 
 async def _post(target: Target, text: str, conversation: str | None) -> Accepted:
@@ -107,7 +139,7 @@ async def _converse(
     target: Target,
     text: str,
     conversation: str | None,
-    result: _Result,
+    result: Result,
     *,
     seconds: float,
     show: bool,
@@ -139,18 +171,3 @@ async def _converse(
         result.ended_at = time.monotonic()
     if show and answer.text:
         out.out("" if streams else answer.text)
-
-
-def _error(answer: Answer) -> CloudiaError | None:
-    """Return the error that a failed answer is, None where it is none."""
-    if answer.status not in {"failed", "dead_lettered"}:
-        return None
-    told = answer.error or {}
-    message, code = str(told.get("message", "the job failed")), str(told.get("code", "job_failed"))
-    kind: type[CloudiaError] = JobFailedError
-    hint = str(told.get("hint", ""))
-    if answer.status == "dead_lettered":
-        kind, message = DeadLetteredError, f"{message} The job is a dead letter after {answer.attempts} attempts."
-    elif code == _UNAVAILABLE:
-        kind = LLMUnavailableError
-    return kind(message, hint=hint, code=code)

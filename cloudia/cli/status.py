@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cloudia.cli.output import STATE, console, print_json
+from cloudia.errors import TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.text import Text
 
+    from cloudia.sim.project import Project
+
+_LOOK_SECONDS = 0.2
 _BREAKER_STYLES = {"closed": "green", "half-open": "yellow", "open": "red"}
+
+
+class Goal(StrEnum):
+    """What can be waited for."""
+
+    READY = "ready"
 
 
 def status(
     *,
+    wait_for: Annotated[
+        Goal | None, typer.Option(help="Wait until every part is ready and healthy. Exits 5 where it is not in time.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait, with --wait-for.")] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the parts of the stack that runs in this folder."""
@@ -25,11 +40,44 @@ def status(
     from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
 
     STATE.json = json
-    run = look(find_project())
+    project = find_project()
+    run = look(project) if wait_for is None else _wait(project, seconds=timeout)
     if json:
         print_json(run)
     else:
         _show(run)
+
+
+def _wait(project: Project, *, seconds: float) -> dict[str, Any]:
+    """Look until all is ready, and return that. `NoStackError` where nothing runs, `TimedOutError` after `seconds`."""
+    import time  # noqa: PLC0415 - lazy
+
+    from cloudia.sim.health import look  # noqa: PLC0415 - lazy
+
+    deadline = time.monotonic() + seconds
+    while True:
+        run = look(project)
+        missing = _not_ready(run)
+        if not missing:
+            return run
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimedOutError(
+                f"the stack is not ready within {seconds:g} s: {missing}", hint="See `cloudia logs`, or wait longer."
+            )
+        time.sleep(min(_LOOK_SECONDS, left))
+
+
+def _not_ready(run: Mapping[str, Any]) -> str:
+    """Return in a few words why a stack is not ready; empty where it is."""
+    for name, part in run.get("parts", {}).items():
+        if part["state"] != "ready":
+            return f"{name} is {part['state']}" + (f", {part['reason']}" if part["reason"] else "")
+    if run["state"] != "ready":
+        return f"it is {run['state']}" + (f", {run['doing']}" if run["doing"] else "")
+    if run["health"] is None:
+        return "the HTTP API does not answer"
+    return "" if run["health"]["status"] == "ok" else f"its health is {run['health']['status']}"
 
 
 def _show(run: Mapping[str, Any]) -> None:
@@ -58,11 +106,13 @@ def _show(run: Mapping[str, Any]) -> None:
             Text(part["reason"] or part["detail"]),
         )
     out.print(table)
+    if "aws_endpoint_url" in run:
+        out.print(f"\nengine {run['engine_detail'] or 'does not answer'} at {run['aws_endpoint_url']}")
     health = run["health"]
     if health is None:
-        out.print("\nThe HTTP API does not answer.")
+        out.print("The HTTP API does not answer.")
         return
-    out.print(f"\nhealth {health['status']} · {len(health['workers'])} workers · {len(health['gateways'])} gateways")
+    out.print(f"health {health['status']} · {len(health['workers'])} workers · {len(health['gateways'])} gateways")
     for breaker in _breakers(health["workers"]):
         out.print(breaker)
     out.print(f"web page {run['web_url']}")

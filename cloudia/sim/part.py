@@ -186,20 +186,26 @@ class Part:
             self._tail = [*self._tail[-_TAIL_LINES:], line]
             self.on_line(self.spec.name, line)
 
-    def restart(self) -> None:
-        """Ask the process to end, so that a new one takes its place at once."""
+    async def restart(self) -> None:
+        """End the process, so that a new one takes its place at once."""
+        process = self._process
+        if process is None or process.returncode is not None or self._restarting or self._stopping.is_set():
+            return  # A new one is on its way, or none is wanted.
         self._restarting = True
-        if self._process and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
+        self._set("restarting", "it was asked to")
+        await self._end(process)
 
     async def stop(self) -> None:
-        """Ask the process to end; kill it where it does not within its grace time."""
+        """End the process for good."""
         self._stopping.set()
         process = self._process
         if process is None or process.returncode is not None:
             return
         self._set("stopping")
+        await self._end(process)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """Ask a process to end; kill it where it does not within its grace time."""
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:

@@ -24,11 +24,12 @@ from cloudia.sim.part import Part
 from cloudia.sim.plan import Plan, make_plan
 from cloudia.sim.processes import Process
 from cloudia.sim.project import Project
+from cloudia.sim.restart import RESTART_SIGNAL, take_requests
 from cloudia.sim.sources import SourceFiles
 from cloudia.sim.stop import TEMPORARY_PREFIX, clean_up
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Collection, Coroutine, Iterator
 
     from cloudia.settings import Resolved
 
@@ -67,6 +68,7 @@ class Supervisor:
         self._provisioned = asyncio.Event()
         self._process = Process.own()
         self._parts: list[Part] = []
+        self._restarts: set[asyncio.Task[None]] = set()
         self._plan: Plan | None = None
         self._temporary = ""
         self._doing = ""
@@ -82,7 +84,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Start, run until stopped, and leave nothing behind. `UsageError` and `PartError` where it cannot start."""
-        with self._project.locked(), self._temporary_folder() as temporary:
+        with self._project.locked(), self._temporary_folder() as temporary, self._requests(temporary):
             try:
                 self._write()
                 self._plan = await self._unless_stopped(
@@ -192,9 +194,15 @@ class Supervisor:
             changed = files.changed()
             if changed:
                 self._say(f"{changed} changed; the workers start again")
-                for part in self._parts:
-                    if part.spec.name.startswith("worker"):
-                        part.restart()
+                self._restart({part.spec.name for part in self._parts if part.spec.name.startswith("worker")})
+
+    def _restart(self, names: Collection[str]) -> None:
+        """Start parts again; that takes as long as they need to end."""
+        for part in self._parts:
+            if part.spec.name in names:
+                task = asyncio.create_task(part.restart())
+                self._restarts.add(task)
+                task.add_done_callback(self._restarts.discard)
 
     def _after_restart(self, part: Part) -> Any:
         """Return what follows when a part was started again: an engine has forgotten its resources."""
@@ -207,6 +215,16 @@ class Supervisor:
         for kinds in _STOP_ORDER:
             stopped = [part.stop() for part in self._parts if part.spec.name.split("-")[0] in kinds]
             await asyncio.gather(*stopped)
+
+    @contextlib.contextmanager
+    def _requests(self, temporary: Path) -> Iterator[None]:
+        """Heed who asks from outside for parts to be started again."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(RESTART_SIGNAL, lambda: self._restart(take_requests(temporary)))
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(RESTART_SIGNAL)
 
     # --- run.json ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,83 @@
+"""Asking a supervisor, from another process, to start parts again.
+
+A request is an empty file with the part's name in the stack's temporary folder, which goes when the stack goes; then a
+signal has the supervisor look there.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudia.errors import NoStackError, PartError, TimedOutError, UsageError
+from cloudia.sim.processes import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudia.sim.project import Project
+
+__all__ = ["RESTART_SIGNAL", "restart", "take_requests"]
+
+RESTART_SIGNAL = signal.SIGUSR1
+_FOLDER = "restart"
+_LOOK_SECONDS = 0.03
+
+
+def take_requests(temporary: Path) -> set[str]:
+    """Return the parts that were asked for, and forget the requests."""
+    found = list((temporary / _FOLDER).glob("*"))
+    for request in found:
+        request.unlink(missing_ok=True)
+    return {request.name for request in found}
+
+
+def restart(project: Project, name: str, *, seconds: float) -> list[dict[str, Any]]:
+    """Start a part again, or all of a kind (`worker` for `worker-1`, `worker-2`); return when they are ready.
+
+    Returns `{"part", "previous_pid", "pid"}` of each. `NoStackError` where nothing runs, `UsageError` where there is no such
+    part, `TimedOutError` where it is not ready within `seconds`.
+    """
+    run = project.require_run()
+    before = {each: part for each, part in run["parts"].items() if each == name or each.startswith(f"{name}-")}
+    if not before:
+        raise UsageError(f"there is no part {name!r}", hint=f"There are {', '.join(run['parts'])}.")
+    _ask(run, list(before))
+    deadline = time.monotonic() + seconds
+    while True:
+        parts = _parts_of(project)
+        if all(parts[each]["state"] == "ready" and parts[each]["pid"] != part["pid"] for each, part in before.items()):
+            return [
+                {"part": each, "previous_pid": part["pid"], "pid": parts[each]["pid"]} for each, part in before.items()
+            ]
+        if time.monotonic() > deadline:
+            raise TimedOutError(_late(parts, before, seconds), hint=f"See `cloudia logs {name}`.")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _ask(run: Mapping[str, Any], names: list[str]) -> None:
+    folder = Path(run["temporary"]) / _FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            (folder / name).touch()
+    except OSError as error:
+        raise PartError(f"{folder} cannot be written: {error.strerror}", hint="`cloudia down`, then `up`.") from error
+    Process(**run["supervisor"]).send(RESTART_SIGNAL)
+
+
+def _parts_of(project: Project) -> Mapping[str, Any]:
+    run = project.live_run()
+    if run is None or run["state"] not in {"ready", "degraded"}:
+        raise NoStackError("the stack stopped meanwhile", hint="Start one with `cloudia up --detach`.")
+    parts: Mapping[str, Any] = run["parts"]
+    return parts
+
+
+def _late(parts: Mapping[str, Any], before: Mapping[str, Any], seconds: float) -> str:
+    name = next(each for each in before if parts[each]["state"] != "ready" or parts[each]["pid"] == before[each]["pid"])
+    part = parts[name]
+    reason = f", {part['reason']}" if part["reason"] else ""
+    return f"{name} is not ready again within {seconds:g} s: it is {part['state']}{reason}"
