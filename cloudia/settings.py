@@ -65,7 +65,9 @@ class Settings:
     stack_name: str = _setting("cloudia", "prefix of every resource's name", pattern="[A-Za-z0-9_-]{1,64}")
 
     up_engine: str = _setting(
-        "ministack", "what stands in for AWS: ministack, or endpoint (any URL)", choices=("ministack", "endpoint")
+        "ministack",
+        "what stands in for AWS: ministack, localstack, or endpoint (any URL)",
+        choices=("ministack", "localstack", "endpoint"),
     )
     up_llm: str = _setting("sim", "the LLM: sim, openai, anthropic, or the URL of an OpenAI-compatible API")
     up_workers: int = _setting(1, "worker processes", low=0, high=64)
@@ -78,6 +80,14 @@ class Settings:
     aws_region: str = _setting("us-east-1", "AWS region", env=("AWS_REGION", "AWS_DEFAULT_REGION"))
     aws_endpoint_url: str = _setting(
         "", "endpoint of every AWS service; empty is AWS itself", env=("AWS_ENDPOINT_URL",)
+    )
+    localstack_image: str = _setting(
+        "localstack/localstack:4.14.0",
+        "image of LocalStack's container, where none runs",
+        pattern=r"[A-Za-z0-9][\w.:/@-]*",
+    )
+    localstack_auth_token: str = _setting(
+        "", "token of LocalStack, for images from 2026.03 on", env=("LOCALSTACK_AUTH_TOKEN",), secret=True
     )
     redis_url: str = _setting("", "Redis; empty starts one of our own", env=("REDIS_URL",))
 

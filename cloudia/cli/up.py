@@ -11,8 +11,12 @@ from cloudia.cli.output import STATE, note, print_json
 
 def up(
     *,
-    engine: Annotated[str | None, typer.Option(help="What stands in for AWS: ministack, or endpoint.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Where the engine `endpoint` listens.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What stands in for AWS: ministack, localstack, or endpoint.")
+    ] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="Where the engine `endpoint`, or a running LocalStack, listens.")
+    ] = None,
     llm: Annotated[
         str | None, typer.Option(help="sim, openai, anthropic, or the URL of an OpenAI-compatible API.")
     ] = None,

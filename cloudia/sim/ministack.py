@@ -7,17 +7,16 @@ beside cloudia it gets an environment in the user's cache folder, made once.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import importlib.util
 import os
 import shutil
-import signal
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cloudia.errors import PartError
+from cloudia.sim.commands import run_command
 from cloudia.sim.ports import LOOPBACK
 
 if TYPE_CHECKING:
@@ -76,34 +75,14 @@ async def _install(folder: Path) -> None:
     python = str(folder / "bin" / "python")
     try:
         async with asyncio.timeout(_INSTALL_SECONDS):
-            await _run(sys.executable, "-m", "venv", str(folder))
-            await _run(python, "-m", "pip", "install", "-q", "--no-input", f"ministack=={VERSION}")
+            await run_command(sys.executable, "-m", "venv", str(folder))
+            await run_command(python, "-m", "pip", "install", "-q", "--no-input", f"ministack=={VERSION}")
         (folder / "complete").touch()
     except (OSError, TimeoutError) as error:
         raise PartError(
             f"MiniStack cannot be installed: {str(error) or f'not within {_INSTALL_SECONDS} s'}",
             hint="Install it yourself with `pip install 'cloudia[local]'`, or use --engine endpoint.",
         ) from error
-
-
-async def _run(*command: str) -> None:
-    """Run a command to its end; kill it where this is cancelled. `OSError` with its last words where it fails."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        process_group=0,  # Ctrl-C in a terminal is ours to handle.
-    )
-    try:
-        said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    if process.returncode:
-        raise OSError((said.decode(errors="replace").strip().splitlines() or [command[0]])[-1])
 
 
 def environment(port: int, *, temporary: Path, data: Path | None) -> dict[str, str]:

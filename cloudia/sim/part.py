@@ -29,7 +29,6 @@ _STEADY_SECONDS = 30.0
 """A part that lived this long begins its back-off anew."""
 _STARTS = 3
 """Starts that may fail before a part that was never ready is given up."""
-_READY_SECONDS = 30.0
 _ASK_SECONDS = 0.02
 _TAIL_LINES = 20
 _LINE_LIMIT = 1024 * 1024
@@ -44,11 +43,13 @@ class PartSpec:
     command: list[str]
     environment: Mapping[str, str]
     ready: Callable[[int], Awaitable[bool]]
-    """Asks the part, given its process id; False or any error is "not yet"."""
+    """Asks the part, given its process id; False or any error is "not yet", but a `PartError` is "never"."""
     detail: str = ""
     """One line for the user: a version, a URL."""
     grace_seconds: float = 5.0
     """Time between SIGTERM and SIGKILL."""
+    ready_seconds: float = 30.0
+    """Time from its start until it must be ready."""
 
 
 @dataclass(slots=True)
@@ -75,6 +76,8 @@ class Part:
     _process: asyncio.subprocess.Process | None = None
     _given_up: str = ""
     """Why its process was killed by us, in a few words."""
+    _unfit: PartError | None = None
+    """Why another start would not help."""
     _restarting: bool = False
     """The process was asked to end in order to be started again."""
     _was_ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -108,6 +111,9 @@ class Part:
                 continue
             ended = self._given_up or f"it ended with {_ended(code)}"
             if not self._was_ready.is_set():
+                if self._unfit:
+                    self._set("failed", ended)
+                    raise self._unfit
                 failures += 1
                 if failures >= _STARTS:
                     self._set("failed", ended)
@@ -154,13 +160,19 @@ class Part:
         self, process: asyncio.subprocess.Process, after_restart: Callable[[], Awaitable[None]] | None
     ) -> None:
         await self.gate.wait()
-        deadline = time.monotonic() + _READY_SECONDS
+        deadline = time.monotonic() + self.spec.ready_seconds
         while True:
-            with contextlib.suppress(Exception):
+            try:
                 if await self.spec.ready(process.pid):
                     break
+            except PartError as error:
+                self._unfit = error
+                self._give_up(error.message)
+                return
+            except Exception:  # noqa: BLE001, S110 - not yet
+                pass
             if time.monotonic() > deadline:
-                self._give_up(f"no answer within {_READY_SECONDS:g} s")
+                self._give_up(f"no answer within {self.spec.ready_seconds:g} s")
                 return
             await asyncio.sleep(_ASK_SECONDS)
         if after_restart:

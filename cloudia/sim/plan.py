@@ -47,6 +47,8 @@ class Plan:
     """cloudia's own parts; they can answer once the engine is provisioned."""
     provision: PartSpec
     engine_part: str | None
+    container: str
+    """The container that the engine runs in; empty where it needs none."""
     temporary: Path
 
 
@@ -61,7 +63,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     secrets = project.secrets()
     specs: list[PartSpec] = []
 
-    engine = await choose_engine(chosen, temporary=temporary, data=data, say=say)
+    engine = await choose_engine(chosen, project.root, temporary=temporary, data=data, say=say)
     if engine.part:
         specs.append(engine.part)
 
@@ -118,7 +120,14 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         _always,
     )
     return Plan(
-        settings, urls, tuple(specs), tuple(services), provision, engine.part.name if engine.part else None, temporary
+        settings,
+        urls,
+        tuple(specs),
+        tuple(services),
+        provision,
+        engine.part.name if engine.part else None,
+        engine.container,
+        temporary,
     )
 
 

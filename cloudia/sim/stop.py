@@ -56,5 +56,9 @@ def clean_up(project: Project) -> bool:
     temporary = Path(run.get("temporary") or ".")
     if temporary.name.startswith(TEMPORARY_PREFIX):
         shutil.rmtree(temporary, ignore_errors=True)
+    if run.get("container"):
+        from cloudia.sim.docker import remove_container  # noqa: PLC0415 - only where there is one
+
+        remove_container(run["container"])
     project.remove_run()
     return bool(alive)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudia.errors import CloudiaError, PartError, UsageError
 from cloudia.settings import public_environment
+from cloudia.sim.docker import remove_container
 from cloudia.sim.logfile import LogFile
 from cloudia.sim.part import Part
 from cloudia.sim.plan import Plan, make_plan
@@ -146,6 +147,8 @@ class Supervisor:
             await self._stop_parts()
             stopping.cancel()
             await asyncio.wait(running.values())
+            if plan.container:  # It outlives a part that was killed.
+                await asyncio.to_thread(remove_container, plan.container)
             for part in self._parts:
                 part.log.close()
 
@@ -258,6 +261,7 @@ class Supervisor:
             "project": str(self._project.root),
             "supervisor": self._process.to_json(),
             "temporary": self._temporary,
+            "container": self._plan.container if self._plan else "",
             "doing": self._doing,
             "written_at": time.time(),
         }

@@ -34,7 +34,7 @@ def _run(state: str) -> dict[str, Any]:
         ("[llm]\nmodel = 4\n", "llm.model (from cloudia.toml) is not a text"),
         ("[up]\npersist = 1\n", "up.persist (from cloudia.toml) is not a true or false"),
         ("[worker]\nconcurrency = 0\n", "worker.concurrency (from cloudia.toml) is not between 1 and 2000"),
-        ('[up]\nengine = "moto"\n', "up.engine (from cloudia.toml) is not one of ministack, endpoint"),
+        ('[up]\nengine = "moto"\n', "up.engine (from cloudia.toml) is not one of ministack, localstack, endpoint"),
         ("[llm]\nconnect_seconds = nan\n", "llm.connect_seconds (from cloudia.toml) is not a number"),
     ],
 )
