@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 
 from cloudia import __version__
 from cloudia.cli import (
+    build,
     chaos,
     config,
     conversations,
@@ -60,6 +61,7 @@ app.command()(drill.drill)
 app.command()(worker.worker)
 app.command()(gateway.gateway)
 app.command()(provision.provision)
+app.add_typer(build.app, name="build")
 app.command()(token.token)
 app.command()(config.config)
 app.command()(doctor.doctor)

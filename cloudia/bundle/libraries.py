@@ -1,0 +1,104 @@
+"""The third-party distributions that a zip must bring: those that are imported, with what they in turn need."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
+from typing import TYPE_CHECKING
+
+from cloudia.bundle.imports import imports
+from cloudia.errors import CloudiaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from cloudia.bundle.imports import Version
+
+__all__ = ["Libraries"]
+
+_COMPILED = {".so", ".pyd", ".dylib", ".dll"}
+_NOT_NEEDED = {".pyc", ".pyi"}
+_KEPT_METADATA = {"METADATA", "entry_points.txt"}
+"""Of the metadata: a version and plugins can be asked for. Its other files tell how and where it was installed."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTRA = re.compile(r"\bextra\b")
+
+
+class Libraries:
+    """The distributions of this environment, read once each."""
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self._owners: Mapping[str, list[str]] = packages_distributions()
+        self._files: dict[str, dict[str, bytes]] = {}
+
+    def files(self, modules: Iterable[str]) -> dict[str, bytes]:
+        """Return the files behind the top-level `modules`, and what these need. `CloudiaError` where one cannot go along."""
+        found: dict[str, bytes] = {}
+        waiting = sorted({owner for module in modules for owner in self._owners_of(module)})
+        seen: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            files = self._read(name)
+            found |= files
+            waiting += self._needs(distribution(name), files)
+        return found
+
+    def _owners_of(self, module: str) -> list[str]:
+        owners = self._owners.get(module)
+        if not owners:
+            raise CloudiaError(
+                f"the functions import {module}, which is not installed", hint=f"Install what brings {module}."
+            )
+        return owners
+
+    def _read(self, name: str) -> dict[str, bytes]:
+        if name not in self._files:
+            self._files[name] = dict(_content(distribution(name)))
+        return self._files[name]
+
+    def _needs(self, of: Distribution, files: Mapping[str, bytes]) -> Iterator[str]:
+        """Yield the requirements of a distribution that its code imports; extras are whoever asks for them to name."""
+        required = [line for line in of.requires or () if not _EXTRA.search(line.partition(";")[2])]
+        if not required:
+            return
+        tops = {
+            each.module.partition(".")[0]
+            for path, source in files.items()
+            if path.endswith(".py")
+            for each in imports(
+                source, path[:-3].replace("/", "."), package=path.endswith("__init__.py"), version=self._version
+            )
+        }
+        for line in required:
+            name = (_NAME.match(line.strip()) or [""])[0]
+            try:
+                needed = distribution(name)
+            except PackageNotFoundError:
+                continue  # Its marker says that this Python does without it, or pip would have installed it.
+            if any(needed.metadata["Name"] in self._owners.get(top, ()) for top in tops):
+                yield needed.metadata["Name"]
+
+
+def _content(of: Distribution) -> Iterator[tuple[str, bytes]]:
+    name = of.metadata["Name"]
+    if of.files is None:
+        raise CloudiaError(f"nobody knows which files {name} has", hint="Install it with pip.")
+    for path in of.files:
+        if path.suffix in _COMPILED:
+            raise CloudiaError(
+                f"{name} has compiled parts, and the zips hold Python only",
+                hint="Bring it to Lambda as a layer, and import it where it may be missing.",
+            )
+        if _goes_along(path):
+            yield path.as_posix(), path.read_binary()
+
+
+def _goes_along(path: PurePosixPath) -> bool:
+    if path.parts[0].endswith(".dist-info"):
+        return path.name in _KEPT_METADATA or "license" in path.name.lower()
+    return ".." not in path.parts and not path.is_absolute() and path.suffix not in _NOT_NEEDED

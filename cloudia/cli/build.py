@@ -1,0 +1,77 @@
+"""`cloudia build`: make what is deployed to AWS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloudia.cli.output import STATE, console, note, print_json
+from cloudia.errors import UsageError
+
+if TYPE_CHECKING:
+    from cloudia.bundle.functions import FunctionZip
+
+_PIPED_WIDTH = 10_000
+"""No line is broken where a program reads."""
+
+app = typer.Typer(help="Make what is deployed to AWS.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def functions(
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder that the zips go to.")] = Path(
+        "dist/functions"
+    ),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make the functions' zips for Lambda, one each; the same sources make the same bytes."""
+    from cloudia.bundle.functions import ARCHITECTURES, RUNTIME, build_functions  # noqa: PLC0415 - lazy
+    from cloudia.stack import Stack  # noqa: PLC0415 - lazy
+
+    STATE.json = json
+    zips = build_functions(Stack())
+    paths = _write(output, zips)
+    if json:
+        rows = [{**each.to_json(), "path": str(path)} for each, path in zip(zips, paths, strict=True)]
+        print_json({"runtime": RUNTIME, "architectures": ARCHITECTURES, "functions": rows})
+        return
+    _show(zips, paths)
+    note(f"{RUNTIME}, {' or '.join(ARCHITECTURES)}; {sum(len(each.data) for each in zips):,} bytes in all")
+
+
+def _write(folder: Path, zips: list[FunctionZip]) -> list[Path]:
+    """Write each zip in one step, so that nobody uploads half of one. Return where they are."""
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in zips:
+            path = folder / f"{each.name}.zip"
+            part = path.with_suffix(".zip.part")
+            try:
+                part.write_bytes(each.data)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            paths.append(path)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or folder} cannot be written: {error.strerror}", hint="Name another folder with --output."
+        ) from error
+    return paths
+
+
+def _show(zips: list[FunctionZip], paths: list[Path]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - lazy
+
+    out = console()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("ZIP")
+    table.add_column("BYTES", justify="right")
+    table.add_column("FILES", justify="right")
+    table.add_column("SHA256")
+    for each, path in zip(zips, paths, strict=True):
+        table.add_row(str(path), f"{len(each.data):,}", str(each.files), each.sha256[:12])
+    out.print(table, width=None if out.is_terminal else _PIPED_WIDTH)
