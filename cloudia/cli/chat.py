@@ -1,0 +1,38 @@
+"""`cloudia chat`: talk to the stack in the terminal."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def chat(
+    *,
+    conversation: Annotated[
+        str | None, typer.Option("--conversation", "-c", help="Go on in this conversation.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="As which user of the local stack.")] = None,
+    url: Annotated[str | None, typer.Option(help="HTTP API of a stack elsewhere.")] = None,
+    websocket_url: Annotated[str | None, typer.Option(help="Its gateway.")] = None,
+    token: Annotated[str | None, typer.Option(help="Its bearer token.")] = None,
+) -> None:
+    """Talk to a stack: conversations, streaming answers, and what the system does."""
+    import sys  # noqa: PLC0415 - lazy
+
+    from cloudia.cli.target import Target, find_target  # noqa: PLC0415 - lazy
+    from cloudia.errors import UsageError  # noqa: PLC0415 - lazy
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("this needs a terminal", hint="In a script, use `cloudia send`.")
+    if url or websocket_url or token:
+        if not (url and websocket_url and token):
+            raise UsageError("a stack elsewhere needs --url, --websocket-url and --token")
+        target = Target(url, websocket_url, token)
+    else:
+        target = find_target(user=user)
+
+    from cloudia.client import Client  # noqa: PLC0415 - lazy
+    from cloudia.tui.app import ChatApp  # noqa: PLC0415 - lazy
+
+    ChatApp(lambda: Client(target.api_url, target.websocket_url, target.token), conversation_id=conversation).run()
