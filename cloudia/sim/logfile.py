@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ _MOST_BYTES = 10 * 1024 * 1024
 
 
 class LogFile:
-    """Lines appended to a file."""
+    """Lines appended to a file. Where there is no room, lines are lost; whoever writes them goes on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -21,8 +22,10 @@ class LogFile:
 
     def write(self, line: str) -> None:
         """Append a line; it can be read at once."""
-        self._file.write(line + "\n")
-        self._size += len(line) + 1
+        raw = f"{line}\n".encode(errors="replace")
+        with contextlib.suppress(OSError):
+            self._file.write(raw)
+        self._size += len(raw)
         if self._size > _MOST_BYTES:
             self.close()
             self._rotate()
@@ -34,5 +37,5 @@ class LogFile:
     def _rotate(self) -> None:
         if self.path.exists():
             self.path.replace(self.path.with_name(self.path.name + ".1"))
-        self._file = self.path.open("w", encoding="utf-8", buffering=1)
+        self._file = self.path.open("wb", buffering=0)
         self._size = 0

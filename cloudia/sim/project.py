@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import secrets
 import tempfile
+import time
 import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError, UsageError
 from cloudia.settings import Layer, Resolved, environment, from_toml, resolve
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = ["Project", "find_project"]
+
+_MOMENT = 0.1
+_ROOM = 65_536
+"""Bytes that must be free before anything is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +62,55 @@ class Project:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the project's lock, so that one stack runs in a folder. `UsageError` where another process holds it."""
-        with (self.state / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UsageError(
-                    "a stack is running here already", hint="See `cloudia status`.", code="running"
-                ) from error
+        path = self.state / "lock"
+        try:
+            file = path.open("a+")
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        with file:
+            if not _lock(file, fcntl.LOCK_EX):
+                raise UsageError("a stack is running here already", hint="See `cloudia status`.", code="running")
+            with contextlib.suppress(OSError):
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+            if not _load_run(self.root / ".cloudia" / "run.json"):
+                self.remove_run()  # A crash has left it broken.
             yield
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process holds the project's lock."""
+        try:
+            with (self.root / ".cloudia" / "lock").open() as file:
+                return not _lock(file, fcntl.LOCK_SH)
+        except OSError:
+            return False
+
+    def require_room(self) -> None:
+        """Write a little and remove it again. `UsageError` where the folder cannot be written, or its disk is full."""
+        path = self.state / "room"
+        try:
+            write_private(path, " " * _ROOM)
+            path.unlink()
+        except OSError as error:
+            raise _cannot_write(path, error) from error
 
     # --- what runs ---------------------------------------------------------------------------------------------------
 
     def read_run(self) -> dict[str, Any] | None:
-        """Return what `run.json` says, None where there is none."""
+        """Return what `run.json` says, None where there is none.
+
+        One that is broken was left by a crash and counts as none, unless a supervisor runs: then it is a `UsageError`.
+        """
         path = self.root / ".cloudia" / "run.json"
-        try:
-            run = json.loads(path.read_text())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):
-            run = None
-        if not isinstance(run, dict) or "supervisor" not in run:
-            raise UsageError(f"{path} cannot be read", hint="Delete it, and run `cloudia up` again.")
-        return run
+        for _ in range(2):
+            run = _load_run(path)
+            if run is None or run or not self.is_locked:
+                return run or None
+            time.sleep(_MOMENT)  # A supervisor that has just begun is about to remove it.
+        pid = path.with_name("lock").read_text()
+        raise UsageError(f"{path} cannot be read", hint=f"End the supervisor, process {pid}, then `cloudia up`.")
 
     def live_run(self) -> dict[str, Any] | None:
         """Return what `run.json` says, None where the supervisor that wrote it has ended."""
@@ -107,8 +139,11 @@ class Project:
     def secrets(self) -> dict[str, str]:
         """Return the local stack's own secrets, made on the first call: `token` and `session`."""
         path = self.state / "secrets.json"
-        if not path.exists():
-            write_private(path, json.dumps({name: secrets.token_urlsafe(32) for name in ("token", "session")}))
+        try:
+            if not path.exists():
+                write_private(path, json.dumps({name: secrets.token_urlsafe(32) for name in ("token", "session")}))
+        except OSError as error:
+            raise _cannot_write(path, error) from error
         try:
             known: dict[str, str] = json.loads(path.read_text())
             return {name: known[name] for name in ("token", "session")}
@@ -156,13 +191,65 @@ def find_project(start: Path | None = None) -> Project:
 
 
 def _folder(path: Path) -> Path:
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
     return path
 
 
+def _lock(file: IO[str], kind: int) -> bool:
+    """Lock an open file until it is closed. Return whether nobody else had it."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _cannot_write(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{path} cannot be written: {error.strerror}", hint="Make room, or run this in a folder of yours."
+    )
+
+
+def _load_run(path: Path) -> dict[str, Any] | None:
+    """Return what a `run.json` says: None where there is none, nothing where it is broken."""
+    try:
+        run: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return run if _is_run(run) else {}
+
+
+def _is_run(run: Any) -> bool:
+    """Tell whether a document has what everyone who reads `run.json` counts on."""
+    if not isinstance(run, dict) or not isinstance(run.get("state"), str):
+        return False
+    parts = run.get("parts", {})
+    if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
+        return False
+    return all(_is_process(each) for each in (run.get("supervisor"), *parts.values()))
+
+
+def _is_process(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and {"pid", "started_at"} <= set(value)
+        and isinstance(value["pid"], int | None)
+        and isinstance(value["started_at"], int | float)
+    )
+
+
 def write_private(path: Path, text: str) -> None:
-    """Write a file in one step, readable by its owner only."""
+    """Write a file in one step, readable by its owner only. `OSError` where it cannot be: then nothing has changed."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # made with mode 0600
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(name).replace(path)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error

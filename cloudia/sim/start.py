@@ -48,6 +48,7 @@ def running(project: Project) -> dict[str, Any] | None:
 
 def in_foreground(project: Project, resolved: Resolved, watcher: Watcher) -> None:
     """Run a stack until Ctrl-C or SIGTERM. A second one does not wait."""
+    project.require_room()
 
     async def run() -> None:
         supervisor = Supervisor(project, resolved, watcher)
@@ -64,6 +65,7 @@ def detached(project: Project, flags: Mapping[str, Any], view: Progress) -> dict
 
     Raises the error that ended the start, as the supervisor noted it.
     """
+    project.require_room()
     log = project.logs / "supervisor.log"
     log.write_bytes(b"")
     with log.open("ab") as out:  # Another `up` of the same moment writes there too.

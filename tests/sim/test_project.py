@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import resource
 import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cloudia.errors import NoStackError, UsageError
+from cloudia.sim.logfile import LogFile
 from cloudia.sim.processes import Process
 from cloudia.sim.project import Project, find_project
 
@@ -59,7 +63,7 @@ def test_everything_is_the_owners(tmp_path: Path) -> None:
     """`.cloudia` is 0700, `secrets.json` and `run.json` are 0600, and git ignores all of it."""
     project = Project(tmp_path)
     project.secrets()
-    project.write_run({"state": "ready"})
+    project.write_run(_run("ready"))
     state = tmp_path / ".cloudia"
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     for name in ("secrets.json", "run.json"):
@@ -86,13 +90,94 @@ def test_secrets_that_cannot_be_read(written: str, tmp_path: Path) -> None:
     assert caught.value.hint == "Delete it; a new one is made."
 
 
-@pytest.mark.parametrize("written", ["", "{", "[]", '"x"', "{}", "\xff"])
-def test_a_run_json_that_cannot_be_read(written: str, tmp_path: Path) -> None:
-    """A broken `run.json` is told, with what to do."""
-    (tmp_path / ".cloudia").mkdir()
-    (tmp_path / ".cloudia" / "run.json").write_text(written, encoding="latin-1")
-    with pytest.raises(UsageError, match="cannot be read"):
-        Project(tmp_path).read_run()
+_PROCESS = '{"pid": 1, "started_at": 2}'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "{",
+        "[]",
+        '"x"',
+        "{}",
+        "\xff",
+        "[" * 100_000,
+        '{"state": "ready", "supervisor": 5}',
+        '{"state": "ready", "supervisor": {"pid": "1", "started_at": 2}}',
+        '{"supervisor": ' + _PROCESS + "}",
+        '{"state": "ready", "supervisor": ' + _PROCESS + ', "parts": {"worker": {}}}',
+    ],
+    ids=itertools.count(),
+)
+def test_a_broken_run_json(written: str, tmp_path: Path) -> None:
+    """A broken `run.json` is what a crash left: it counts as none, and goes when a stack starts; while one runs it is told."""
+    project = Project(tmp_path)
+    path = project.state / "run.json"
+    path.write_text(written, encoding="latin-1")
+    assert project.read_run() is None
+    assert path.exists()
+    with project.locked():
+        assert not path.exists()
+        path.write_text(written, encoding="latin-1")
+        with pytest.raises(UsageError, match="cannot be read") as caught:
+            project.read_run()
+        assert f"process {os.getpid()}" in caught.value.hint
+
+
+def test_a_run_json_that_is_whole_stays(tmp_path: Path) -> None:
+    """What a supervisor that died has noted is there for who cleans up after it."""
+    project = Project(tmp_path)
+    project.write_run(_run("ready"))
+    with project.locked():
+        assert project.read_run() == _run("ready")
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    """A lock or a folder that cannot be made is told in a sentence."""
+    project = Project(tmp_path)
+    (project.state / "logs").touch()
+    (project.state / "lock").mkdir()
+    with pytest.raises(UsageError, match="logs cannot be written"):
+        _ = project.logs
+    with pytest.raises(UsageError, match="lock cannot be written"), project.locked():
+        pass
+
+
+def test_no_room(tmp_path: Path) -> None:
+    """Where nothing can be written any more that is told before anything starts, and no temporary file stays."""
+    project = Project(tmp_path)
+    project.write_run(_run("ready"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # The system refuses to write more than ten bytes to a file.
+    try:
+        with pytest.raises(UsageError, match="cannot be written: File too large"):
+            project.require_room()
+        with pytest.raises(UsageError, match=r"secrets\.json cannot be written: File too large"):
+            project.secrets()
+        with pytest.raises(OSError, match="File too large"):
+            project.write_run(_run("degraded"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert project.read_run() == _run("ready")
+    assert {path.name for path in project.state.iterdir()} == {".gitignore", "run.json"}
+    project.require_room()
+    assert {path.name for path in project.state.iterdir()} == {".gitignore", "run.json"}
+
+
+def test_a_log_without_room(tmp_path: Path) -> None:
+    """A log that has no room loses lines, and goes on when there is room again."""
+    log = LogFile(tmp_path / "x.log")
+    log.write("first")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6, hard))
+    try:
+        log.write("lost")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.write("last")
+    log.close()
+    assert (tmp_path / "x.log").read_text() == "first\nlast\n"
 
 
 def test_run_json_is_replaced_in_one_step(tmp_path: Path) -> None:
