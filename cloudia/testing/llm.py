@@ -1,0 +1,118 @@
+"""The scripted LLM: what the stack's simulated provider answers next, and what it was asked."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import httpx2
+
+from cloudia.errors import PartError, request_error
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["LLMRequest", "ScriptedLLM"]
+
+_SECONDS = 5.0
+_SETTLE_SECONDS = 1.0
+"""An answer can reach a client a moment before the provider has counted its request."""
+_FULL_PACE = {"ttft": 0, "tps": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class LLMRequest:
+    """One request that the provider had from the worker."""
+
+    provider: str
+    """Whose API was spoken: `openai` or `anthropic`."""
+    model: str
+    outcome: str
+    """`answered`, what struck it (`status`, `hang`, `timeout`, `cut`, `garbage`), `disconnected` or `refused`."""
+    job_id: str | None
+    attempt: int | None
+    """Of the job, counted from 1."""
+    completion_tokens: int
+
+
+class ScriptedLLM:
+    """The simulated provider at `url`. Without a script it makes up an answer, the same one for the same messages."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx2.Client(base_url=url, timeout=_SECONDS, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def reply(self, text: str, *, times: int = 1) -> None:
+        """Answer the next `times` requests with `text`; what was scripted before comes first."""
+        self._call("POST", "replies", {"text": text, "times": times})
+
+    def fail(
+        self,
+        kind: Literal["status", "hang", "timeout", "cut", "garbage"] = "status",
+        *,
+        status: int | None = None,
+        times: int | None = 1,
+        retry_after: float | None = None,
+        after_tokens: int | None = None,
+    ) -> None:
+        """Fail the next `times` requests, all of this test's where that is None; a failure uses no reply up.
+
+        status   answers `status`, 500 unless told, with a Retry-After of `retry_after` seconds
+        hang     never answers
+        timeout  answers 504 after 30 s
+        cut      breaks off after `after_tokens` tokens, 5 unless told
+        garbage  answers what is neither JSON nor an event
+        """
+        wanted = {"status": status, "count": times, "retry_after": retry_after, "after_tokens": after_tokens}
+        self._call(
+            "POST", "faults", {"kind": kind, **{name: each for name, each in wanted.items() if each is not None}}
+        )
+
+    def pace(self, *, first_token_seconds: float = 0.0, tokens_per_second: float = 0.0) -> None:
+        """Answer this slowly: as slowly as a test of streaming or of cancelling needs. 0 is as fast as can be."""
+        self._call("POST", "settings", {"ttft": first_token_seconds, "tps": tokens_per_second})
+
+    @property
+    def requests(self) -> list[LLMRequest]:
+        """What the worker asked since the test began, the first one first, once each request that is under way has ended.
+
+        One that does not end within a second is not waited for, and not among them.
+        """
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while (counted := self._call("GET", "requests"))["in_flight"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return [
+            LLMRequest(
+                provider=record["api"],
+                model=record["model"],
+                outcome=record["outcome"],
+                job_id=record["job_id"],
+                attempt=int(record["attempt"]) if record["attempt"] else None,
+                completion_tokens=record["completion_tokens"],
+            )
+            for record in counted["records"]
+        ]
+
+    def reset(self) -> None:
+        """Forget replies, failures and requests, and answer as fast as can be."""
+        for name in ("replies", "faults", "requests"):
+            self._call("DELETE", name)
+        self._call("POST", "settings", _FULL_PACE)
+
+    def _call(self, method: str, name: str, body: dict[str, Any] | None = None) -> Any:
+        try:
+            response = self._http.request(method, f"/_cloudia/{name}", json=body)
+        except httpx2.HTTPError as error:
+            raise PartError("the simulated provider does not answer", hint="Is `up.llm` of this stack sim?") from error
+        if response.is_success:
+            return response.json()
+        raise request_error(response.status_code, response.json())

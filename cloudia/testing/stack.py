@@ -1,0 +1,182 @@
+"""The stack of a test suite: started for a project, with its state elsewhere, and stopped with the suite."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.settings import from_toml
+from cloudia.sim.project import Project, find_project
+from cloudia.sim.stop import stop_stack
+from cloudia.testing.llm import ScriptedLLM
+from cloudia.testing.logs import Logs
+from cloudia.testing.project import BorrowedProject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from cloudia.client import Client
+    from cloudia.settings import Settings
+
+__all__ = ["RunningStack"]
+
+_OURS: Mapping[str, Any] = {
+    "up_engine": "ministack",
+    "aws_endpoint_url": "",
+    "redis_url": "",
+    "up_llm": "sim",
+    "up_persist": False,
+    "up_reload": False,
+    "api_port": 0,
+    "gateway_port": 0,
+    "auth_jwks_url": "",
+}
+"""What a test's stack has of its own, whatever the project says: no test leaves the machine, costs money, or takes a port."""
+_UNLESS_SET: Mapping[str, Any] = {"llm_breaker_errors": 10_000}
+"""Failures that one test scripts must not open the breaker for the next; a project that sets this tests its breaker."""
+_READY_SECONDS = 900.0
+"""Longer than the engine's installation may take, which happens once."""
+_LAST_LINES = 15
+_PATIENCE_SECONDS = 2.0
+"""After this, whoever waits is told for what."""
+
+
+class RunningStack:
+    """A stack that runs for a project. `project` is the folder of `cloudia.toml`; None looks in and above each of `around`.
+
+    `settings` are lines of TOML that come before every other source.
+    """
+
+    def __init__(self, project: Path | None, around: Sequence[Path], *, home: Path, settings: Sequence[str]) -> None:
+        self.root = (project or _find(around)).resolve()
+        """The project's folder: where the responder runs."""
+        self._project = BorrowedProject(self.root, home)
+        self._lines = settings
+        self._settings: Settings | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.logs = Logs(self._project.logs)
+        """What the parts have logged."""
+        self.api_url = ""
+        self.websocket_url = ""
+        self.llm_url = ""
+        """The simulated provider: OpenAI's API under `/v1`, Anthropic's, and `/_cloudia`."""
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What runs now, as `run.json` says. `NoStackError` where it has ended."""
+        return self._project.require_run()
+
+    def token(self, user: str = "local", *, seconds: float = 3600) -> str:
+        """Return a bearer token of a user."""
+        from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - only where it is needed
+
+        assert self._settings  # noqa: S101 - it was started
+        return issue_token(
+            self._project.secrets()["token"],
+            user,
+            seconds=seconds,
+            issuer=self._settings.auth_issuer,
+            audience=self._settings.auth_audience,
+        )
+
+    def client(self, user: str = "local") -> Client:
+        """Return cloudia's own asynchronous client, as a user: `async with cloudia_stack.client("ada") as client`."""
+        from cloudia.client import Client  # noqa: PLC0415 - only where it is needed
+
+        return Client(self.api_url, self.websocket_url, self.token(user))
+
+    def start(self, say: Callable[[str], None]) -> str | None:
+        """Start it. Return None when every part has answered, or why it did not start. `say` is told of what takes long."""
+        try:
+            self._start(say)
+        except CloudiaError as error:
+            hint = f"\nhint: {error.hint}" if error.hint else ""
+            logs = f"\n\n{self.logs.text(most=_LAST_LINES)}" if self._process else ""
+            return f"cloudia's stack did not start: {error.message}{hint}{logs}"
+        return None
+
+    def _start(self, say: Callable[[str], None]) -> None:
+        if not self.root.is_dir():
+            raise UsageError(f"there is no folder {self.root}", hint="cloudia_project is relative to pytest's root.")
+        flags = self._flags()
+        self._settings = self._project.settings(flags).settings  # A mistake in them is told before anything starts.
+        with (self._project.logs / "supervisor.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "cloudia.testing.supervise", str(self.root), str(self._project.home)],
+                env={**os.environ, "CLOUDIA_FLAGS": json.dumps(flags)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C is pytest's to handle; it closes our end of stdin.
+            )
+        run = self._ready(self._process, say)
+        self.api_url, self.websocket_url, self.llm_url = run["api_url"], run["websocket_url"], run["llm_url"]
+        if run["llm"] == "sim":
+            with ScriptedLLM(self.llm_url) as llm:
+                llm.reset()
+        self.logs.mark()
+
+    def stop(self) -> None:
+        """Stop it. Nothing of it is left but its logs."""
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin  # noqa: S101 - it was asked for
+        assert process.stdout  # noqa: S101 - it was asked for
+        process.stdin.close()
+        stop_stack(self._project)
+        if process.poll() is None:
+            process.kill()  # It never came to note itself.
+        process.wait()
+        process.stdout.close()
+
+    def _flags(self) -> dict[str, Any]:
+        try:
+            document = tomllib.loads("\n".join(self._lines))
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(
+                f"cloudia_settings is not TOML: {error}", hint='One setting a line: worker.responder = "app:answer".'
+            ) from error
+        flags = {**_OURS, **from_toml("cloudia_settings", document).values}
+        named = self._project.settings(flags).sources
+        return {**{name: value for name, value in _UNLESS_SET.items() if name not in named}, **flags}
+
+    @staticmethod
+    def _ready(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> dict[str, Any]:
+        """Return what `run.json` says once the stack is ready."""
+        out = process.stdout
+        assert out  # noqa: S101 - it was asked for
+        said, deadline = "", time.monotonic() + _READY_SECONDS
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            while time.monotonic() < deadline:
+                if not selector.select(_PATIENCE_SECONDS):
+                    if said:
+                        say(said)
+                    said = ""
+                    continue
+                line = out.readline()
+                if not line:
+                    raise PartError("the supervisor ended", hint="Its log is supervisor.log, below.")
+                told: dict[str, Any] = json.loads(line)
+                if "error" in told:
+                    raise CloudiaError(**told["error"])
+                if "said" not in told:
+                    return told
+                said = told["said"]
+        raise PartError(f"the stack was not ready within {_READY_SECONDS:g} s")
+
+
+def _find(around: Sequence[Path]) -> Path:
+    """Return the first project that has a `cloudia.toml`, else the first folder."""
+    found: list[Project] = [find_project(folder) for folder in around]
+    return next((project.root for project in found if (project.root / "cloudia.toml").is_file()), around[0])

@@ -1,0 +1,83 @@
+"""`python -m cloudia.testing.supervise ROOT HOME`: run the stack of ROOT, with its state in HOME, until stdin is closed.
+
+Whoever started it holds the other end of stdin; so the stack ends with them, however they end. One JSON object a line goes to
+stdout: `{"said": text}`, then what `run.json` says once every part has answered, or `{"error": {"code", "message", "hint"}}`.
+Flags come as JSON in `CLOUDIA_FLAGS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudia.errors import CloudiaError
+from cloudia.sim.supervisor import Supervisor
+from cloudia.testing.project import BorrowedProject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudia.sim.part import Part
+
+
+class _Teller:
+    """A watcher that tells until the stack is ready; from then on nobody reads."""
+
+    def __init__(self) -> None:
+        self._ready = False
+
+    def part(self, part: Part) -> None:
+        pass
+
+    def line(self, name: str, line: str) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        if not self._ready:
+            _tell({"said": text})
+
+    def ready(self, run: dict[str, Any]) -> None:
+        if not self._ready:
+            _tell(run)
+        self._ready = True
+
+
+def _tell(document: Mapping[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(document), flush=True)  # noqa: T201 - the data
+
+
+async def _main(project: BorrowedProject, flags: Mapping[str, Any]) -> None:
+    supervisor = Supervisor(project, project.settings(flags), _Teller())
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        supervisor.stop()
+
+    loop.add_reader(sys.stdin.fileno(), stop)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, supervisor.stop)
+    await supervisor.run()
+
+
+def main() -> int:
+    """Return the exit status."""
+    root, home = sys.argv[1:]
+    flags = json.loads(os.environ.pop("CLOUDIA_FLAGS"))
+    try:
+        asyncio.run(_main(BorrowedProject(Path(root), Path(home)), flags))
+    except CloudiaError as error:
+        _tell(error.to_json())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
