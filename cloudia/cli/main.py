@@ -20,6 +20,7 @@ from cloudia.cli import (
     down,
     drill,
     gateway,
+    init,
     logs,
     provision,
     restart,
@@ -49,6 +50,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 no stack running, 4 not allowed, 5 timed out, 6 dead-lettered, "
     "7 LLM unavailable, 130 interrupted.",
 )
+app.command()(init.init)
 app.command()(up.up)
 app.command()(down.down)
 app.command()(status.status)
