@@ -70,6 +70,9 @@ class Settings:
         choices=("ministack", "localstack", "endpoint"),
     )
     up_llm: str = _setting("sim", "the LLM: sim, openai, anthropic, or the URL of an OpenAI-compatible API")
+    up_functions: str = _setting(
+        "edge", "the functions: edge (in-process), or zip (in the engine's Lambda)", choices=("edge", "zip")
+    )
     up_workers: int = _setting(1, "worker processes", low=0, high=64)
     up_reload: bool = _setting(default=False, doc="restart the workers when the responder's file changes")
     up_restart_seconds: float = _setting(

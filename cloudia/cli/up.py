@@ -17,6 +17,9 @@ def up(
     endpoint_url: Annotated[
         str | None, typer.Option(help="Where the engine `endpoint`, or a running LocalStack, listens.")
     ] = None,
+    functions: Annotated[
+        str | None, typer.Option(help="Where the functions run: edge (in-process), or zip (in the engine's Lambda).")
+    ] = None,
     llm: Annotated[
         str | None, typer.Option(help="sim, openai, anthropic, or the URL of an OpenAI-compatible API.")
     ] = None,
@@ -41,6 +44,7 @@ def up(
     flags: dict[str, Any] = {
         "up_engine": engine or ("endpoint" if endpoint_url else None),
         "aws_endpoint_url": endpoint_url,
+        "up_functions": functions,
         "up_llm": llm,
         "llm_model": model,
         "up_workers": workers,

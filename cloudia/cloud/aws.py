@@ -53,6 +53,7 @@ _NOT_PROVISIONED = "not_provisioned"
 _MISSING = frozenset({"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _SERVER_ERROR = 500
 _ANSWER_SECONDS = 10
+_FUNCTION_SECONDS = 30
 
 
 class Aws:
@@ -104,6 +105,17 @@ class Aws:
         """SSM, the parameter store."""
         client: SSMClient = self._client("ssm")
         return client
+
+    @cached_property
+    def lambda_(self) -> Any:
+        """Lambda."""
+        # A call holds its connection until the function has answered.
+        return self._client("lambda", wait_seconds=_FUNCTION_SECONDS)
+
+    @cached_property
+    def http_apis(self) -> Any:
+        """API Gateway's HTTP APIs."""
+        return self._client("apigatewayv2")
 
 
 def _credentials(endpoint: str | None) -> dict[str, Any]:

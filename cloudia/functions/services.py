@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from cloudia import telemetry
 from cloudia.cloud.aws import Aws
 from cloudia.cloud.history import History
 from cloudia.cloud.identity import Identity
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from cloudia.settings import Settings
 
 __all__ = ["Services", "services"]
+
+_IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Services:
 def services() -> Services:
     """Return this process's services. Lambda keeps a process warm, and its clients with it."""
     settings = from_environment()
+    if _IN_LAMBDA in os.environ:  # Elsewhere the logs are those of the process around.
+        telemetry.configure_logs(os.environ[_IN_LAMBDA], settings.log_level)
     stack = Stack(settings.stack_name)
     aws = Aws(settings)
     return Services(

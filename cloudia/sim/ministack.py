@@ -28,6 +28,7 @@ __all__ = ["VERSION", "environment", "find_python", "own_environment"]
 VERSION = "1.5.33"
 _INSTALL_SECONDS = 600
 _LOOK_SECONDS = 0.2
+_OF_THE_USER = ("CLOUDIA_", "AWS_", "OPENAI_", "ANTHROPIC_")
 
 
 async def find_python(say: Callable[[str], None]) -> str:
@@ -98,4 +99,5 @@ def environment(port: int, *, temporary: Path, data: Path | None) -> dict[str, s
     }
     if data:
         variables |= {"PERSIST_STATE": "1", "STATE_DIR": str(data)}
-    return {**os.environ, **variables}
+    # The functions that it runs inherit what it has; what they are to know, they are told.
+    return {**{name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_USER)}, **variables}

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from cloudia.errors import UsageError
 from cloudia.settings import Resolved, Settings, to_environment
 from cloudia.sim.engines import choose_engine
+from cloudia.sim.http_api import check_zips, http_api_url
 from cloudia.sim.part import PartSpec
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import gateway_says_ready, http_json, redis_answers
@@ -59,6 +60,8 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     `UsageError` and `PartError` say what is missing, before anything starts.
     """
     chosen = resolved.settings
+    if chosen.up_functions == "zip":
+        check_zips(chosen)
     data = project.data if chosen.up_persist else None
     secrets = project.secrets()
     specs: list[PartSpec] = []
@@ -89,7 +92,8 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         specs.append(llm_spec)
 
     api_port, gateway_port = choose_port(chosen.api_port), _gateway_port(resolved)
-    api_url, websocket_url = f"http://{LOOPBACK}:{api_port}", f"ws://{LOOPBACK}:{gateway_port}"
+    edge_url, websocket_url = f"http://{LOOPBACK}:{api_port}", f"ws://{LOOPBACK}:{gateway_port}"
+    api_url = http_api_url(engine.url, chosen.stack_name) if chosen.up_functions == "zip" else edge_url
     settings = replace(
         chosen,
         **llm,
@@ -108,7 +112,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     urls = {
         "api_url": api_url,
         "websocket_url": websocket_url,
-        "web_url": f"{api_url}/",
+        "web_url": f"{edge_url}/",
         "aws_endpoint_url": engine.url,
         "redis_url": redis_url,
         "llm_url": llm_url,
@@ -173,9 +177,11 @@ def _llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec | None]:
 
 def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret: str) -> list[PartSpec]:
     """Return the parts that are cloudia's own: the edge, the gateway and the workers."""
+    edge_url = f"http://{LOOPBACK}:{settings.api_port}"
+    asked = f"{edge_url}/openapi.json" if settings.up_functions == "zip" else f"{edge_url}/health"
 
-    async def api_ready(_pid: int) -> bool:
-        return await _answers(f"{settings.api_url}/health")
+    async def edge_ready(_pid: int) -> bool:
+        return await _answers(asked)
 
     async def gateway_ready(_pid: int) -> bool:
         from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - imported when it is needed
@@ -194,8 +200,8 @@ def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret:
             "api",
             _python("cloudia.sim.edge"),
             {**environment, "CLOUDIA_TOKEN_SECRET": token_secret},
-            api_ready,
-            settings.api_url,
+            edge_ready,
+            edge_url,
         ),
         PartSpec("gateway", _python("cloudia.gateway"), environment, gateway_ready, settings.websocket_url),
         *(

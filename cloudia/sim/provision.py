@@ -36,7 +36,7 @@ Action: TypeAlias = Literal["created", "updated", "unchanged", "deleted", "absen
 class Change:
     """What was done to one resource; `drift` names what was not as defined."""
 
-    kind: Literal["queue", "table", "parameter"]
+    kind: Literal["queue", "table", "parameter", "function", "api"]
     name: str
     action: Action
     drift: tuple[str, ...] = ()
@@ -313,13 +313,25 @@ class _Parameters:
         return Change("parameter", parameter.name, "deleted")
 
 
+def _functions(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
+    """Put the functions where the settings want them; what `--persist` kept of them goes when the edge has them."""
+    from cloudia.sim import lambdas  # noqa: PLC0415 - it stands on this module
+
+    if settings.up_functions == "zip":
+        yield from lambdas.deploy(aws, stack, settings)
+    elif settings.up_engine == "ministack" and settings.up_persist:
+        yield from (change for change in lambdas.remove(aws, stack) if change.action != "absent")
+
+
 def main() -> int:
     """Provision for the environment's settings; the stack's own secrets are in `CLOUDIA_OWN_SECRETS`, as JSON."""
     settings = from_environment()
     stack = Stack(settings.stack_name)
     own = json.loads(os.environ.get("CLOUDIA_OWN_SECRETS", "{}"))
     try:
-        changes = list(provision(Aws(settings), stack, secret_values(stack, settings, own)))
+        aws = Aws(settings)
+        changes = list(provision(aws, stack, secret_values(stack, settings, own)))
+        changes += _functions(aws, stack, settings)
     except CloudiaError as error:
         print(json.dumps(error.to_json()), file=sys.stderr)  # noqa: T201 - a command
         return 1

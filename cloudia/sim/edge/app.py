@@ -8,6 +8,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
@@ -38,9 +39,11 @@ _THREADS = 32
 _TOKEN_SECONDS = 12 * 3600
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
@@ -97,6 +100,7 @@ class Edge:
             return _error(403, ForbiddenError("this is for the local web page", code="not_local"))
         settings = self._settings
         config = {
+            "api_url": settings.api_url if settings.up_functions == "zip" else "",
             "websocket_url": settings.websocket_url,
             "user": settings.auth_user,
             "token": issue_token(
@@ -118,11 +122,19 @@ async def openapi(_request: Request) -> Response:
 
 
 class _Pages(StaticFiles):
-    """The web page's files, with a policy that runs no script but ours."""
+    """The web page's files, with a policy that runs no script but ours, and lets it reach the HTTP API."""
+
+    def __init__(self, *origins: str) -> None:
+        sources = ("'self'", *origins)
+        super().__init__(packages=[("cloudia.sim", "web")], html=True)
+        self._headers = {
+            **_PAGE_HEADERS,
+            "content-security-policy": f"{_POLICY}; connect-src {' '.join(sources)} ws: wss:",
+        }
 
     async def get_response(self, path: str, scope: object) -> Response:
         response = await super().get_response(path, scope)  # type: ignore[arg-type]
-        response.headers.update(_PAGE_HEADERS)
+        response.headers.update(self._headers)
         return response
 
 
@@ -130,14 +142,16 @@ def make_app(settings: Settings, token_secret: str) -> Starlette:
     """Return the application."""
     edge = Edge(settings, token_secret)
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    elsewhere = settings.up_functions == "zip"
+    api = urlsplit(settings.api_url)
     tops = dict.fromkeys(route.path.strip("/").split("/")[0] for route in Stack(settings.stack_name).routes)
     return Starlette(
         routes=[
             Route("/page/config", edge.page_config),
             Route("/openapi.json", openapi),
-            *(Route(f"/{top}", edge.call, methods=methods) for top in tops),
-            *(Route(f"/{top}/{{rest:path}}", edge.call, methods=methods) for top in tops),
-            Mount("/", _Pages(packages=[("cloudia.sim", "web")], html=True)),
+            *(Route(f"/{top}", edge.call, methods=methods) for top in tops if not elsewhere),
+            *(Route(f"/{top}/{{rest:path}}", edge.call, methods=methods) for top in tops if not elsewhere),
+            Mount("/", _Pages(*((f"{api.scheme}://{api.netloc}",) if elsewhere else ()))),
         ],
         exception_handlers={404: _no_route, 405: _no_route},
     )
