@@ -104,7 +104,7 @@ def _end(error: BaseException) -> int:
     """Print what went wrong. Return the exit code."""
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         where = error.filename or "the output"
-        error = CloudiaError(f"{where} cannot be written: {error.strerror}", hint="Make room, or write elsewhere.")
+        error = CloudiaError(f"{where} cannot be used: {error.strerror}", hint="Make room, or use another.")
     match error:
         case CloudiaError():
             print_error(error)

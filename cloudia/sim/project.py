@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -154,12 +155,19 @@ class Project:
 
     def settings(self, flags: Mapping[str, Any] | None = None) -> Resolved:
         """Return the settings: flags, then the environment, `.env`, `cloudia.toml`, and the defaults."""
-        return resolve(
-            Layer("flag", flags or {}),
-            environment("environment", os.environ),
-            environment(".env", self._dotenv()),
-            self._toml(),
-        )
+        try:
+            return resolve(
+                Layer("flag", flags or {}),
+                environment("environment", os.environ),
+                environment(".env", self._dotenv()),
+                self._toml(),
+            )
+        except UsageError as error:
+            line = _line_in_toml(error.message, self.root / "cloudia.toml")
+            if line is None:
+                raise
+            hint = f"Mend line {line} of cloudia.toml. {error.hint}"
+            raise UsageError(error.message, hint=hint, code=error.code) from error
 
     def _dotenv(self) -> dict[str, str]:
         path = self.root / ".env"
@@ -167,7 +175,10 @@ class Project:
             return {}
         from dotenv import dotenv_values  # noqa: PLC0415 - only where there is one
 
-        return {name: value for name, value in dotenv_values(path).items() if value is not None}
+        try:
+            return {name: value for name, value in dotenv_values(path).items() if value is not None}
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} cannot be read: {_reason(error)}", hint="It is to be UTF-8 text.") from error
 
     def _toml(self) -> Layer:
         path = self.root / "cloudia.toml"
@@ -176,7 +187,7 @@ class Project:
         except FileNotFoundError:
             return Layer("cloudia.toml", {})
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path} cannot be read") from error
+            raise UsageError(f"{path} cannot be read: {_reason(error)}", hint="It is to be UTF-8 text.") from error
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"cloudia.toml is not TOML: {error}", hint="Mend that line.") from error
 
@@ -188,6 +199,31 @@ def find_project(start: Path | None = None) -> Project:
         if (folder / "cloudia.toml").is_file() or (folder / ".cloudia" / "secrets.json").is_file():
             return Project(folder)
     return Project(here)
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or "it is not UTF-8"
+
+
+_SETTING = re.compile(
+    r"\b([a-z]+\.[a-z_]+) \(from cloudia\.toml\)|^cloudia\.toml: (?:unknown setting (\S+)|'(.+)' stands)"
+)
+_TABLE = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
+_KEY = re.compile(r"""\s*["']?([\w.-]+)["']?\s*=""")
+
+
+def _line_in_toml(message: str, path: Path) -> int | None:
+    """Return the line of `cloudia.toml` that sets what an error names; None where it names nothing of that file."""
+    named = _SETTING.search(message)
+    if not named:
+        return None
+    setting, table = next(filter(None, named.groups())), ""
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if found := _TABLE.match(line):
+            table = found[1] + "."
+        elif (found := _KEY.match(line)) and table + found[1] == setting:
+            return number
+    return None
 
 
 def _folder(path: Path) -> Path:

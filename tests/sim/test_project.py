@@ -51,6 +51,40 @@ def test_a_bad_cloudia_toml(written: str, named: str, tmp_path: Path) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        ('# mine\n[llm]\nmodel = "x"\n\n[worker]\n"concurrency" = "many"\n', 6),
+        ("[llm]\nconcurency = 4\n", 2),
+        ("\nworker.concurrency = 0\n", 2),
+        ("# first\nconcurrency = 4\n", 2),
+        ("[limits]\n[ worker ]\nconcurrency=9999\n", 3),
+        ('worker = {concurrency = "many"}\n', None),
+    ],
+)
+def test_the_line_of_a_mistake(written: str, line: int | None, tmp_path: Path) -> None:
+    """A wrong value and an unknown key are named with their line, where the line can be told."""
+    (tmp_path / "cloudia.toml").write_text(written)
+    with pytest.raises(UsageError) as caught:
+        Project(tmp_path).settings()
+    assert caught.value.hint.startswith(f"Mend line {line} of cloudia.toml. ") == (line is not None)
+
+
+def test_a_mistake_elsewhere_has_no_line(tmp_path: Path) -> None:
+    """A wrong flag is not blamed on `cloudia.toml`, though it sets the same."""
+    (tmp_path / "cloudia.toml").write_text("[worker]\nconcurrency = 4\n")
+    with pytest.raises(UsageError) as caught:
+        Project(tmp_path).settings({"worker_concurrency": "many"})
+    assert "cloudia.toml" not in caught.value.message + caught.value.hint
+
+
+def test_an_env_file_that_is_no_text(tmp_path: Path) -> None:
+    """A `.env` that is not UTF-8 is told in a sentence."""
+    (tmp_path / ".env").write_bytes(b"A=\xff\n")
+    with pytest.raises(UsageError, match=r"\.env cannot be read: it is not UTF-8"):
+        Project(tmp_path).settings()
+
+
 @pytest.mark.parametrize("raw", [b"\xff\xfe[worker]", b"\x00"])
 def test_a_cloudia_toml_that_is_no_text(raw: bytes, tmp_path: Path) -> None:
     """A `cloudia.toml` that is not UTF-8, or holds control characters, is told in a sentence."""
