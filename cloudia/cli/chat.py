@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from cloudia.sim.sampler import LocalSampler
 
 
 def chat(
@@ -25,14 +28,30 @@ def chat(
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("this needs a terminal", hint="In a script, use `cloudia send`.")
+    sampler = None
     if url or websocket_url or token:
         if not (url and websocket_url and token):
             raise UsageError("a stack elsewhere needs --url, --websocket-url and --token")
         target = Target(url, websocket_url, token)
     else:
         target = find_target(user=user)
+        sampler = _sampler()
 
     from cloudia.client import Client  # noqa: PLC0415 - lazy
     from cloudia.tui.app import ChatApp  # noqa: PLC0415 - lazy
 
-    ChatApp(lambda: Client(target.api_url, target.websocket_url, target.token), conversation_id=conversation).run()
+    ChatApp(
+        lambda: Client(target.api_url, target.websocket_url, target.token),
+        sampler=sampler,
+        conversation_id=conversation,
+    ).run()
+
+
+def _sampler() -> LocalSampler | None:
+    """Return what looks at the stack of this folder, if there is one."""
+    from cloudia.cli.log_lines import render  # noqa: PLC0415 - lazy
+    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.sim.sampler import LocalSampler  # noqa: PLC0415 - lazy
+
+    project = find_project()
+    return LocalSampler(project, lambda line, part: render(line, part).plain) if project.live_run() else None

@@ -1,4 +1,4 @@
-"""The terminal application: one client, the chat, and what is common to all screens."""
+"""The terminal applications, chat and top, and what is common to their screens."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from cloudia.errors import CloudiaError
 from cloudia.tui.chat import ChatScreen
 from cloudia.tui.preferences import Preferences
+from cloudia.tui.top import TopScreen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from cloudia.client import Client
+    from cloudia.tui.samples import Sampler
 
-__all__ = ["ChatApp"]
+__all__ = ["ChatApp", "TopApp"]
 
 
-class ChatApp(App[None]):
-    """`cloudia chat`."""
+class _CloudiaApp(App[None]):
+    """What the applications share: the style, the theme that is remembered, and the keys of every screen."""
 
     CSS_PATH = "style.tcss"
     TITLE = "cloudia"
@@ -31,25 +33,53 @@ class ChatApp(App[None]):
         Binding("f1", "show_help_panel", "Keys", id="app.keys", tooltip="Show the keys"),
     ]
 
-    def __init__(
-        self,
-        make_client: Callable[[], Client],
-        *,
-        conversation_id: str | None = None,
-        preferences: Preferences | None = None,
-    ) -> None:
+    def __init__(self, preferences: Preferences | None) -> None:
         super().__init__()
-        self._make_client = make_client
-        self._conversation_id = conversation_id
         self._preferences = preferences or Preferences()
-        self._client: Client | None = None
 
     async def on_mount(self) -> None:
-        """Connect, and open the chat."""
+        """Take the theme of the last time."""
         theme = self._preferences.theme()
         if theme in self.available_themes:
             self.theme = theme
         self.theme_changed_signal.subscribe(self, lambda theme: self._preferences.keep_theme(theme.name))
+
+
+class TopApp(_CloudiaApp):
+    """`cloudia top`."""
+
+    def __init__(self, sampler: Sampler, *, preferences: Preferences | None = None) -> None:
+        super().__init__(preferences)
+        self._sampler = sampler
+
+    async def on_mount(self) -> None:
+        """Open the one screen."""
+        await self.push_screen(TopScreen(self._sampler))
+
+
+class ChatApp(_CloudiaApp):
+    """`cloudia chat`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f9", "top", "Top", id="app.top", tooltip="Show the parts, the queue and the last jobs", priority=True)
+    ]
+
+    def __init__(
+        self,
+        make_client: Callable[[], Client],
+        *,
+        sampler: Sampler | None = None,
+        conversation_id: str | None = None,
+        preferences: Preferences | None = None,
+    ) -> None:
+        super().__init__(preferences)
+        self._make_client = make_client
+        self._sampler = sampler
+        self._conversation_id = conversation_id
+        self._client: Client | None = None
+
+    async def on_mount(self) -> None:
+        """Connect, and open the chat."""
         self._client = self._make_client()
         await self._client.__aenter__()
         await self.push_screen(ChatScreen(self._client, conversation_id=self._conversation_id))
@@ -77,3 +107,12 @@ class ChatApp(App[None]):
             yield SystemCommand("Export conversation", "Write it to a Markdown file here", screen.action_export)
             yield SystemCommand("Retry", "Ask the last message again", screen.action_retry)
             yield SystemCommand("Copy answer", "Copy the last answer", screen.action_copy)
+            if self._sampler:
+                yield SystemCommand("Top", "Show the parts, the queue and the last jobs", self.action_top)
+
+    def action_top(self) -> None:
+        """Show the stack."""
+        if self._sampler is None:
+            self.notify("This stack runs elsewhere: its parts cannot be seen from here.", severity="warning")
+        elif not isinstance(self.screen, TopScreen):
+            self.push_screen(TopScreen(self._sampler))

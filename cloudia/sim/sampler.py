@@ -1,0 +1,99 @@
+"""Samples of a local stack: its parts, its queues, and the jobs that its workers logged as ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from cloudia.cloud.aws import Aws
+from cloudia.cloud.queue import JobQueue
+from cloudia.errors import UnavailableError
+from cloudia.settings import from_environment
+from cloudia.sim.health import look
+from cloudia.sim.tail import Tail, in_order
+from cloudia.stack import Stack
+from cloudia.tui.samples import EndedJob, PartSample, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cloudia.cloud.queue import QueueStats
+    from cloudia.sim.project import Project
+
+__all__ = ["LocalSampler"]
+
+_FIRST_LINES = 2000
+"""Lines of each worker's log that are read at first."""
+
+
+class LocalSampler:
+    """Looks at the stack that runs in a project. `render` makes a log line readable."""
+
+    def __init__(self, project: Project, render: Callable[[str, str], str]) -> None:
+        self._project = project
+        self._render = render
+        settings = from_environment(project.require_run()["environment"])
+        sqs, stack = Aws(settings).sqs, Stack(settings.stack_name)
+        self._jobs, self._letters = JobQueue(sqs, stack.jobs_queue), JobQueue(sqs, stack.dead_letters)
+        self._tails: dict[str, Tail] = {}
+
+    def sample(self) -> Sample:
+        """Look at the stack. `NoStackError` where it does not run any more."""
+        run = look(self._project)
+        jobs, letters = _stats(self._jobs), _stats(self._letters)
+        return Sample(
+            at=time.monotonic(),
+            state=run["state"],
+            parts=tuple(_part(name, part) for name, part in run.get("parts", {}).items()),
+            visible=jobs.visible if jobs else None,
+            in_flight=jobs.in_flight if jobs else None,
+            dead_letters=letters.total if letters else None,
+            health=run["health"],
+            jobs=tuple(self._ended(run)),
+        )
+
+    def trace(self, job_id: str) -> list[str]:
+        """Return the log lines of all parts about a job, in the order of their times."""
+        found = []
+        for path in sorted(self._project.logs.glob("*.log")):
+            lines = Tail(path, lines=1_000_000).read()
+            found += [(path.stem, line) for line in lines if job_id in line]
+        return [self._render(line, part) for part, line in in_order(found)]
+
+    def _ended(self, run: Mapping[str, Any]) -> list[EndedJob]:
+        """Return the jobs that ended since the last time, in the order of their ends."""
+        jobs = []
+        for name in run.get("parts", {}):
+            if name.split("-", maxsplit=1)[0] != "worker":
+                continue
+            tail = self._tails.setdefault(name, Tail(self._project.logs / f"{name}.log", lines=_FIRST_LINES))
+            jobs += [_job(json.loads(line), name) for line in tail.read() if '"event":"job ended"' in line]
+        return sorted(jobs, key=lambda job: job.time)
+
+
+def _stats(queue: JobQueue) -> QueueStats | None:
+    try:
+        return queue.stats()
+    except UnavailableError:
+        return None
+
+
+def _part(name: str, part: Mapping[str, Any]) -> PartSample:
+    detail = part["reason"] or part["detail"]
+    return PartSample(name, part["state"], part["pid"], part["resident_bytes"], part["restarts"], detail)
+
+
+def _job(entry: Mapping[str, Any], worker: str) -> EndedJob:
+    usage = entry.get("usage") or {}
+    return EndedJob(
+        job_id=entry["job_id"],
+        time=entry["time"],
+        status=entry["status"],
+        attempt=entry["attempt"],
+        waited_ms=entry["waited_ms"],
+        first_token_ms=entry.get("first_token_ms"),
+        total_ms=entry["total_ms"],
+        tokens=usage.get("output_tokens"),
+        worker=worker,
+    )

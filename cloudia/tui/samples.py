@@ -1,0 +1,113 @@
+"""What a running stack looked like, moment by moment: samples, and what is computed from them. No I/O."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["EndedJob", "History", "PartSample", "Sample", "Sampler", "percentile"]
+
+KEPT = 120
+"""Samples that the plots show."""
+_JOBS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PartSample:
+    """One part of the stack."""
+
+    name: str
+    state: str
+    pid: int | None
+    resident_bytes: int | None
+    restarts: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A job that has ended, as its worker logged it. Times in milliseconds."""
+
+    job_id: str
+    time: str
+    """ISO 8601."""
+    status: str
+    attempt: int
+    waited_ms: float
+    first_token_ms: float | None
+    total_ms: float
+    tokens: int | None
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The stack at one moment; `jobs` are those that ended since the sample before. None is what could not be asked."""
+
+    at: float
+    """Seconds of a clock that only grows."""
+    state: str
+    parts: tuple[PartSample, ...]
+    visible: int | None
+    in_flight: int | None
+    dead_letters: int | None
+    health: Mapping[str, Any] | None
+    jobs: tuple[EndedJob, ...]
+
+
+class Sampler(Protocol):
+    """Where samples come from."""
+
+    def sample(self) -> Sample:
+        """Look at the stack. Blocks; raises `CloudiaError` where none runs."""
+
+    def trace(self, job_id: str) -> Sequence[str]:
+        """Return the log lines of all parts about a job, in the order of their times."""
+
+
+@dataclass(slots=True)
+class History:
+    """The last samples and the last jobs."""
+
+    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=KEPT))
+    jobs: deque[EndedJob] = field(default_factory=lambda: deque(maxlen=_JOBS))
+
+    def add(self, sample: Sample) -> None:
+        """Take the next sample."""
+        self.samples.append(sample)
+        self.jobs.extend(sample.jobs)
+
+    def depths(self) -> list[float]:
+        """Return how many jobs waited in the queue, sample by sample."""
+        return [float(sample.visible or 0) for sample in self.samples]
+
+    def in_flight(self) -> list[float]:
+        """Return how many jobs were in work."""
+        return [float(sample.in_flight or 0) for sample in self.samples]
+
+    def throughput(self) -> list[float]:
+        """Return how many jobs ended a second, between each sample and the one before."""
+        rates = []
+        for before, after in zip(self.samples, list(self.samples)[1:], strict=False):
+            rates.append(len(after.jobs) / max(0.001, after.at - before.at))
+        return rates
+
+    def first_token(self, share: float) -> float | None:
+        """Return a percentile of the time to the first token (ms) over the jobs that are kept."""
+        return percentile([job.first_token_ms for job in self.jobs if job.first_token_ms is not None], share)
+
+    def total(self, share: float) -> float | None:
+        """Return a percentile of the time from the 202 to the end (ms)."""
+        return percentile([job.total_ms for job in self.jobs], share)
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Return a percentile such as 0.95; None of nothing."""
+    if len(values) < 2:  # noqa: PLR2004 - quantiles need two
+        return values[0] if values else None
+    return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]

@@ -1,0 +1,72 @@
+"""The view of a running stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual.widgets import DataTable, Static
+
+from cloudia.sim.sampler import LocalSampler
+from cloudia.tui.app import TopApp
+from cloudia.tui.preferences import Preferences
+from cloudia.tui.samples import EndedJob, History, Sample, percentile
+from cloudia.tui.top import TraceScreen
+from tests.support import RunningStack, eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def sample(at: float, *, visible: int | None = 0, jobs: tuple[EndedJob, ...] = ()) -> Sample:
+    """Return a sample."""
+    return Sample(at, "ready", (), visible, 1, 0, None, jobs)
+
+
+def ended(first_token: float | None, total: float) -> EndedJob:
+    """Return a job."""
+    return EndedJob("job_1", "2026-11-23T01:46:31Z", "done", 1, 5, first_token, total, 10, "worker")
+
+
+def test_what_is_computed_from_samples() -> None:
+    """Depths, rates over the true time between samples, and percentiles; a job without a first token has none."""
+    history = History()
+    history.add(sample(0.0, visible=3))
+    history.add(sample(2.0, visible=None, jobs=(ended(100, 1000), ended(None, 9))))
+    assert history.depths() == [3.0, 0.0]
+    assert history.in_flight() == [1.0, 1.0]
+    assert history.throughput() == [1.0]
+    assert history.first_token(0.5) == 100
+    assert history.total(0.5) == 504.5
+    assert percentile([], 0.5) is None
+    assert percentile(list(range(101)), 0.95) == 95
+
+
+async def test_it_shows_a_stack_that_runs(stack: RunningStack, tmp_path: Path) -> None:
+    """Each part with its state, the job that just ended with its times, and what the parts logged about it."""
+    job_id = stack.json("send", "seen from above [[words:5]]")["job_id"]
+    sampler = LocalSampler(stack.project, lambda line, part: f"{part}: {line}")
+    app = TopApp(sampler, preferences=Preferences(tmp_path / "tui.json"))
+    async with app.run_test(size=(120, 40)) as pilot:
+
+        async def holds(condition: Any) -> Any:
+            await pilot.pause()
+            return condition()
+
+        jobs = app.screen.query_one("#jobs", DataTable)
+        await eventually(lambda: holds(lambda: job_id in jobs.rows))
+        row = [str(cell) for cell in jobs.get_row(job_id)]
+        assert row[2] == "done"
+        assert row[6].endswith(("ms", "s"))
+        parts = app.screen.query_one("#parts", DataTable)
+        names = [str(parts.get_row_at(index)[0]) for index in range(parts.row_count)]
+        assert names == ["engine", "redis", "llm", "api", "gateway", "worker"]
+        assert "breaker closed" in str(app.screen.query_one("#headline", Static).content)
+
+        jobs.move_cursor(row=jobs.get_row_index(job_id))
+        await pilot.press("enter")
+        await eventually(lambda: holds(lambda: isinstance(app.screen, TraceScreen)))
+        lines = app.screen.query_one("#trace-lines", Static)
+        await eventually(lambda: holds(lambda: "job ended" in str(lines.content)))
+        assert "job accepted" in str(lines.content)
+        await pilot.press("escape")
+        assert not isinstance(app.screen, TraceScreen)
