@@ -203,10 +203,15 @@ class QueuedJob:
     """The user message of the turn before; a cached context that ends there is fresh."""
     traceparent: str | None = None
     """W3C trace context of the request that was accepted."""
+    model: str | None = None
+    """The model that answers, in place of the configured one: an operator may name it when the job is redriven."""
 
     def encode(self) -> str:
         """Return the JSON text of the queue message's body."""
-        text = json.dumps({"v": VERSION, **asdict(self)}, ensure_ascii=False, separators=(",", ":"))
+        fields_ = asdict(self)
+        if self.model is None:  # A worker of an earlier version refuses what it does not know.
+            del fields_["model"]
+        text = json.dumps({"v": VERSION, **fields_}, ensure_ascii=False, separators=(",", ":"))
         # SQS refuses these two, which JSON leaves as they are:
         # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
         return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
@@ -223,7 +228,7 @@ class QueuedJob:
         except TypeError as error:
             raise InvalidRequestError("the queue message lacks a field", code="missing_field") from error
         required = (job.job_id, job.conversation_id, job.message_id, job.user_id, job.content)
-        optional = (job.session_id, job.previous_message_id, job.traceparent)
+        optional = (job.session_id, job.previous_message_id, job.traceparent, job.model)
         if not (
             all(isinstance(text, str) for text in required)
             and all(text is None or isinstance(text, str) for text in optional)

@@ -12,7 +12,7 @@ import hashlib
 import random
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from botocore.exceptions import ClientError
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
     from cloudia.stack import Stack
 
-__all__ = ["Ended", "Held", "Jobs", "Lease", "LeaseOutcome", "LostLeaseError", "Unknown"]
+__all__ = ["Ended", "Held", "Jobs", "Lease", "LeaseOutcome", "LostLeaseError", "Reopened", "Resent", "Unknown"]
 
 _JOB_DAYS = 30
 _KEY_HOURS = 24
 _TITLE_CHARACTERS = 60
 _TRANSACTION_TRIES = 10
+_ABANDON_SECONDS = 30.0
 _BATCH_GET = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _JOB_FIELDS = frozenset(Job.__dataclass_fields__)
 
@@ -73,6 +74,18 @@ class Held:
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """There is no such job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """The job is queued again, with a new count of attempts; its message has to be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """The job was reopened for this very letter before, and a worker has received its message since."""
+
+    job: Job
 
 
 LeaseOutcome: TypeAlias = Lease | Ended | Held | Unknown
@@ -263,9 +276,9 @@ class Jobs:
         record = self._get(entry["job_id"])
         if record is None:
             return None
-        names = QueuedJob.__dataclass_fields__.keys() - {"content"}  # The fingerprint says that it is the same.
+        names = QueuedJob.__dataclass_fields__.keys() - {"content", "model"}  # The fingerprint says it is the same.
         job = QueuedJob(content=content, **{name: record[name] for name in names if name in record})
-        return job, record["status"] == "queued" and record["attempts"] == 0
+        return job, record["status"] == "queued" and record["fence"] == 0  # A reopened job has its message elsewhere.
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -279,6 +292,97 @@ class Jobs:
     def _get(self, job_id: str) -> dict[str, Any] | None:
         answer = call(self._db.get_item, TableName=self._table, Key=to_item({"job_id": job_id}), ConsistentRead=True)
         return from_item(answer["Item"]) if "Item" in answer else None
+
+    def records(self, job_ids: Iterable[str]) -> dict[str, Job]:
+        """Return those of these jobs that there are, whosever they are."""
+        wanted = list(dict.fromkeys(job_ids))
+        found: dict[str, Job] = {}
+        for start in range(0, len(wanted), _BATCH_GET):
+            keys = [to_item({"job_id": job_id}) for job_id in wanted[start : start + _BATCH_GET]]
+            request: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
+            while request:
+                answer = call(self._db.batch_get_item, RequestItems=request)
+                for item in answer["Responses"].get(self._table, []):
+                    job = _job(from_item(item))
+                    found[job.job_id] = job
+                request = answer.get("UnprocessedKeys")
+        return found
+
+    # --- reopening -------------------------------------------------------------------------------------------------
+
+    def reopen(
+        self, job_id: str, *, letter: str, message: QueuedJob | None = None
+    ) -> Reopened | Resent | Ended | Held | Unknown:
+        """Queue a dead job again: attempts from 0, its error cleared, its fence kept, so that it only ever grows.
+
+        `letter` names the dead letter that this is done for: the same one again changes nothing more. A job that SQS moved
+        by itself, because its workers died, is queued or running still; it is reopened where nobody holds its lease.
+        `message` has a new text for the user's message, which is written together with the job.
+        """
+        now = time.time()
+        update: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": to_item({"job_id": job_id}),
+            "UpdateExpression": "SET #status = :queued, attempts = :zero, #error = :none, lease_until = :zero, "
+            "updated_at = :stamp, redriven_from = :letter "
+            "REMOVE reply_message_id, provider, #model, #usage, cancel_requested",
+            "ConditionExpression": "#status = :dead OR (#status IN (:queued, :running) "
+            "AND (attribute_not_exists(lease_until) OR lease_until < :now) "
+            "AND (attribute_not_exists(redriven_from) OR redriven_from <> :letter OR attempts = :zero))",
+            "ExpressionAttributeNames": {"#status": "status", "#error": "error", "#model": "model", "#usage": "usage"},
+            "ExpressionAttributeValues": values(
+                queued="queued",
+                running="running",
+                dead="dead_lettered",
+                zero=0,
+                none={},
+                now=now,
+                stamp=ids.iso(now),
+                letter=letter,
+            ),
+        }
+        refused = self._reopened(update, message)
+        if not refused:
+            return Reopened()
+        record = self._get(job_id)
+        if record is None or refused == ["None", "ConditionalCheckFailed"]:  # The message was deleted.
+            return Unknown()
+        if record["status"] in TERMINAL_STATUSES:
+            return Ended(_job(record), record["fence"])
+        if record.get("redriven_from") == letter:
+            return Resent(_job(record))
+        return Held(record.get("lease_until", now))
+
+    def _reopened(self, update: dict[str, Any], message: QueuedJob | None) -> list[str]:
+        """Reopen a job, with its new text where there is one. Return [] where it was done, else why not."""
+        writes = [{"Update": update}]
+        if message is not None:
+            text = {
+                "TableName": self._stack.messages.name,
+                "Key": to_item({"conversation_id": message.conversation_id, "message_id": message.message_id}),
+                "UpdateExpression": "SET content = :content",
+                "ConditionExpression": "attribute_exists(message_id)",
+                "ExpressionAttributeValues": values(content=message.content),
+            }
+            writes.append({"Update": text})
+        for attempt in range(_TRANSACTION_TRIES):
+            reasons = self._transact(writes)
+            if not reasons or "ConditionalCheckFailed" in reasons:
+                return reasons
+            _pause(attempt)
+        raise UnavailableError("others are writing to this job", hint="Try again.", code="job_busy")
+
+    def abandon(self, job_id: str, *, owner: str, error: dict[str, Any]) -> Job | Held | Unknown:
+        """End a job that nobody will answer as failed, with its reason. Return it, or who has it now."""
+        outcome = self.lease(job_id, owner, _ABANDON_SECONDS)
+        match outcome:
+            case Ended(job, _):
+                return job
+            case Lease(job):
+                self.finish(outcome, "failed", content="", error=error)
+                return replace(job, status="failed", error=error)
+            case _:
+                return outcome
 
     # --- cancelling ------------------------------------------------------------------------------------------------
 

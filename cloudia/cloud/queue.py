@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cloudia.cloud.aws import call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from types_boto3_sqs import SQSClient
 
     from cloudia.protocol import QueuedJob
     from cloudia.stack import Queue
 
-__all__ = ["BATCH", "JobQueue", "Received"]
+__all__ = ["BATCH", "REFUSED", "JobQueue", "QueueMessage", "QueueStats", "Received", "Sending", "queue_message"]
 
 BATCH = 10
 """Most messages of one SQS request."""
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-_REFUSED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BATCH_BYTES = 240_000
+"""Most bytes of one request: SQS took 256 KB in all for a long time, and some engines do still."""
+REFUSED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +39,60 @@ class Received:
     receive_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """A message with everything on it, seen in a queue or taken from it."""
+
+    message_id: str
+    body: str
+    group: str
+    sent_at: float
+    """Epoch seconds; a message that SQS moved to its dead letters was sent when it was moved."""
+    receive_count: int
+    attributes: dict[str, str]
+    """Its string attributes."""
+    source_arn: str = ""
+    """The queue that SQS moved it from; empty where someone sent it here."""
+    visible: bool = True
+    receipt: str = ""
+    """Empty where it was only looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """How many messages a queue holds, as SQS says: on AWS these are approximate for about a minute."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.visible + self.in_flight + self.delayed
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A message to send."""
+
+    body: str
+    group: str
+    deduplication_id: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
 class JobQueue:
     """One queue. All methods block; all raise `UnavailableError` where SQS is away or the queue is not there yet."""
 
     def __init__(self, sqs: SQSClient, queue: Queue) -> None:
         self._sqs = sqs
-        self._name = queue.name
+        self.name = queue.name
 
     @cached_property
     def url(self) -> str:
         """The queue's URL, asked for once."""
-        return call(self._sqs.get_queue_url, QueueName=self._name)["QueueUrl"]
+        return call(self._sqs.get_queue_url, QueueName=self.name)["QueueUrl"]
 
     def send(self, job: QueuedJob) -> None:
         """Enqueue a job. Twice within five minutes is once: the deduplication id is the job's."""
@@ -72,12 +117,26 @@ class JobQueue:
             MessageBody=body,
             MessageGroupId=group,
             MessageDeduplicationId=deduplication_id,
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": _REFUSED.sub("\ufffd", value)}
-                for name, value in (attributes or {}).items()
-                if value
-            },
+            MessageAttributes=_attributes(attributes or {}),
         )
+
+    def send_batch(self, messages: Sequence[Sending]) -> list[int]:
+        """Enqueue any number of messages, ten a request. Return the positions of those that SQS refused."""
+        refused = []
+        for start, batch in _batches(messages):
+            entries: list[Any] = [
+                {
+                    "Id": str(index),
+                    "MessageBody": message.body,
+                    "MessageGroupId": message.group,
+                    "MessageDeduplicationId": message.deduplication_id,
+                    "MessageAttributes": _attributes(message.attributes),
+                }
+                for index, message in enumerate(batch)
+            ]
+            answer = call(self._sqs.send_message_batch, QueueUrl=self.url, Entries=entries)
+            refused += [start + int(failed["Id"]) for failed in answer.get("Failed", [])]
+        return refused
 
     def receive(self, *, most: int, wait_seconds: int, visibility_seconds: int) -> list[Received]:
         """Wait for up to `most` (at most 10) messages; an empty list after `wait_seconds` without one."""
@@ -100,6 +159,39 @@ class JobQueue:
             for message in answer.get("Messages", [])
         ]
 
+    def take(self, *, most: int, wait_seconds: int, visibility_seconds: int) -> list[QueueMessage]:
+        """Receive up to `most` (at most 10) messages with everything on them."""
+        answer = call(
+            self._sqs.receive_message,
+            QueueUrl=self.url,
+            MaxNumberOfMessages=min(most, BATCH),
+            WaitTimeSeconds=wait_seconds,
+            VisibilityTimeout=visibility_seconds,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        return [queue_message(message) for message in answer.get("Messages", [])]
+
+    def stats(self) -> QueueStats:
+        """Return how many messages there are."""
+        counts = self._all_attributes()
+        names = ("", "NotVisible", "Delayed")
+        return QueueStats(*(int(counts.get(f"ApproximateNumberOfMessages{name}", 0)) for name in names))
+
+    @property
+    def arn(self) -> str:
+        """The queue's ARN."""
+        return str(self._all_attributes()["QueueArn"])
+
+    def _all_attributes(self) -> Mapping[str, str]:
+        answer: Any = call(self._sqs.get_queue_attributes, QueueUrl=self.url, AttributeNames=["All"])
+        return dict(answer.get("Attributes", {}))
+
+    @property
+    def sqs(self) -> SQSClient:
+        """The client."""
+        return self._sqs
+
     def delete(self, receipts: Sequence[str]) -> list[str]:
         """Delete up to 10 messages. Return the receipts that were refused: their visibility had run out."""
         entries: list[Any] = [{"Id": str(index), "ReceiptHandle": receipt} for index, receipt in enumerate(receipts)]
@@ -114,3 +206,46 @@ class JobQueue:
         ]
         answer = call(self._sqs.change_message_visibility_batch, QueueUrl=self.url, Entries=entries)
         return [receipts[int(failed["Id"])] for failed in answer.get("Failed", [])]
+
+
+def queue_message(message: Mapping[str, Any]) -> QueueMessage:
+    """Return a message as `ReceiveMessage` gives it; engines that let one look give it in the same form."""
+    system = message.get("Attributes") or {}
+    attributes = {
+        name: str(value["StringValue"])
+        for name, value in (message.get("MessageAttributes") or {}).items()
+        if value.get("StringValue") is not None
+    }
+    return QueueMessage(
+        message_id=message["MessageId"],
+        body=message["Body"],
+        group=str(system.get("MessageGroupId", "")),
+        sent_at=int(system.get("SentTimestamp") or 0) / 1000,
+        receive_count=int(system.get("ApproximateReceiveCount") or 0),
+        attributes=attributes,
+        source_arn=str(system.get("DeadLetterQueueSourceArn", "")),
+        visible=system.get("IsVisible", "true") == "true",
+        receipt=str(message.get("ReceiptHandle") or ""),
+    )
+
+
+def _attributes(attributes: Mapping[str, str]) -> Any:
+    """Return string attributes in the form of the wire, without the empty ones."""
+    return {
+        name: {"DataType": "String", "StringValue": REFUSED.sub("\ufffd", value)}
+        for name, value in attributes.items()
+        if value
+    }
+
+
+def _batches(messages: Sequence[Sending]) -> Iterator[tuple[int, Sequence[Sending]]]:
+    """Yield the messages in batches that fit into a request, each with the position of its first."""
+    start, size = 0, 0
+    for index, message in enumerate(messages):
+        own = len(message.body.encode()) + sum(len(value.encode()) for value in message.attributes.values())
+        if index > start and (index - start == BATCH or size + own > _BATCH_BYTES):
+            yield start, messages[start:index]
+            start, size = index, 0
+        size += own
+    if messages:
+        yield start, messages[start:]

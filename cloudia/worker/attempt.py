@@ -69,7 +69,7 @@ class Attempt:
         self._first_text: float | None = None
         self._text: list[str] = []
         self._cancelled = asyncio.Event()
-        self._llm = services.llm.call(job_id=job.job_id, attempt=lease.job.attempts)
+        self._llm = services.llm.call(job_id=job.job_id, attempt=lease.job.attempts, model=job.model)
         self._stream = services.outbox.open(job, attempt=lease.job.attempts, fence=lease.fence)
         self._stream.on_stale = lambda: self.stop("lost")
         self._stopped: asyncio.Future[StopReason] = asyncio.get_running_loop().create_future()
@@ -124,7 +124,7 @@ class Attempt:
 
     async def _answer(self) -> list[Message]:
         """Stream the answer into `_text` and to the client. Return the messages that went before."""
-        if self._lease.job.attempts == 1:
+        if self._lease.fence == 1:  # The first attempt after a redrive is not the first that a client sees.
             self._stream.emit("started", message_id=ids.reply_id(self._job.message_id))
         else:
             self._stream.emit("reset", reason="new_attempt")
@@ -195,11 +195,13 @@ class Attempt:
 
     async def _give_up(self, failure: Failure) -> Outcome:
         # The letter first: if the worker dies between the two, the next attempt writes it once more and is swallowed.
+        # The fence grows with each attempt and, unlike their count, is kept when the job is redriven: so the difference is
+        # the same for all attempts between two redrives, and another one after.
         await bury(
             self._to.dead_letters,
             self._job.encode(),
             group=self._job.conversation_id,
-            deduplication_id=f"{self._job.job_id}-{self._to.settings.worker_max_attempts}",
+            deduplication_id=f"{self._job.job_id}-{self._lease.fence - self._lease.job.attempts}",
             failure=failure,
             attempts=min(self._lease.job.attempts, self._to.settings.worker_max_attempts),
             traceparent=self._job.traceparent,
@@ -215,7 +217,7 @@ class Attempt:
             status,
             content="".join(self._text),
             provider=self._llm.route.provider.name,
-            model=self._llm.route.model,
+            model=self._llm.model,
             usage=usage,
             error=failure.to_json() if failure else None,
         )

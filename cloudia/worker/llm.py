@@ -106,10 +106,10 @@ class Llm:
             settings.llm_quick_retry_seconds,
         )
 
-    def call(self, *, job_id: str, attempt: int) -> LlmCall:
-        """Return the handle of one attempt; it counts what the attempt uses."""
+    def call(self, *, job_id: str, attempt: int, model: str | None = None) -> LlmCall:
+        """Return the handle of one attempt; it counts what the attempt uses. `model` is in place of the configured one."""
         headers = {"x-cloudia-job-id": job_id, "x-cloudia-attempt": str(attempt)}
-        return LlmCall(self.routes, self._manner, headers)
+        return LlmCall(self.routes, self._manner, headers, model)
 
     async def aclose(self) -> None:
         """Close the providers' connections."""
@@ -120,8 +120,11 @@ class Llm:
 class LlmCall:
     """The LLM as one attempt sees it, with breaker, retry and accounting."""
 
-    def __init__(self, routes: Sequence[Route], manner: _Manner, headers: dict[str, str]) -> None:
+    def __init__(
+        self, routes: Sequence[Route], manner: _Manner, headers: dict[str, str], model: str | None = None
+    ) -> None:
         self._routes = routes
+        self._model = model
         self._manner = manner
         self._headers = headers
         self.route = routes[0]
@@ -130,6 +133,11 @@ class LlmCall:
         """Requests made. Those beyond the first of an answer may have been paid in vain."""
         self.usage: Usage | None = None
         """Adds up over the calls; None until a provider has told any."""
+
+    @property
+    def model(self) -> str:
+        """The model that was asked last. A fallback has its own."""
+        return self._model if self._model and self.route is self._routes[0] else self.route.model
 
     async def stream(self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()) -> AsyncIterator[str]:
         """Yield the answer to `messages` as it comes. Tools that the LLM calls are called, and it goes on with their results.
@@ -192,7 +200,7 @@ class LlmCall:
         route, permit = self._enter()
         manner = self._manner
         self.route, self.calls = route, self.calls + 1
-        request = ChatRequest(route.model, manner.system, messages, manner.max_tokens, tools, self._headers)
+        request = ChatRequest(self.model, manner.system, messages, manner.max_tokens, tools, self._headers)
         pieces = route.provider.stream(request)
         try:
             first = await _next(pieces, manner.first_token, "first token")
