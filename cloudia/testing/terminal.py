@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def sayer(config: pytest.Config) -> Callable[[str], None]:
     def say(text: str) -> None:
         if reporter is None:  # As in a worker of pytest-xdist.
             return
-        with capture.global_and_fixture_disabled():
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
             reporter.ensure_newline()
             reporter.write_line(f"cloudia: {text}")
 
