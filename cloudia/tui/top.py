@@ -134,7 +134,7 @@ class TopScreen(Screen[None]):
         if not sample.jobs and self.query_one("#jobs", DataTable).row_count:
             return
         table = self.query_one("#jobs", DataTable)
-        chosen = self._chosen()
+        chosen = self._chosen() if table.cursor_row else None  # At the top it stays there, for the newest.
         table.clear()
         for job in reversed(self._history.jobs):
             status = Content.styled(job.status, _ENDS.get(job.status, "$error"))

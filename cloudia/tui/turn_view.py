@@ -62,6 +62,10 @@ class TurnView(Vertical, can_focus=True):
         """Show how the turn stands."""
         self.refresh_facts()
 
+    async def on_unmount(self) -> None:
+        """Leave no stream behind."""
+        await self._end_stream()
+
     async def show(self, event: Event) -> None:
         """Show an event that the turn has taken."""
         match event.type:
