@@ -35,7 +35,9 @@ def send(
     ] = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help=f"Most messages under way at once, with --jsonl.  [default: {_CONCURRENCY}]"),
+        typer.Option(
+            min=1, max=256, help=f"With --jsonl: most messages under way at once; {_CONCURRENCY} if left out."
+        ),
     ] = None,
     conversation: Annotated[
         str | None,
