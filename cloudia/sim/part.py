@@ -131,30 +131,40 @@ class Part:
     async def _live(self, after_restart: Callable[[], Awaitable[None]] | None) -> int:
         """Start the process, wait until it is ready, then until it ends. Return its exit status."""
         # A group of its own: Ctrl-C in a terminal reaches the supervisor, which stops the parts in their order.
-        process = await asyncio.create_subprocess_exec(
-            *self.spec.command,
-            env=dict(self.spec.environment),
-            cwd=self.folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=_LINE_LIMIT,
-            process_group=0,
-            preexec_fn=_die_with_parent,
-        )
+        # A pipe of ours: of one of its own, asyncio waits for the end too, and what the process started may hold that open.
+        output, given = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.spec.command,
+                env=dict(self.spec.environment),
+                cwd=self.folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=given,
+                stderr=asyncio.subprocess.STDOUT,
+                process_group=0,
+                preexec_fn=_die_with_parent,
+            )
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(given)
         self._process, self.pid, self.started_at, self._given_up = process, process.pid, time.time(), ""
         self._set("starting")
         if self._stopping.is_set():  # That came while the process was being made.
             await self.stop()
-        reading = asyncio.create_task(self._read(process))
+        reading = asyncio.create_task(self._read(output))
         asking = asyncio.create_task(self._until_ready(process, after_restart))
         try:
             code = await process.wait()
-            await asyncio.wait({reading}, timeout=1)  # A grandchild may hold the pipe open.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # What it started may outlive it: an engine's Lambda processes.
+            await asyncio.wait({reading}, timeout=1)  # Somebody in a group of his own may hold the pipe open.
             return code
         finally:
             for task in (reading, asking):
                 task.cancel()
+            await asyncio.wait({reading, asking})
 
     async def _until_ready(
         self, process: asyncio.subprocess.Process, after_restart: Callable[[], Awaitable[None]] | None
@@ -184,19 +194,25 @@ class Part:
         self._was_ready.set()
         self._set("ready")
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout  # noqa: S101 - it was asked for
-        while True:
-            try:
-                raw = await process.stdout.readline()
-            except ValueError:
-                continue  # A line over the limit was dropped.
-            if not raw:
-                return
-            line = raw.decode(errors="replace").rstrip("\n")
-            self.log.write(line)
-            self._tail = [*self._tail[-_TAIL_LINES:], line]
-            self.on_line(self.spec.name, line)
+    async def _read(self, output: int) -> None:
+        reader = asyncio.StreamReader(_LINE_LIMIT)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb", 0)
+        )
+        try:
+            while True:
+                try:
+                    raw = await reader.readline()
+                except ValueError:
+                    continue  # A line over the limit was dropped.
+                if not raw:
+                    return
+                line = raw.decode(errors="replace").rstrip("\n")
+                self.log.write(line)
+                self._tail = [*self._tail[-_TAIL_LINES:], line]
+                self.on_line(self.spec.name, line)
+        finally:
+            transport.close()
 
     async def restart(self) -> None:
         """End the process, so that a new one takes its place at once."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import textwrap
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from cloudia.errors import PartError, UnavailableError
@@ -255,3 +257,24 @@ async def test_a_line_without_end(make: Callable[..., Watched]) -> None:
     assert watched.lines[-1] == "up"
     assert "\ufffd\ufffd" in watched.lines
     assert len(watched.part.log.path.read_text()) < 2 * 1024 * 1024
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+async def test_what_a_part_started_ends_with_it(make: Callable[..., Watched], how: str) -> None:
+    """However a part ends, a process of its that outlives it is ended."""
+    watched = make(f"""
+        import subprocess, sys
+        child = subprocess.Popen([sys.executable, "-S", "-c", {_STUBBORN!r}], stdout=subprocess.PIPE, text=True)
+        child.stdout.readline()
+        print("child", child.pid, flush=True)
+        {_FOREVER}
+    """)
+    watched.start()
+    await asyncio.wait_for(watched.part.ready(), 10)
+    child = psutil.Process(int(watched.lines[0].split()[1]))
+    assert child.is_running()
+    if how == "stopped":
+        await watched.stop()
+    else:
+        os.kill(watched.part.pid or 0, signal.SIGKILL)
+    await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
