@@ -106,7 +106,16 @@ def main(name: str, *arguments: str) -> int:
     remove_container(name)  # One that was left behind has our name.
     process = None
     try:
-        process = subprocess.Popen(["docker", "run", "--rm", "--name", name, *arguments], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            ["docker", "run", "--rm", "--name", name, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # Where we are killed, it must not hold the pipe that our log is read from.
+            stderr=subprocess.STDOUT,
+        )
+        assert process.stdout  # noqa: S101 - it was asked for
+        for line in process.stdout:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
         return process.wait()
     finally:
         if process:  # It must not create the container after we have looked for it.
