@@ -16,6 +16,7 @@ from cloudia.cli import (
     chaos,
     config,
     conversations,
+    dlq,
     doctor,
     down,
     drill,
@@ -23,6 +24,7 @@ from cloudia.cli import (
     init,
     logs,
     provision,
+    queue,
     restart,
     send,
     status,
@@ -58,6 +60,8 @@ app.command()(logs.logs)
 app.command()(restart.restart)
 app.command()(send.send)
 app.add_typer(conversations.app, name="conversations")
+app.add_typer(dlq.app, name="dlq")
+app.add_typer(queue.app, name="queue")
 app.add_typer(chaos.app, name="chaos")
 app.command()(drill.drill)
 app.command()(worker.worker)

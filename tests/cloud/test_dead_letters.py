@@ -48,14 +48,18 @@ def dead(cloud: Cloud, content: str = "hello", conversation: str | None = None, 
         idempotency_key=None,
         traceparent=telemetry.new_traceparent(),
     )
-    for number in range(attempts):
-        lease = cloud.jobs.lease(job.job_id, "wrk_1", 30)
-        assert isinstance(lease, Lease)
-        if number < attempts - 1:
-            cloud.jobs.release(lease, error=ERROR)
+    for _ in range(attempts - 1):
+        cloud.jobs.release(leased(cloud, job), error=ERROR)
+    lease = leased(cloud, job)
     bury(cloud, job, attempts)
     cloud.jobs.finish(lease, "dead_lettered", content="", error=ERROR)
     return job
+
+
+def leased(cloud: Cloud, job: QueuedJob) -> Lease:
+    lease = cloud.jobs.lease(job.job_id, "wrk_1", 30)
+    assert isinstance(lease, Lease)
+    return lease
 
 
 def bury(cloud: Cloud, job: QueuedJob, attempts: int = 2) -> None:

@@ -1,0 +1,561 @@
+"""`cloudia dlq`: look at the dead letters, redrive them, carry them elsewhere, throw them away."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cloudia.cli.output import STATE, console, note, print_json
+from cloudia.errors import (
+    CloudiaError,
+    DeadLetteredError,
+    JobFailedError,
+    LLMUnavailableError,
+    TimedOutError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cloudia.cli.services import Services
+    from cloudia.cloud.dead_letters import Edit, Letter, Redriven, Shelf
+    from cloudia.protocol import Job
+
+app = typer.Typer(
+    help="The dead letters: jobs that used up their attempts. Looking at them never consumes any.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Letters, by the id that `list` shows.")]
+Error = Annotated[
+    str | None, typer.Option("--error", metavar="TYPE", help="Those that died of this, as `list` shows it.")
+]
+OlderThan = Annotated[str | None, typer.Option("--older-than", metavar="TIME", help="Those older than 30s, 2h or 1d.")]
+Conversation = Annotated[str | None, typer.Option("--conversation", metavar="ID", help="Those of this conversation.")]
+
+_AROUND = 4
+_POLL_SECONDS = 0.25
+_STAYS = {"in_work": "in work", "not_reached": "not reached", "refused": "refused by SQS"}
+_DAY = 86_400
+_PIPE_WIDTH = 200
+
+
+@app.command("list")
+def list_(
+    *,
+    error: Error = None,
+    conversation: Conversation = None,
+    older_than: OlderThan = None,
+    json: Json = False,
+) -> None:
+    """List the dead letters, newest first."""
+    STATE.json = json
+    wanted = _Filter(error, conversation, _seconds(older_than))
+    shelf = _services().letters.look()
+    now = time.time()
+    letters = [letter for letter in shelf.letters if wanted.takes(letter, now)]
+    if json:
+        entries = [letter.to_json(now=now) for letter in letters]
+        print_json({"dead_letters": entries, "count": len(entries), "unseen": shelf.unseen})
+        return
+    _table(letters, now)
+    _note_unseen(shelf)
+
+
+@app.command()
+def show(letter_id: Annotated[str, typer.Argument(metavar="ID", help="The letter.")], *, json: Json = False) -> None:
+    """Show a dead letter: its message, why it died, its attempts, and the conversation around it."""
+    STATE.json = json
+    services = _services()
+    letter = _by_ids(services.letters.look(), [letter_id])[0]
+    document = {
+        **letter.to_json(now=time.time()),
+        "content": letter.job.content if letter.job else None,
+        "body": None if letter.job else letter.message.body,
+        "attributes": letter.message.attributes,
+        "attempt_history": _attempt_history(services, letter),
+        "conversation": _conversation(services, letter),
+    }
+    if json:
+        print_json(document)
+    else:
+        _show(document)
+
+
+@app.command()
+def redrive(
+    ids: Ids = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Every letter.")] = False,
+    error: Error = None,
+    older_than: OlderThan = None,
+    conversation: Conversation = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which, and do nothing.")] = False,
+    rate: Annotated[float | None, typer.Option("--rate", min=0.01, max=1000, help="At most so many a second.")] = None,
+    edit: Annotated[bool, typer.Option("--edit", help="Change the text or the model first, in $EDITOR.")] = False,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change content or model first.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until each job has ended, and say how.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait, with --wait.")] = 120.0,
+    native: Annotated[
+        bool, typer.Option("--native", help="With --all: let SQS move the letters itself, where it can.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Give dead jobs another life: each keeps its id, counts its attempts anew, and is answered in its place."""
+    from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
+
+    STATE.json = json
+    wanted = _Filter(error, conversation, _seconds(older_than))
+    _check_choice(ids, every=every, wanted=wanted)
+    if native and (not every or wanted.chooses or edit or sets or dry_run):
+        raise UsageError("--native moves all letters as they are", hint="Use it with --all, --rate and --wait only.")
+    services = _services()
+    shelf = services.letters.look()
+    now = time.time()
+    chosen = _by_ids(shelf, ids) if ids else [letter for letter in shelf.letters if wanted.takes(letter, now)]
+    _refuse_strangers(chosen, named=bool(ids))
+    if dry_run:
+        _print_dry_run(chosen, shelf, now, json=json)
+        return
+    edits = _edits(services, chosen, edit=edit, sets=sets or [])
+    if native:
+        outcomes = services.letters.redrive_natively(chosen, rate=int(rate) if rate else None)
+    else:
+        outcomes = []
+        with Bar("redriving", len(chosen)) as bar:
+            for outcome in services.letters.redrive(chosen, edits=edits, rate=rate):
+                outcomes.append(outcome)
+                bar.advance()
+    waited = _wait(services, outcomes, seconds=timeout) if wait else {}
+    _print_redriven(outcomes, waited, shelf, json=json)
+    _raise_worst(outcomes, waited, waits=wait, seconds=timeout)
+
+
+@app.command("export")
+def export_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to: JSON lines, - is stdout.")],
+    *,
+    error: Error = None,
+    conversation: Conversation = None,
+    older_than: OlderThan = None,
+    json: Json = False,
+) -> None:
+    """Write the dead letters to a file, whole. They stay where they are."""
+    import json as encoder  # noqa: PLC0415 - lazy
+    from pathlib import Path  # noqa: PLC0415 - lazy
+
+    from cloudia.sim.project import write_private  # noqa: PLC0415 - lazy
+
+    STATE.json = json
+    if json and file == "-":
+        raise UsageError("stdout cannot be both the letters and --json", hint="Name a file, or leave --json out.")
+    wanted = _Filter(error, conversation, _seconds(older_than))
+    shelf, now = _services().letters.look(), time.time()
+    letters = [letter for letter in shelf.letters if wanted.takes(letter, now)]
+    lines = [encoder.dumps(letter.export(), ensure_ascii=False) + "\n" for letter in reversed(letters)]
+    if file == "-":
+        sys.stdout.writelines(line.encode("utf-8", "backslashreplace").decode() for line in lines)
+    else:
+        try:
+            write_private(Path(file).absolute(), "".join(lines))
+        except OSError as failure:
+            raise CloudiaError(f"{file} cannot be written: {failure.strerror}", code="cannot_write") from failure
+    if json:
+        print_json({"file": file, "count": len(letters), "unseen": shelf.unseen})
+    else:
+        note(f"{_count(len(letters), 'dead letter')} exported")
+        _note_unseen(shelf)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="An export; - is stdin.")], *, json: Json = False
+) -> None:
+    """Put exported letters back into the DLQ. Nothing is sent where a line is none of an export."""
+    from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
+    from cloudia.cloud.dead_letters import decode_export  # noqa: PLC0415 - lazy
+
+    STATE.json = json
+    letters, bad = [], []
+    for number, line in enumerate(_lines(file), start=1):
+        if not line.strip():
+            continue
+        try:
+            letters.append(decode_export(line))
+        except CloudiaError as error:
+            bad.append(f"line {number}: {error.message}")
+    if bad:
+        more = f", and {_count(len(bad) - 1, 'more line')} cannot be read" if len(bad) > 1 else ""
+        raise CloudiaError(f"{bad[0]}{more}", hint="Nothing was imported.", code="bad_line")
+    done = 0
+    with Bar("importing", len(letters)) as bar:
+        for count in _services().letters.put_back(letters):
+            done += count
+            bar.advance(count)
+    if json:
+        print_json({"count": done})
+    else:
+        note(f"{_count(done, 'dead letter')} imported")
+
+
+@app.command()
+def purge(
+    ids: Ids = None,
+    *,
+    error: Error = None,
+    conversation: Conversation = None,
+    older_than: OlderThan = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    json: Json = False,
+) -> None:
+    """Delete dead letters for good: those named, those that match, or all.
+
+    Their jobs stay recorded as dead; one that had no end yet is recorded as failed.
+    """
+    from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
+
+    STATE.json = json
+    wanted = _Filter(error, conversation, _seconds(older_than))
+    if ids and wanted.chooses:
+        raise UsageError("name letters or filter them, not both")
+    services = _services()
+    shelf, now = services.letters.look(), time.time()
+    chosen = _by_ids(shelf, ids) if ids else [letter for letter in shelf.letters if wanted.takes(letter, now)]
+    _confirm(f"Delete {_count(len(chosen), 'dead letter')} for good?", yes=yes)
+    with Bar("deleting", len(chosen)) as bar:
+        purged = services.letters.purge(chosen, done=bar.advance)
+    if json:
+        print_json({**purged.to_json(), "unseen": shelf.unseen})
+    else:
+        note(f"{_count(purged.deleted, 'dead letter')} deleted")
+        _note_unseen(shelf)
+    if purged.left:
+        raise CloudiaError(
+            f"{_count(purged.left, 'letter')} could not be had: others hold them, or work on their jobs",
+            hint="Run it again in a moment.",
+            code="letters_left",
+        )
+
+
+# --- choosing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """Which letters are wanted; None is any."""
+
+    error: str | None
+    conversation: str | None
+    older_than: float | None
+
+    @property
+    def chooses(self) -> bool:
+        return any(value is not None for value in (self.error, self.conversation, self.older_than))
+
+    def takes(self, letter: Letter, now: float) -> bool:
+        return (
+            self.error in {None, letter.error_type}
+            and self.conversation in {None, letter.conversation_id}
+            and (self.older_than is None or now - letter.died_at > self.older_than)
+        )
+
+
+def _services() -> Services:
+    from cloudia.cli.services import open_services  # noqa: PLC0415 - lazy
+
+    return open_services()
+
+
+def _seconds(text: str | None) -> float | None:
+    from cloudia.sim.chaos import parse_seconds  # noqa: PLC0415 - lazy
+
+    if text is None:
+        return None
+    days = text.strip().removesuffix("d")
+    return float(days) * _DAY if days != text.strip() and days.isdecimal() else parse_seconds(text)
+
+
+def _check_choice(ids: Sequence[str] | None, *, every: bool, wanted: _Filter) -> None:
+    if ids and (every or wanted.chooses):
+        raise UsageError("name letters or choose among them, not both", hint="Leave the ids or the options out.")
+    if not (ids or every or wanted.chooses):
+        raise UsageError("nothing says which letters", hint="Name their ids, or use --all, --error, --older-than, …")
+
+
+def _by_ids(shelf: Shelf, ids: Sequence[str]) -> list[Letter]:
+    """Return the letters of these ids, each once. `CloudiaError` names one that is not there."""
+    chosen: dict[str, Letter] = {}
+    for wanted in ids:
+        found = [letter for letter in shelf.letters if wanted in {letter.id, letter.message.message_id}]
+        if not found:
+            unseen = f" {_count(shelf.unseen, 'letter')} could not be seen." if shelf.unseen else ""
+            raise CloudiaError(
+                f"there is no dead letter {wanted[:64]!r}.{unseen}",
+                hint="`cloudia dlq list` shows which there are.",
+                code="no_letter",
+            )
+        chosen |= {letter.message.message_id: letter for letter in found}
+    return list(chosen.values())
+
+
+def _refuse_strangers(chosen: Iterable[Letter], *, named: bool) -> None:
+    """Refuse to redrive what is no job, where it was asked for by name; it is passed over otherwise."""
+    for letter in chosen if named else ():
+        if not letter.redrivable:
+            raise CloudiaError(
+                f"{letter.id} is no job that can be redriven ({letter.error_type})",
+                hint="Look at it with `cloudia dlq show`; `export` and `purge` take it.",
+                code="not_a_job",
+            )
+
+
+def _edits(services: Services, chosen: Sequence[Letter], *, edit: bool, sets: Sequence[str]) -> Mapping[str, Edit]:
+    """Return what is changed, by the ids of messages."""
+    if not edit and not sets:
+        return {}
+    from cloudia.cli.dlq_edit import edit_job, parse_sets  # noqa: PLC0415 - lazy
+
+    if edit and sets:
+        raise UsageError("--edit and --set exclude each other")
+    jobs = {letter.job.job_id: letter.job for letter in chosen if letter.job}
+    if len(jobs) != 1:
+        raise UsageError(f"one letter can be changed, and {len(jobs)} are chosen", hint="Name the id of one.")
+    (job,) = jobs.values()
+    most = services.settings.limits_content_bytes
+    changed = edit_job(job, max_content_bytes=most) if edit else parse_sets(sets, max_content_bytes=most)
+    return {letter.message.message_id: changed for letter in chosen}
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this deletes data, and nobody can be asked", hint="Say --yes.")
+    typer.confirm(question, abort=True)
+
+
+def _lines(file: str) -> list[str]:
+    from pathlib import Path  # noqa: PLC0415 - lazy
+
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return raw.decode().split("\n")
+    except OSError as error:
+        raise CloudiaError(f"{file} cannot be read: {error.strerror}", code="cannot_read") from error
+    except UnicodeDecodeError as error:
+        raise CloudiaError(f"{file} is not UTF-8", hint="Nothing was imported.", code="bad_line") from error
+
+
+# --- around a letter ---------------------------------------------------------------------------------------------------
+
+
+def _conversation(services: Services, letter: Letter) -> list[dict[str, Any]]:
+    """Return the messages around a letter's own, oldest first."""
+    from cloudia.cloud.items import encode_cursor  # noqa: PLC0415 - lazy
+    from cloudia.errors import NotFoundError  # noqa: PLC0415 - lazy
+
+    job = letter.job
+    if job is None or not letter.redrivable:
+        return []
+    before = services.history.before(job.conversation_id, job.message_id, limit=_AROUND)
+    from_here = [services.history.message(job.conversation_id, job.message_id)]
+    try:
+        place = encode_cursor(job.message_id)
+        page = services.history.messages(job.user_id, job.conversation_id, limit=_AROUND + 1, cursor=place)
+        after = page.items
+    except NotFoundError:
+        after = ()
+    return [message.to_json() for message in (*before, *from_here, *after) if message]
+
+
+def _attempt_history(services: Services, letter: Letter) -> list[dict[str, Any]]:
+    """Return the failed attempts that the local workers have logged, oldest first; elsewhere the logs have them."""
+    import json  # noqa: PLC0415 - lazy
+
+    if not services.local or letter.job is None:
+        return []
+    found = []
+    for path in sorted((services.project.root / ".cloudia" / "logs").glob("worker*.log")):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if letter.job.job_id not in line or '"attempt failed"' not in line:
+                    continue
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
+                if entry.get("job_id") == letter.job.job_id:
+                    names = ("attempt", "code", "reason")
+                    found.append({"failed_at": entry.get("time"), **{name: entry.get(name) for name in names}})
+    return sorted(found, key=lambda entry: str(entry["failed_at"]))
+
+
+# --- waiting -----------------------------------------------------------------------------------------------------------
+
+
+def _wait(services: Services, outcomes: Sequence[Redriven], *, seconds: float) -> dict[str, Job]:
+    """Wait until the redriven jobs have ended. Return their records; those that have not ended in time are not there."""
+    from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
+
+    again = {"redriven", "already_redriven"}
+    open_ = {one.letter.job.job_id for one in outcomes if one.outcome in again and one.letter.job}
+    ended: dict[str, Job] = {}
+    deadline = time.monotonic() + seconds
+    with Bar("waiting", len(open_)) as bar:
+        while open_:
+            now = {job_id: job for job_id, job in services.jobs.records(open_).items() if job.ended}
+            ended |= now
+            open_ -= now.keys()
+            bar.advance(len(now))
+            if open_ and time.monotonic() > deadline:
+                break
+            if open_:
+                time.sleep(_POLL_SECONDS)
+    return ended
+
+
+def _raise_worst(outcomes: Sequence[Redriven], ended: Mapping[str, Job], *, waits: bool, seconds: float) -> None:
+    """Raise the error that the exit code stands for: the worst of what became of the letters."""
+    dead = [job for job in ended.values() if job.status == "dead_lettered"]
+    if dead:
+        why = (dead[0].error or {}).get("message", "")
+        raise DeadLetteredError(
+            f"{_count(len(dead), 'job')} died again. {why}".strip(), hint="`cloudia dlq show` says why."
+        )
+    failed = [job for job in ended.values() if job.status == "failed"]
+    if failed:
+        told = failed[0].error or {}
+        kind = LLMUnavailableError if told.get("code") == LLMUnavailableError.code else JobFailedError
+        raise kind(
+            f"{_count(len(failed), 'job')} failed. {told.get('message', '')}".strip(),
+            hint=str(told.get("hint", "")),
+            code=str(told.get("code") or kind.code),
+        )
+    again = [one for one in outcomes if one.outcome in {"redriven", "already_redriven"}]
+    late = len({one.letter.id for one in again}) - len(ended)
+    if waits and late > 0:
+        raise TimedOutError(
+            f"{_count(late, 'job')} did not end within {seconds:g} s", hint="Wait longer with --timeout."
+        )
+    stays = [_STAYS[one.outcome] for one in outcomes if one.outcome in _STAYS]
+    if stays:
+        counts = ", ".join(f"{stays.count(why)} {why}" for why in dict.fromkeys(stays))
+        raise CloudiaError(
+            f"{_count(len(stays), 'letter')} stay in the DLQ: {counts}",
+            hint="Run it again in a moment.",
+            code="letters_left",
+        )
+
+
+# --- printing ----------------------------------------------------------------------------------------------------------
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", _DAY), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def _note_unseen(shelf: Shelf) -> None:
+    if shelf.unseen:
+        note(f"{_count(shelf.unseen, 'letter')} could not be seen: others hold them, or they stand behind such")
+
+
+def _table(letters: Sequence[Letter], now: float) -> None:
+    from rich.table import Table  # noqa: PLC0415 - lazy
+    from rich.text import Text  # noqa: PLC0415 - lazy
+
+    if not letters:
+        note("no dead letters")
+        return
+    out = console()
+    if not out.is_terminal:
+        out.width = _PIPE_WIDTH  # Nothing is shortened for whoever reads a pipe.
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("FAILED", "AGE", "ID", "CONVERSATION", "USER", "ATTEMPTS", "ERROR"):
+        right = heading in {"AGE", "ATTEMPTS"}
+        table.add_column(heading, overflow="fold", justify="right" if right else "left", no_wrap=heading == "AGE")
+    for letter in letters:
+        shown = letter.to_json(now=now)
+        cells = (
+            shown["failed_at"][5:16].replace("T", " "),
+            _age(shown["age_seconds"]),
+            shown["id"],
+            shown["conversation_id"],
+            shown["user_id"] or "",
+            "" if shown["attempts"] is None else str(shown["attempts"]),
+        )
+        table.add_row(*map(Text, cells), Text(shown["error_type"], "red"))
+    out.print(table)
+
+
+def _show(document: Mapping[str, Any]) -> None:
+    from rich.text import Text  # noqa: PLC0415 - lazy
+
+    out = console()
+    for name in (
+        "id", "message_id", "conversation_id", "user_id", "buried_by", "error_type", "error_message", "attempts",
+        "accepted_at", "failed_at", "job_status", "trace_id",
+    ):  # fmt: skip
+        if document[name] not in {None, ""}:
+            out.print(Text.assemble((f"{name:<16}", "dim"), str(document[name])))
+    for attempt in document["attempt_history"]:
+        told = f"{attempt['failed_at']}  {attempt['code']}  {attempt['reason'] or ''}"
+        out.print(Text.assemble((f"attempt {attempt['attempt']:<8}", "dim"), told))
+    out.print()
+    out.print(document["content"] if document["content"] is not None else document["body"], markup=False)
+    if document["conversation"]:
+        out.print(Text("\nthe conversation around it", "dim"))
+    for message in document["conversation"]:
+        own = message["job_id"] == document["job_id"]
+        told = f"  {message['status']}: {message['error']['message']}" if message.get("error") else ""
+        out.print(
+            Text.assemble((f"{'▸' if own else ' '} {message['role']:<10}", "bold"), message["content"], (told, "red"))
+        )
+
+
+def _print_dry_run(chosen: Sequence[Letter], shelf: Shelf, now: float, *, json: bool) -> None:
+    if json:
+        entries = [letter.to_json(now=now) for letter in chosen if letter.redrivable]
+        print_json({"dry_run": True, "dead_letters": entries, "count": len(entries), "unseen": shelf.unseen})
+        return
+    _table([letter for letter in chosen if letter.redrivable], now)
+    note(f"{_count(sum(letter.redrivable for letter in chosen), 'dead letter')} would be redriven")
+    _note_unseen(shelf)
+
+
+def _print_redriven(outcomes: Sequence[Redriven], ended: Mapping[str, Job], shelf: Shelf, *, json: bool) -> None:
+    from rich.text import Text  # noqa: PLC0415 - lazy
+
+    counts: dict[str, int] = {}
+    entries = []
+    for one in outcomes:
+        counts[one.outcome] = counts.get(one.outcome, 0) + 1
+        job = ended.get(one.letter.id)
+        entries.append({**one.to_json(), "ended": job.to_json() if job else None})
+    if json:
+        print_json({"letters": entries, "counts": counts, "unseen": shelf.unseen})
+        return
+    for entry in entries:
+        job = entry["ended"]
+        told = f"  {job['status']}" if job else ""
+        good = (job or {}).get("status") == "done" or (job is None and entry["outcome"] == "redriven")
+        out = Text.assemble(entry["id"], f"  {entry['outcome'].replace('_', ' ')}", (told, "green" if good else "red"))
+        console().print(out)
+    if not entries:
+        note("no dead letters")
+    _note_unseen(shelf)
