@@ -40,8 +40,13 @@ _OURS: Mapping[str, Any] = {
     "auth_jwks_url": "",
 }
 """What a test's stack has of its own, whatever the project says: no test leaves the machine, costs money, or takes a port."""
-_UNLESS_SET: Mapping[str, Any] = {"llm_breaker_errors": 10_000}
-"""Failures that one test scripts must not open the breaker for the next; a project that sets this tests its breaker."""
+_UNLESS_SET: Mapping[str, Any] = {
+    # Failures that one test scripts must not open the breaker for the next; a project that sets this tests its breaker.
+    "llm_breaker_errors": 10_000,
+    # What a worker had that a test killed is another's soon.
+    "worker_visibility_seconds": 10,
+    "worker_lease_seconds": 10,
+}
 _READY_SECONDS = 900.0
 """Longer than the engine's installation may take, which happens once."""
 _LAST_LINES = 15

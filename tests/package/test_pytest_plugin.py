@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
+_INI = """[pytest]
+filterwarnings = error
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+"""
+
 _INERT = """
 import sys
 
@@ -146,28 +152,22 @@ def test_a_conversation_begun_in_a_fixture(parrot, cloudia_client):
     assert "Humboldt" in cloudia_client.ask("and now?", conversation_id=parrot.conversation_id).text
 
 
-def test_async_code(parrot, cloudia_client, cloudia_llm):
-    async def talk():
-        replies = await asyncio.gather(*(cloudia_client.ask(f"{number}") for number in range(5)))
-        assert {reply.status for reply in replies} == {"done"}
-        cloudia_llm.reply("one")
-        reply = await cloudia_client.ask("?", conversation_id=parrot.conversation_id)
-        with pytest.raises(InvalidRequestError):
-            await cloudia_client.ask("")
-        forgotten = cloudia_client.ask("?")
-        with pytest.raises(UsageError, match="not awaited"):
-            forgotten.text
-        return reply.text
-
-    assert asyncio.run(talk()) == "one"
+async def test_awaited(parrot, cloudia_client, cloudia_llm):
+    replies = await asyncio.gather(*(cloudia_client.ask(f"{number}") for number in range(5)))
+    assert {reply.status for reply in replies} == {"done"}
+    cloudia_llm.reply("one")
+    reply = await cloudia_client.ask("?", conversation_id=parrot.conversation_id)
+    assert reply.text == "one"
+    with pytest.raises(InvalidRequestError):
+        await cloudia_client.ask("")
+    forgotten = cloudia_client.ask("?")
+    with pytest.raises(UsageError, match="not awaited"):
+        forgotten.text
 
 
-def test_cloudias_own_client(cloudia_stack):
-    async def talk():
-        async with cloudia_stack.client("ada") as client:
-            return [event.type async for event in client.ask("hello")]
-
-    assert asyncio.run(talk())[-1] == "done"
+async def test_cloudias_own_client(cloudia_stack):
+    async with cloudia_stack.client("ada") as client:
+        assert [event.type async for event in client.ask("hello")][-1] == "done"
 
 
 def test_that_fails(cloudia_client):
@@ -192,7 +192,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     """A folder for a suite of its own, in an environment that configures nothing."""
     for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
-    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    pytester.makeini(_INI)
     return pytester
 
 
@@ -227,8 +227,7 @@ def test_a_suite(suite: pytest.Pytester, stack: RunningStack, monkeypatch: pytes
     monkeypatch.setenv("PROJECT", str(stack.folder))
     monkeypatch.setenv("CLOUDIA_API_PORT", stack.run["api_url"].rpartition(":")[2])  # It is taken.
     suite.makeini(
-        "[pytest]\n"
-        "filterwarnings = error\n"
+        f"{_INI}"
         f"cloudia_project = {stack.folder}\n"
         "cloudia_settings =\n"
         '    worker.responder = "bot:answer"\n'
