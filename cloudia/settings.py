@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 _MASK = "••••"
+_PASSWORD = re.compile(r"(://[^/@]*:)[^/@]+@")
+"""The password of a URL."""
 
 
 def _setting(
@@ -180,12 +182,14 @@ class Resolved:
     sources: Mapping[str, str]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a setting: `name`, `value` (a secret masked), `source`, `env`, `doc`."""
+        """Return one row a setting: `name`, `value` (a secret or a URL's password masked), `source`, `env`, `doc`."""
         rows = []
         for item in fields(Settings):
             value = getattr(self.settings, item.name)
             if item.metadata["secret"] and value:
                 value = _MASK + value[-4:] if len(value) > 12 else _MASK  # noqa: PLR2004
+            elif isinstance(value, str):
+                value = _PASSWORD.sub(rf"\1{_MASK}@", value)
             name = dotted(item.name)
             rows.append(
                 {
