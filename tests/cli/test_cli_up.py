@@ -322,3 +322,85 @@ def test_a_folder_that_cannot_be_written(arguments: list[str], tmp_path: Path) -
     assert refused.returncode == 2
     assert f"{folder / '.cloudia'} cannot be written" in refused.stderr
     assert "hint: Run this in a folder of yours." in refused.stderr
+
+
+@pytest.mark.parametrize("detach", [[], ["--detach"]], ids=["foreground", "detached"])
+def test_a_disk_that_is_full(detach: list[str], folder: Path) -> None:
+    """Where nothing can be written any more, that is told before anything starts, and what was there stays as it was."""
+    first = cli("token", folder=folder)
+    assert first.returncode == 0
+    before = {path: path.read_bytes() for path in (folder / ".cloudia").iterdir()}
+    refused = subprocess.run(
+        ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *CLI, "up", "--json", *detach],
+        cwd=folder,
+        env=clean_environment(PYTHONDONTWRITEBYTECODE="1"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (refused.returncode, refused.stdout) == (2, "")
+    error = json.loads(refused.stderr)["error"]
+    assert error["message"] == f"{folder / '.cloudia' / 'room'} cannot be written: File too large"
+    assert error["hint"].startswith("Make room")
+    assert {path: path.read_bytes() for path in (folder / ".cloudia").iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_output_that_cannot_be_written(form: list[str], folder: Path) -> None:
+    """Where stdout has no room a command exits 1 with one sentence."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*CLI, "config", *form],
+            cwd=folder,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "the output cannot be used: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == (1 if form else 2)
+
+
+async def test_what_a_crash_left_broken(folder: Path, temporary: Path) -> None:
+    """A `run.json` that a crash cut off is no stack to any verb, and the next `up` replaces it."""
+    (folder / ".cloudia").mkdir()
+    (folder / ".cloudia" / "run.json").write_text('{"state": "rea')
+    for verb in ("status", "logs", "restart worker", "send hello"):
+        assert cli(*verb.split(), folder=folder).returncode == 3
+    assert cli("down", folder=folder).returncode == 0
+    started = cli("up", "--detach", "--json", folder=folder, environment={"TMPDIR": str(temporary)})
+    assert started.returncode == 0, started.stderr
+    try:
+        stack = Leftovers(json.loads(started.stdout), temporary=temporary)
+        assert _run(folder)["state"] == "ready"
+    finally:
+        assert cli("down", folder=folder).returncode == 0
+    await stack.gone()
+
+
+async def test_a_run_json_that_is_broken_while_the_stack_runs(folder: Path, temporary: Path) -> None:
+    """Broken while the stack runs, it exits 2 and says which process to end; that leaves nothing behind."""
+    started = cli("up", "--detach", "--json", folder=folder, environment={"TMPDIR": str(temporary)})
+    assert started.returncode == 0, started.stderr
+    run = json.loads(started.stdout)
+    stack = Leftovers(run, temporary=temporary)
+    try:
+        (folder / ".cloudia" / "run.json").write_text("{")
+        for verb in ("status", "up --detach", "restart worker", "down"):
+            refused = cli(*verb.split(), "--json", folder=folder)
+            assert (refused.returncode, refused.stdout) == (2, "")
+            assert (
+                f"process {run['supervisor']['pid']}, then `cloudia up`." in json.loads(refused.stderr)["error"]["hint"]
+            )
+    finally:
+        os.kill(run["supervisor"]["pid"], signal.SIGTERM)
+    await stack.gone()
+    await eventually(lambda: cli("status", folder=folder).returncode == 3)
