@@ -24,5 +24,6 @@ def sayer(config: pytest.Config) -> Callable[[str], None]:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             reporter.ensure_newline()
             reporter.write_line(f"cloudia: {text}")
+            reporter.flush()
 
     return say

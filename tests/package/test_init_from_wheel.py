@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from cloudia.sim.ministack import VERSION
 from cloudia.sim.scaffold import FILES
 from tests.package.conftest import ROOT, Environments
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def python(environments: Environments, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def python(environments: Environments, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python that has the wheel and pytest, no MiniStack and nothing of ours.
 
     The wheel is that of the shared environment, which a line in a `.pth` file adds; so this takes two seconds, not twenty.
     """
-    folder = tmp_path / "environment"
+    folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
     python = folder / "bin" / "python"
     (packages,) = (folder / "lib").glob("python*/site-packages")
@@ -78,3 +83,31 @@ def test_a_new_project(python: Path, tmp_path: Path) -> None:
     finally:
         down = run(demo, "cloudia", "down")
     assert down.returncode == 0
+
+
+async def test_a_first_suite(python: Path, tmp_path: Path) -> None:
+    """While MiniStack is being installed pytest says so, past its capturing; Ctrl-C ends that too, and leaves nothing."""
+    (tmp_path / "test_one.py").write_text("def test_one(cloudia_stack): pass\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables = {
+            **Environments.variables(tmp_path / "cache"),
+            "PIP_CACHE_DIR": str(tmp_path / "empty"),
+            "PIP_INDEX_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/",
+            "PIP_FIND_LINKS": "",
+        }
+        said = tmp_path / "said"
+        with said.open("wb") as out:
+            suite = await asyncio.create_subprocess_exec(
+                python, "-P", "-m", "pytest", "test_one.py", cwd=tmp_path, env=variables, stdout=out, stderr=out
+            )
+        try:
+            await eventually(lambda: b"\ncloudia: installing MiniStack" in said.read_bytes(), seconds=30)
+            started = psutil.Process(suite.pid).children(recursive=True)
+            suite.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(suite.wait(), 20) == pytest.ExitCode.INTERRUPTED
+        finally:
+            if suite.returncode is None:
+                suite.kill()
+                await suite.wait()
+        assert started
+        await eventually(lambda: not any(process.is_running() for process in started))
