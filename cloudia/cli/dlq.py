@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cloudia.cli.output import STATE, console, note, print_json
+from cloudia.cli.dlq_view import count, note_unseen, print_dry_run, print_letter, print_letters, print_redriven
+from cloudia.cli.output import STATE, note, print_json
 from cloudia.errors import (
     CloudiaError,
     DeadLetteredError,
     JobFailedError,
     LLMUnavailableError,
     TimedOutError,
+    UnavailableError,
     UsageError,
 )
 
@@ -44,7 +46,6 @@ _AROUND = 4
 _POLL_SECONDS = 0.25
 _STAYS = {"in_work": "in work", "not_reached": "not reached", "refused": "refused by SQS"}
 _DAY = 86_400
-_PIPE_WIDTH = 200
 
 
 @app.command("list")
@@ -65,8 +66,8 @@ def list_(
         entries = [letter.to_json(now=now) for letter in letters]
         print_json({"dead_letters": entries, "count": len(entries), "unseen": shelf.unseen})
         return
-    _table(letters, now)
-    _note_unseen(shelf)
+    print_letters(letters, now)
+    note_unseen(shelf)
 
 
 @app.command()
@@ -86,7 +87,7 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID", help="The letter
     if json:
         print_json(document)
     else:
-        _show(document)
+        print_letter(document)
 
 
 @app.command()
@@ -124,19 +125,26 @@ def redrive(
     chosen = _by_ids(shelf, ids) if ids else [letter for letter in shelf.letters if wanted.takes(letter, now)]
     _refuse_strangers(chosen, named=bool(ids))
     if dry_run:
-        _print_dry_run(chosen, shelf, now, json=json)
+        print_dry_run(chosen, shelf, now, json=json)
         return
     edits = _edits(services, chosen, edit=edit, sets=sets or [])
     if native:
         outcomes = services.letters.redrive_natively(chosen, rate=int(rate) if rate else None)
     else:
         outcomes = []
-        with Bar("redriving", len(chosen)) as bar:
-            for outcome in services.letters.redrive(chosen, edits=edits, rate=rate):
-                outcomes.append(outcome)
-                bar.advance()
+        try:
+            with Bar("redriving", len(chosen)) as bar:
+                for outcome in services.letters.redrive(chosen, edits=edits, rate=rate):
+                    outcomes.append(outcome)
+                    bar.advance()
+        except UnavailableError as away:
+            raise UnavailableError(
+                f"{away.message}; {len(outcomes)} of {count(len(chosen), 'letter')} were done, the others stay",
+                hint=f"{away.hint} Nothing is lost: run it again.".strip(),
+                code=away.code,
+            ) from away
     waited = _wait(services, outcomes, seconds=timeout) if wait else {}
-    _print_redriven(outcomes, waited, shelf, json=json)
+    print_redriven(outcomes, waited, shelf, json=json)
     _raise_worst(outcomes, waited, waits=wait, seconds=timeout)
 
 
@@ -172,8 +180,8 @@ def export_(
     if json:
         print_json({"file": file, "count": len(letters), "unseen": shelf.unseen})
     else:
-        note(f"{_count(len(letters), 'dead letter')} exported")
-        _note_unseen(shelf)
+        note(f"{count(len(letters), 'dead letter')} exported")
+        note_unseen(shelf)
 
 
 @app.command("import")
@@ -194,17 +202,17 @@ def import_(
         except CloudiaError as error:
             bad.append(f"line {number}: {error.message}")
     if bad:
-        more = f", and {_count(len(bad) - 1, 'more line')} cannot be read" if len(bad) > 1 else ""
+        more = f", and {count(len(bad) - 1, 'more line')} cannot be read" if len(bad) > 1 else ""
         raise CloudiaError(f"{bad[0]}{more}", hint="Nothing was imported.", code="bad_line")
     done = 0
     with Bar("importing", len(letters)) as bar:
-        for count in _services().letters.put_back(letters):
-            done += count
-            bar.advance(count)
+        for sent in _services().letters.put_back(letters):
+            done += sent
+            bar.advance(sent)
     if json:
         print_json({"count": done})
     else:
-        note(f"{_count(done, 'dead letter')} imported")
+        note(f"{count(done, 'dead letter')} imported")
 
 
 @app.command()
@@ -230,17 +238,17 @@ def purge(
     services = _services()
     shelf, now = services.letters.look(), time.time()
     chosen = _by_ids(shelf, ids) if ids else [letter for letter in shelf.letters if wanted.takes(letter, now)]
-    _confirm(f"Delete {_count(len(chosen), 'dead letter')} for good?", yes=yes)
+    _confirm(f"Delete {count(len(chosen), 'dead letter')} for good?", yes=yes)
     with Bar("deleting", len(chosen)) as bar:
         purged = services.letters.purge(chosen, done=bar.advance)
     if json:
         print_json({**purged.to_json(), "unseen": shelf.unseen})
     else:
-        note(f"{_count(purged.deleted, 'dead letter')} deleted")
-        _note_unseen(shelf)
+        note(f"{count(purged.deleted, 'dead letter')} deleted")
+        note_unseen(shelf)
     if purged.left:
         raise CloudiaError(
-            f"{_count(purged.left, 'letter')} could not be had: others hold them, or work on their jobs",
+            f"{count(purged.left, 'letter')} could not be had: others hold them, or work on their jobs",
             hint="Run it again in a moment.",
             code="letters_left",
         )
@@ -297,7 +305,7 @@ def _by_ids(shelf: Shelf, ids: Sequence[str]) -> list[Letter]:
     for wanted in ids:
         found = [letter for letter in shelf.letters if wanted in {letter.id, letter.message.message_id}]
         if not found:
-            unseen = f" {_count(shelf.unseen, 'letter')} could not be seen." if shelf.unseen else ""
+            unseen = f" {count(shelf.unseen, 'letter')} could not be seen." if shelf.unseen else ""
             raise CloudiaError(
                 f"there is no dead letter {wanted[:64]!r}.{unseen}",
                 hint="`cloudia dlq list` shows which there are.",
@@ -429,14 +437,14 @@ def _raise_worst(outcomes: Sequence[Redriven], ended: Mapping[str, Job], *, wait
     if dead:
         why = (dead[0].error or {}).get("message", "")
         raise DeadLetteredError(
-            f"{_count(len(dead), 'job')} died again. {why}".strip(), hint="`cloudia dlq show` says why."
+            f"{count(len(dead), 'job')} died again. {why}".strip(), hint="`cloudia dlq show` says why."
         )
     failed = [job for job in ended.values() if job.status == "failed"]
     if failed:
         told = failed[0].error or {}
         kind = LLMUnavailableError if told.get("code") == LLMUnavailableError.code else JobFailedError
         raise kind(
-            f"{_count(len(failed), 'job')} failed. {told.get('message', '')}".strip(),
+            f"{count(len(failed), 'job')} failed. {told.get('message', '')}".strip(),
             hint=str(told.get("hint", "")),
             code=str(told.get("code") or kind.code),
         )
@@ -444,118 +452,13 @@ def _raise_worst(outcomes: Sequence[Redriven], ended: Mapping[str, Job], *, wait
     late = len({one.letter.id for one in again}) - len(ended)
     if waits and late > 0:
         raise TimedOutError(
-            f"{_count(late, 'job')} did not end within {seconds:g} s", hint="Wait longer with --timeout."
+            f"{count(late, 'job')} did not end within {seconds:g} s", hint="Wait longer with --timeout."
         )
     stays = [_STAYS[one.outcome] for one in outcomes if one.outcome in _STAYS]
     if stays:
         counts = ", ".join(f"{stays.count(why)} {why}" for why in dict.fromkeys(stays))
         raise CloudiaError(
-            f"{_count(len(stays), 'letter')} stay in the DLQ: {counts}",
+            f"{count(len(stays), 'letter')} stay in the DLQ: {counts}",
             hint="Run it again in a moment.",
             code="letters_left",
         )
-
-
-# --- printing ----------------------------------------------------------------------------------------------------------
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _age(seconds: float) -> str:
-    for unit, size in (("d", _DAY), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
-
-
-def _note_unseen(shelf: Shelf) -> None:
-    if shelf.unseen:
-        note(f"{_count(shelf.unseen, 'letter')} could not be seen: others hold them, or they stand behind such")
-
-
-def _table(letters: Sequence[Letter], now: float) -> None:
-    from rich.table import Table  # noqa: PLC0415 - lazy
-    from rich.text import Text  # noqa: PLC0415 - lazy
-
-    if not letters:
-        note("no dead letters")
-        return
-    out = console()
-    if not out.is_terminal:
-        out.width = _PIPE_WIDTH  # Nothing is shortened for whoever reads a pipe.
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("FAILED", "AGE", "ID", "CONVERSATION", "USER", "ATTEMPTS", "ERROR"):
-        right = heading in {"AGE", "ATTEMPTS"}
-        table.add_column(heading, overflow="fold", justify="right" if right else "left", no_wrap=heading == "AGE")
-    for letter in letters:
-        shown = letter.to_json(now=now)
-        cells = (
-            shown["failed_at"][5:16].replace("T", " "),
-            _age(shown["age_seconds"]),
-            shown["id"],
-            shown["conversation_id"],
-            shown["user_id"] or "",
-            "" if shown["attempts"] is None else str(shown["attempts"]),
-        )
-        table.add_row(*map(Text, cells), Text(shown["error_type"], "red"))
-    out.print(table)
-
-
-def _show(document: Mapping[str, Any]) -> None:
-    from rich.text import Text  # noqa: PLC0415 - lazy
-
-    out = console()
-    for name in (
-        "id", "message_id", "conversation_id", "user_id", "buried_by", "error_type", "error_message", "attempts",
-        "accepted_at", "failed_at", "job_status", "trace_id",
-    ):  # fmt: skip
-        if document[name] not in {None, ""}:
-            out.print(Text.assemble((f"{name:<16}", "dim"), str(document[name])))
-    for attempt in document["attempt_history"]:
-        told = f"{attempt['failed_at']}  {attempt['code']}  {attempt['reason'] or ''}"
-        out.print(Text.assemble((f"attempt {attempt['attempt']:<8}", "dim"), told))
-    out.print()
-    out.print(document["content"] if document["content"] is not None else document["body"], markup=False)
-    if document["conversation"]:
-        out.print(Text("\nthe conversation around it", "dim"))
-    for message in document["conversation"]:
-        own = message["job_id"] == document["job_id"]
-        told = f"  {message['status']}: {message['error']['message']}" if message.get("error") else ""
-        out.print(
-            Text.assemble((f"{'▸' if own else ' '} {message['role']:<10}", "bold"), message["content"], (told, "red"))
-        )
-
-
-def _print_dry_run(chosen: Sequence[Letter], shelf: Shelf, now: float, *, json: bool) -> None:
-    if json:
-        entries = [letter.to_json(now=now) for letter in chosen if letter.redrivable]
-        print_json({"dry_run": True, "dead_letters": entries, "count": len(entries), "unseen": shelf.unseen})
-        return
-    _table([letter for letter in chosen if letter.redrivable], now)
-    note(f"{_count(sum(letter.redrivable for letter in chosen), 'dead letter')} would be redriven")
-    _note_unseen(shelf)
-
-
-def _print_redriven(outcomes: Sequence[Redriven], ended: Mapping[str, Job], shelf: Shelf, *, json: bool) -> None:
-    from rich.text import Text  # noqa: PLC0415 - lazy
-
-    counts: dict[str, int] = {}
-    entries = []
-    for one in outcomes:
-        counts[one.outcome] = counts.get(one.outcome, 0) + 1
-        job = ended.get(one.letter.id)
-        entries.append({**one.to_json(), "ended": job.to_json() if job else None})
-    if json:
-        print_json({"letters": entries, "counts": counts, "unseen": shelf.unseen})
-        return
-    for entry in entries:
-        job = entry["ended"]
-        told = f"  {job['status']}" if job else ""
-        good = (job or {}).get("status") == "done" or (job is None and entry["outcome"] == "redriven")
-        out = Text.assemble(entry["id"], f"  {entry['outcome'].replace('_', ' ')}", (told, "green" if good else "red"))
-        console().print(out)
-    if not entries:
-        note("no dead letters")
-    _note_unseen(shelf)
