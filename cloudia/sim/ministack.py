@@ -77,7 +77,8 @@ async def _install(folder: Path) -> None:
     try:
         async with asyncio.timeout(_INSTALL_SECONDS):
             await run_command(sys.executable, "-m", "venv", str(folder))
-            await run_command(python, "-m", "pip", "install", "-q", "--no-input", f"ministack=={VERSION}")
+            # boto3 is for the functions that it runs: Lambda's own Python has it, and their zips have not.
+            await run_command(python, "-m", "pip", "install", "-q", "--no-input", f"ministack=={VERSION}", "boto3")
         (folder / "complete").touch()
     except (OSError, TimeoutError) as error:
         raise PartError(
