@@ -45,6 +45,7 @@ Conversation = Annotated[str | None, typer.Option("--conversation", metavar="ID"
 _AROUND = 4
 _POLL_SECONDS = 0.25
 _STAYS = {"in_work": "in work", "not_reached": "not reached", "refused": "refused by SQS"}
+"""What may be otherwise in a moment."""
 _DAY = 86_400
 
 
@@ -129,7 +130,7 @@ def redrive(
         return
     edits = _edits(services, chosen, edit=edit, sets=sets or [])
     if native:
-        outcomes = services.letters.redrive_natively(chosen, rate=int(rate) if rate else None)
+        outcomes = services.letters.redrive_natively(chosen, rate=max(1, round(rate)) if rate else None)
     else:
         outcomes = []
         try:
@@ -145,7 +146,7 @@ def redrive(
             ) from away
     waited = _wait(services, outcomes, seconds=timeout) if wait else {}
     print_redriven(outcomes, waited, shelf, json=json)
-    _raise_worst(outcomes, waited, waits=wait, seconds=timeout)
+    _raise_worst(outcomes, waited, waits=wait, seconds=timeout, named=bool(ids))
 
 
 @app.command("export")
@@ -431,7 +432,9 @@ def _wait(services: Services, outcomes: Sequence[Redriven], *, seconds: float) -
     return ended
 
 
-def _raise_worst(outcomes: Sequence[Redriven], ended: Mapping[str, Job], *, waits: bool, seconds: float) -> None:
+def _raise_worst(
+    outcomes: Sequence[Redriven], ended: Mapping[str, Job], *, waits: bool, seconds: float, named: bool
+) -> None:
     """Raise the error that the exit code stands for: the worst of what became of the letters."""
     dead = [job for job in ended.values() if job.status == "dead_lettered"]
     if dead:
@@ -453,6 +456,13 @@ def _raise_worst(outcomes: Sequence[Redriven], ended: Mapping[str, Job], *, wait
     if waits and late > 0:
         raise TimedOutError(
             f"{count(late, 'job')} did not end within {seconds:g} s", hint="Wait longer with --timeout."
+        )
+    orphans = [one.letter.id for one in outcomes if one.outcome == "no_conversation"]
+    if orphans and named:
+        raise CloudiaError(
+            f"the conversation of {orphans[0]} was deleted, so there is nothing to answer",
+            hint="`cloudia dlq purge` takes the letter away.",
+            code="no_conversation",
         )
     stays = [_STAYS[one.outcome] for one in outcomes if one.outcome in _STAYS]
     if stays:

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from cloudia import ids, telemetry
 from cloudia.cloud.aws import call, error_code
-from cloudia.cloud.jobs import Ended, Held, Reopened, Resent, Unknown
+from cloudia.cloud.jobs import Deleted, Ended, Held, Reopened, Resent, Unknown
 from cloudia.cloud.peek import PATIENCE_SECONDS, Hands, look
 from cloudia.cloud.queue import BATCH, REFUSED, Sending
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
@@ -59,16 +59,25 @@ PURGED = {
 """The failure that is recorded on a job whose only message is thrown away: nothing is lost silently."""
 
 _EXPORT_VERSION = 1
+_DAY = 86_400
 _MOST_ATTRIBUTES = 10
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _NO_ACTION = frozenset({"InvalidAction", "UnsupportedOperation", "UnknownOperationException", "NotImplemented", "501"})
 
 BuriedBy: TypeAlias = Literal["worker", "sqs"]
 Outcome: TypeAlias = Literal[
-    "redriven", "already_redriven", "already_ended", "gone", "in_work", "not_reached", "refused", "not_a_job"
+    "redriven",
+    "already_redriven",
+    "already_ended",
+    "gone",
+    "in_work",
+    "not_reached",
+    "refused",
+    "no_conversation",
+    "not_a_job",
 ]
 """What became of a letter. The first four have left the DLQ. The others are there still: a worker has the job, others hold
-the letter, SQS refused the message, or there is no job to redrive."""
+the letter, SQS refused the message, its conversation was deleted, or there is no job to redrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +140,10 @@ class Letter:
     @property
     def died_at(self) -> float:
         """When it came here, in epoch seconds."""
-        with suppress(ValueError):
-            return datetime.fromisoformat(self.message.attributes.get("failed_at", "")).timestamp()
+        with suppress(ValueError, OverflowError):
+            died_at = datetime.fromisoformat(self.message.attributes.get("failed_at", "")).timestamp()
+            if 0 <= died_at < time.time() + _DAY:
+                return died_at
         return self.message.sent_at
 
     @property
@@ -190,9 +201,11 @@ def _accepted_at(job: QueuedJob | None) -> str | None:
 def read_letter(message: QueueMessage) -> Letter:
     """Read a message of the DLQ, whatever it is."""
     try:
-        return Letter(message, QueuedJob.decode(message.body))
-    except CloudiaError:
+        job = QueuedJob.decode(message.body)
+        job.encode().encode()  # JSON can spell half of a surrogate pair, which can be neither sent nor printed.
+    except (CloudiaError, UnicodeEncodeError):
         return Letter(message, None)
+    return Letter(message, job)
 
 
 def decode_export(line: str) -> Sending:
@@ -335,8 +348,7 @@ class DeadLetters:
             assert letter.job  # noqa: S101 - it is redrivable
             edit = edits.get(message.message_id, Edit())
             job = edit.apply(letter.job)
-            text = job if job.content != letter.job.content else None
-            match self._jobs.reopen(job.job_id, letter=message.message_id, message=text):
+            match self._jobs.reopen(job, letter=message.message_id, edited=job.content != letter.job.content):
                 case Reopened():
                     fresh = f"{job.job_id}-{secrets.token_hex(8)}"
                     sent = Sending(job.encode(), job.conversation_id, fresh)
@@ -349,6 +361,8 @@ class DeadLetters:
                     ended.append(message)
                 case Held():
                     outcomes.append(Redriven(letter, "in_work"))
+                case Deleted():
+                    outcomes.append(Redriven(letter, "no_conversation"))
                 case Unknown():
                     outcomes.append(Redriven(letter, "not_a_job"))
         refused = set(self._queue.send_batch([sent for _, _, sent in sending]))
@@ -372,12 +386,14 @@ class DeadLetters:
             if not letter.redrivable or not letter.job:
                 outcomes.append(Redriven(letter, "not_a_job"))
                 continue
-            match self._jobs.reopen(letter.job.job_id, letter=letter.message.message_id):
+            match self._jobs.reopen(letter.job, letter=letter.message.message_id):
                 case Reopened():
                     outcomes.append(Redriven(letter, "redriven"))
                 case Ended(record, _) | Resent(record):
                     outcomes.append(Redriven(letter, "already_ended", record.status))
-                case _:
+                case Deleted() | Unknown():
+                    outcomes.append(Redriven(letter, "no_conversation"))
+                case Held():
                     outcomes.append(Redriven(letter, "in_work"))
         extra = {"MaxNumberOfMessagesPerSecond": rate} if rate else {}
         self._move(self._letters.sqs.start_message_move_task, SourceArn=source, DestinationArn=self._queue.arn, **extra)
@@ -459,13 +475,17 @@ def _purge(
                 hands.renew()
                 job = read_letter(message).job
                 if job and not _has_ended(jobs, job.job_id, owner, purged):
+                    purged.left += 1
                     continue
                 gone.append(message)
             hands.delete(gone)
             purged.deleted += len(gone)
             if done:
                 done(len(gone))
-        purged.left = queue.stats().total if wanted is None else len(wanted) - purged.deleted
+        if left is None:
+            purged.left = queue.stats().total
+        elif hands.unseen:
+            purged.left += len(left)
     return purged
 
 

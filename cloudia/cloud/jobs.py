@@ -31,7 +31,18 @@ if TYPE_CHECKING:
 
     from cloudia.stack import Stack
 
-__all__ = ["Ended", "Held", "Jobs", "Lease", "LeaseOutcome", "LostLeaseError", "Reopened", "Resent", "Unknown"]
+__all__ = [
+    "Deleted",
+    "Ended",
+    "Held",
+    "Jobs",
+    "Lease",
+    "LeaseOutcome",
+    "LostLeaseError",
+    "Reopened",
+    "Resent",
+    "Unknown",
+]
 
 _JOB_DAYS = 30
 _KEY_HOURS = 24
@@ -86,6 +97,11 @@ class Resent:
     """The job was reopened for this very letter before, and a worker has received its message since."""
 
     job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The job's message was deleted, with its conversation: there is nothing to answer any more."""
 
 
 LeaseOutcome: TypeAlias = Lease | Ended | Held | Unknown
@@ -311,18 +327,18 @@ class Jobs:
     # --- reopening -------------------------------------------------------------------------------------------------
 
     def reopen(
-        self, job_id: str, *, letter: str, message: QueuedJob | None = None
-    ) -> Reopened | Resent | Ended | Held | Unknown:
+        self, job: QueuedJob, *, letter: str, edited: bool = False
+    ) -> Reopened | Resent | Ended | Held | Deleted | Unknown:
         """Queue a dead job again: attempts from 0, its error cleared, its fence kept, so that it only ever grows.
 
         `letter` names the dead letter that this is done for: the same one again changes nothing more. A job that SQS moved
         by itself, because its workers died, is queued or running still; it is reopened where nobody holds its lease.
-        `message` has a new text for the user's message, which is written together with the job.
+        Where the job was `edited`, its text is written to the user's message, together with the job.
         """
         now = time.time()
         update: dict[str, Any] = {
             "TableName": self._table,
-            "Key": to_item({"job_id": job_id}),
+            "Key": to_item({"job_id": job.job_id}),
             "UpdateExpression": "SET #status = :queued, attempts = :zero, #error = :none, lease_until = :zero, "
             "updated_at = :stamp, redriven_from = :letter "
             "REMOVE reply_message_id, provider, #model, #usage, cancel_requested",
@@ -341,30 +357,33 @@ class Jobs:
                 letter=letter,
             ),
         }
-        refused = self._reopened(update, message)
+        refused = self._reopened(update, job, edited=edited)
         if not refused:
             return Reopened()
-        record = self._get(job_id)
-        if record is None or refused == ["None", "ConditionalCheckFailed"]:  # The message was deleted.
+        record = self._get(job.job_id)
+        if record is None:
             return Unknown()
+        if refused[0] != "ConditionalCheckFailed":
+            return Deleted()
         if record["status"] in TERMINAL_STATUSES:
             return Ended(_job(record), record["fence"])
         if record.get("redriven_from") == letter:
             return Resent(_job(record))
         return Held(record.get("lease_until", now))
 
-    def _reopened(self, update: dict[str, Any], message: QueuedJob | None) -> list[str]:
-        """Reopen a job, with its new text where there is one. Return [] where it was done, else why not."""
-        writes = [{"Update": update}]
-        if message is not None:
-            text = {
-                "TableName": self._stack.messages.name,
-                "Key": to_item({"conversation_id": message.conversation_id, "message_id": message.message_id}),
+    def _reopened(self, update: dict[str, Any], job: QueuedJob, *, edited: bool) -> list[str]:
+        """Reopen a job whose message is there still. Return [] where it was done, else the reasons of both writes."""
+        message: dict[str, Any] = {
+            "TableName": self._stack.messages.name,
+            "Key": to_item({"conversation_id": job.conversation_id, "message_id": job.message_id}),
+            "ConditionExpression": "attribute_exists(message_id)",
+        }
+        if edited:
+            message |= {
                 "UpdateExpression": "SET content = :content",
-                "ConditionExpression": "attribute_exists(message_id)",
-                "ExpressionAttributeValues": values(content=message.content),
+                "ExpressionAttributeValues": values(content=job.content),
             }
-            writes.append({"Update": text})
+        writes = [{"Update": update}, {"Update" if edited else "ConditionCheck": message}]
         for attempt in range(_TRANSACTION_TRIES):
             reasons = self._transact(writes)
             if not reasons or "ConditionalCheckFailed" in reasons:

@@ -252,7 +252,7 @@ def test_a_letter_whose_job_went_on_is_only_deleted(cloud: Cloud, shelf: DeadLet
     """A redrive that died before it deleted the letter: the job is in work, then done, and is not begun again."""
     job = dead(cloud)
     (letter,) = shelf.look().letters
-    assert cloud.jobs.reopen(job.job_id, letter=letter.message.message_id) == Reopened()
+    assert cloud.jobs.reopen(job, letter=letter.message.message_id) == Reopened()
     lease = cloud.jobs.lease(job.job_id, "wrk_2", 30)
     assert isinstance(lease, Lease)
     assert outcomes(shelf, [letter]) == ["already_redriven"]
@@ -311,15 +311,35 @@ def test_a_text_is_changed_with_the_job(cloud: Cloud, shelf: DeadLetters) -> Non
     assert message.content == "no typo"
 
 
-def test_a_text_of_a_deleted_message_is_not_changed(cloud: Cloud, shelf: DeadLetters) -> None:
-    """Its letter stays, and the job stays dead."""
+@pytest.mark.parametrize("edit", [Edit(), Edit("new")])
+def test_a_job_of_a_deleted_conversation_is_not_redriven(cloud: Cloud, shelf: DeadLetters, edit: Edit) -> None:
+    """What its owner deleted does not come back: the letter stays, and the job stays dead."""
     job = dead(cloud)
-    key: Any = {"conversation_id": {"S": job.conversation_id}, "message_id": {"S": job.message_id}}
-    cloud.aws.dynamodb.delete_item(TableName=cloud.stack.messages.name, Key=key)
+    cloud.history.delete("alice", job.conversation_id)
     (letter,) = shelf.look().letters
-    assert outcomes(shelf, [letter], edits={letter.message.message_id: Edit("new")}) == ["not_a_job"]
+    assert outcomes(shelf, [letter], edits={letter.message.message_id: edit}) == ["no_conversation"]
     assert cloud.jobs.get(job.job_id, "alice").status == "dead_lettered"
     assert cloud.dead_letters.stats().visible == 1
+    assert cloud.history.message(job.conversation_id, job.message_id) is None
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"error_type": "x", "failed_at": "9999-12-31T23:59:59-23:00", "attempts": "9" * 40, "traceparent": "x"},
+        {"error_type": "x", "failed_at": "0001-01-01T00:00:00+14:00", "attempts": "²"},
+        {"failed_at": "yesterday", "attempts": "-1"},
+    ],
+)
+def test_attributes_that_are_nonsense_do_no_harm(cloud: Cloud, shelf: DeadLetters, attributes: dict[str, str]) -> None:
+    """Anybody may write into a queue: what they write is shown as far as it makes sense."""
+    job = dead(cloud)
+    half = job.encode().replace("hello", "\\ud800")
+    for number, body in enumerate((job.encode(), half)):
+        cloud.dead_letters.send_raw(body, group="g", deduplication_id=str(number), attributes=attributes)
+    told = [letter.to_json(now=time.time()) for letter in shelf.look().letters]
+    assert json.dumps(told).encode()
+    assert sorted(entry["redrivable"] for entry in told) == [False, True, True]
 
 
 def test_a_rate_is_kept(cloud: Cloud, shelf: DeadLetters) -> None:
@@ -347,26 +367,26 @@ def test_a_service_without_a_move_task_says_so(cloud: Cloud, shelf: DeadLetters)
 def test_a_job_that_ended_otherwise_is_not_reopened(cloud: Cloud, status: Any) -> None:
     """I2: an answer stays the answer."""
     job = dead(cloud)
-    cloud.jobs.reopen(job.job_id, letter="l1")
+    cloud.jobs.reopen(job, letter="l1")
     lease = cloud.jobs.lease(job.job_id, "wrk_1", 30)
     assert isinstance(lease, Lease)
     cloud.jobs.finish(lease, status, content="42")
-    assert isinstance(cloud.jobs.reopen(job.job_id, letter="l2"), Ended)
+    assert isinstance(cloud.jobs.reopen(job, letter="l2"), Ended)
     assert cloud.jobs.get(job.job_id, "alice").status == status
 
 
 def test_a_job_in_work_is_not_reopened(cloud: Cloud) -> None:
     """Whoever holds its lease goes on; where the lease ran out, because its worker died, it is reopened."""
     job = dead(cloud)
-    assert cloud.jobs.reopen(job.job_id, letter="l1") == Reopened()
-    assert cloud.jobs.reopen(job.job_id, letter="l1") == Reopened()  # Nobody received it since.
+    assert cloud.jobs.reopen(job, letter="l1") == Reopened()
+    assert cloud.jobs.reopen(job, letter="l1") == Reopened()  # Nobody received it since.
     lease = cloud.jobs.lease(job.job_id, "wrk_1", 30)
     assert isinstance(lease, Lease)
-    assert isinstance(cloud.jobs.reopen(job.job_id, letter="l1"), Resent)
-    assert isinstance(cloud.jobs.reopen(job.job_id, letter="l2"), Held)
+    assert isinstance(cloud.jobs.reopen(job, letter="l1"), Resent)
+    assert isinstance(cloud.jobs.reopen(job, letter="l2"), Held)
     cloud.jobs.release(lease)
-    assert cloud.jobs.reopen(job.job_id, letter="l2") == Reopened()
-    assert cloud.jobs.reopen("job_x", letter="l1") == Unknown()
+    assert cloud.jobs.reopen(job, letter="l2") == Reopened()
+    assert cloud.jobs.reopen(replace(job, job_id="job_x"), letter="l1") == Unknown()
 
 
 def test_a_request_sent_again_does_not_send_a_reopened_job(cloud: Cloud) -> None:
@@ -380,7 +400,7 @@ def test_a_request_sent_again_does_not_send_a_reopened_job(cloud: Cloud) -> None
     lease = cloud.jobs.lease(job.job_id, "wrk_1", 30)
     assert isinstance(lease, Lease)
     cloud.jobs.finish(lease, "dead_lettered", content="", error=ERROR)
-    cloud.jobs.reopen(job.job_id, letter="l1", message=replace(job, content="no typo"))
+    cloud.jobs.reopen(replace(job, content="no typo"), letter="l1", edited=True)
     again, unsent = cloud.jobs.accept(**request)
     assert (again.job_id, unsent) == (job.job_id, False)
 
