@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: up test test-all lint bench drill clean
+.PHONY: up test test-all contract localstack lint bench drill clean
 
 up: $(VENV)/.installed
 	@exec $(BIN)/cloudia up
@@ -24,6 +24,14 @@ test-all:
 	  echo "CPython $$version"; \
 	  $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$version" || exit 1; \
 	done
+
+# Against MiniStack and LocalStack, or against any engine: make contract ENDPOINT=http://127.0.0.1:4566
+contract: $(VENV)/.installed-test
+	@CONTRACT_ENDPOINT="$(ENDPOINT)" $(BIN)/python -m pytest tests/contract $(ARGS)
+
+# A real LocalStack for the tests, without Docker, in the user's cache folder.
+localstack: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.contract.localstack
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
