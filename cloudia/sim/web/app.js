@@ -1,97 +1,258 @@
-// The page: one text box, and the answer as it streams in.
-import { Session } from "./session.js";
+// The page: brings the conversation, the list, the composer and the client together.
 
-const $ = (id) => document.getElementById(id);
-const [log, state, composer, text, send, stop] = ["log", "state", "composer", "text", "send", "stop"].map($);
+import { Access } from "./access.js";
+import { Api } from "./api.js";
+import { Client } from "./client.js";
+import { Composer } from "./composer.js";
+import { ConnectionState } from "./connection.js";
+import { $, announce } from "./dom.js";
+import { Sidebar } from "./sidebar.js";
+import { Store } from "./store.js";
+import { Thread } from "./thread.js";
+import { Turn } from "./turn.js";
 
-let conversation = null;
-let job = null; // the job that is being answered
-const answers = new Map(); // job id → { article, body, footer }
+const FRESH = 12 * 3600_000; // how long an idempotency key is surely known
+const THEMES = ["auto", "light", "dark"];
 
-function show(role, content = "") {
-  const article = document.createElement("article");
-  const body = document.createElement("div");
-  const footer = document.createElement("footer");
-  article.className = role;
-  body.textContent = content; // text only: nothing in a message is ever markup
-  article.append(body, footer);
-  log.append(article);
-  article.scrollIntoView({ block: "end" });
-  return { article, body, footer };
+const store = new Store();
+const access = new Access(store);
+const others = new BroadcastChannel("cloudia"); // this user's other tabs
+const renew = () => access.renew();
+const api = new Api({ access: () => access.now, renew });
+const connection = new ConnectionState({ onRetry: () => (client.stream.state.name === "closed" ? location.reload() : client.stream.now()) });
+const client = new Client({ api, access: () => access.now, renew, store, on: { state: (state) => connection.show(state), answer: answered } });
+const sidebar = new Sidebar({ api, onRenamed: renamed, onRemoved: removed, onError: complain });
+const thread = new Thread({ log: $("log"), api, client, actions: { again, edit, discard }, onChange: changed, onMissing: missing });
+const composer = new Composer({ store, onSend: (content) => send(content), onStop: stop });
+
+// --- what is sent ----------------------------------------------------------------------------------------------------
+
+async function send(content) {
+  const turn = new Turn({ key: crypto.randomUUID(), content, state: "sending" });
+  turn.conversationId = thread.id;
+  thread.add(turn);
+  await deliver(turn);
 }
 
-function answer(jobId) {
-  if (!answers.has(jobId)) answers.set(jobId, show("assistant"));
-  return answers.get(jobId);
-}
-
-function busy(jobId) {
-  job = jobId;
-  stop.hidden = !jobId;
-  send.hidden = Boolean(jobId);
-  log.setAttribute("aria-busy", String(Boolean(jobId)));
-}
-
-function apply(event) {
-  const shown = answer(event.job_id);
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-  switch (event.type) {
-    case "delta":
-      shown.body.append(event.text);
-      break;
-    case "reset":
-      shown.body.textContent = "";
-      shown.footer.textContent = `attempt ${event.attempt}`;
-      break;
-    case "done":
-      shown.footer.textContent = [event.model, event.usage && `${event.usage.output_tokens} tokens`].filter(Boolean).join(" · ");
-      break;
-    case "cancelled":
-      shown.footer.textContent = "stopped";
-      break;
-    case "error":
-      shown.article.classList.add("failed");
-      shown.footer.textContent = [event.error.message, event.error.hint].filter(Boolean).join(" ");
-      break;
-  }
-  if (atEnd) log.scrollTop = log.scrollHeight;
-  if (["done", "cancelled", "error"].includes(event.type) && event.job_id === job) busy(null);
-}
-
-const session = new Session({ onEvent: apply, onState: (now) => (state.textContent = now) });
-
-async function submit() {
-  const content = text.value;
-  if (!content.trim() || job) return;
-  text.value = "";
-  const mine = show("user", content);
+// Hand a turn to the API. What is shown becomes the stored message: the key is the same however often it is sent.
+async function deliver(turn) {
+  const from = thread.id;
+  Object.assign(turn, { state: "sending", refusal: null });
+  thread.update(turn);
+  changed();
   try {
-    const accepted = await session.post("/messages", {
-      content,
-      session_id: session.id ?? undefined,
-      conversation_id: conversation ?? undefined,
-      idempotency_key: crypto.randomUUID(),
-    });
-    conversation = accepted.conversation_id;
-    if (!session.hasEnded(accepted.job_id)) busy(accepted.job_id);
-    session.follow(accepted.job_id);
+    const accepted = await client.send({ key: turn.key, content: turn.content, conversationId: turn.conversationId ?? undefined, at: turn.at });
+    turn.conversationId = accepted.conversation_id;
+    if (thread.id === null && from === null && thread.turns.includes(turn)) {
+      thread.id = accepted.conversation_id;
+      history.replaceState(null, "", `#${accepted.conversation_id}`);
+    }
+    thread.accepted(turn, accepted);
+    tellOthers(accepted.conversation_id);
+    await sidebar.load();
+    changed();
   } catch (error) {
-    mine.article.classList.add("failed");
-    mine.footer.textContent = error.message;
-    text.value = content;
+    Object.assign(turn, { state: "unsent", refusal: error });
+    thread.update(turn);
+    announce(`Not sent. ${error.message}`);
+    changed();
   }
 }
 
-composer.addEventListener("submit", (event) => {
-  event.preventDefault();
-  submit();
-});
-text.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    submit();
-  }
-});
-stop.addEventListener("click", () => job && session.post(`/jobs/${job}/cancel`).catch(() => {}));
+function again(turn) {
+  if (turn.state === "unsent") deliver(turn);
+  else if (!thread.active) send(turn.content);
+}
 
-session.start().catch((error) => (state.textContent = error.message));
+function edit(turn) {
+  if (turn.state === "unsent") discard(turn);
+  composer.edit(turn.content);
+}
+
+function discard(turn) {
+  store.drop(turn.key);
+  thread.discard(turn);
+  composer.text.focus();
+}
+
+async function stop() {
+  const turn = thread.active;
+  if (!turn?.jobId) return;
+  await api.cancel(turn.jobId).catch(complain);
+}
+
+// --- what comes ------------------------------------------------------------------------------------------------------
+
+function answered(answer, event) {
+  thread.answered(answer);
+  if (event.type === "delta") return;
+  changed();
+  if (answer.ended && event.conversation_id) tellOthers(event.conversation_id);
+}
+
+function tellOthers(conversationId) {
+  others.postMessage({ user: userOf(access.now), conversationId });
+}
+
+others.onmessage = ({ data }) => {
+  if (!access.now || data.user !== userOf(access.now)) return;
+  sidebar.load().then(changed);
+  if (data.conversationId === thread.id) thread.refresh();
+};
+
+// Who a token speaks for, and where: so that another user's tabs are left alone.
+function userOf({ apiUrl, token }) {
+  try {
+    return `${apiUrl} ${JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub}`;
+  } catch {
+    return apiUrl;
+  }
+}
+
+function changed() {
+  const busy = Boolean(thread.active);
+  $("log").setAttribute("aria-busy", String(busy));
+  composer.busy = busy;
+  $("welcome").hidden = Boolean(thread.id) || !thread.empty;
+  const title = thread.id ? sidebar.title(thread.id) : null;
+  $("title").textContent = title ?? (thread.id ? "" : "New conversation");
+  document.title = title ? `${title} – cloudia` : "cloudia";
+  sidebar.select(thread.id);
+}
+
+function renamed(id) {
+  tellOthers(id);
+  changed();
+}
+
+function removed(id) {
+  tellOthers(id);
+  if (thread.id === id) fresh();
+}
+
+function missing(error) {
+  const gone = error.status === 404 || error.status === 400;
+  sidebar.load();
+  fresh();
+  complain(gone ? { message: "That conversation is gone.", hint: "" } : error);
+}
+
+function complain({ message, hint = "" }) {
+  const toast = $("toast");
+  toast.textContent = [message, hint].filter(Boolean).join(" ");
+  toast.hidden = false;
+  clearTimeout(complain.timer);
+  complain.timer = setTimeout(() => (toast.hidden = true), 6000);
+}
+
+// --- where one is ----------------------------------------------------------------------------------------------------
+
+const named = () => (/^#cnv_\w+$/.test(location.hash) ? location.hash.slice(1) : null);
+
+function fresh() {
+  history.replaceState(null, "", location.pathname + location.search);
+  thread.open(null);
+  drawer(false);
+  composer.text.focus();
+}
+
+addEventListener("hashchange", () => {
+  thread.open(named());
+  drawer(false);
+  if (!matchMedia("(pointer: coarse)").matches) composer.text.focus();
+});
+
+const narrow = matchMedia("(max-width: 48rem)");
+
+function drawer(open) {
+  const shown = open && narrow.matches;
+  document.body.classList.toggle("drawer", shown);
+  $("sidebar").inert = narrow.matches && !shown;
+  $("main").inert = shown;
+  $("menu").setAttribute("aria-expanded", String(shown));
+  if (shown) $("new").focus();
+}
+
+function theme(next) {
+  const value = THEMES.includes(next) ? next : "auto";
+  document.documentElement.dataset.theme = value;
+  $("theme").setAttribute("aria-label", `Theme: ${value}`);
+  $("theme").title = `Theme: ${value}`;
+  try {
+    localStorage.setItem("cloudia.theme", value);
+  } catch {} // Not allowed: it is forgotten.
+}
+
+const ALT = {
+  KeyN: fresh,
+  KeyK: () => {
+    drawer(true);
+    sidebar.search.focus();
+  },
+  KeyR: () => {
+    const turn = thread.turns.at(-1);
+    if (turn?.failed) again(turn);
+  },
+  ArrowUp: () => step(-1),
+  ArrowDown: () => step(1),
+};
+
+function step(by) {
+  const { ids } = sidebar, at = ids.indexOf(thread.id);
+  const next = ids[at < 0 ? 0 : at + by];
+  if (next) location.hash = next;
+}
+
+addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+  const writing = event.target.closest?.("input, textarea");
+  if (event.altKey && !event.ctrlKey && !event.metaKey && ALT[event.code]) ALT[event.code]();
+  else if (event.key === "Escape") {
+    if (document.body.classList.contains("drawer")) {
+      drawer(false);
+      $("menu").focus();
+    } else if (composer.isEditing) composer.endEdit();
+    else stop();
+  } else if (event.key === "?" && (!writing || (writing === composer.text && !writing.value))) $("keys").showModal();
+  else if (event.key === "/" && !writing) ALT.KeyK();
+  else if (event.key === "ArrowUp" && writing === composer.text && !writing.value) {
+    const last = thread.turns.findLast((turn) => turn.content);
+    if (!last || last.state === "sending") return;
+    edit(last);
+  } else return;
+  event.preventDefault();
+});
+
+$("new").addEventListener("click", fresh);
+$("menu").addEventListener("click", () => drawer(!document.body.classList.contains("drawer")));
+$("shade").addEventListener("click", () => drawer(false));
+$("help").addEventListener("click", () => $("keys").showModal());
+$("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length]));
+for (const example of document.querySelectorAll("#welcome button")) example.addEventListener("click", () => composer.fill(example.textContent));
+narrow.addEventListener("change", () => drawer(false));
+
+// --- the beginning ---------------------------------------------------------------------------------------------------
+
+theme(document.documentElement.dataset.theme);
+drawer(false);
+connection.show({ name: "connecting" });
+await access.begin();
+if (access.now.limit) composer.limit = access.now.limit;
+client.start();
+await Promise.all([sidebar.load(), thread.open(named())]);
+changed();
+for (const message of [...store.outbox]) resend(message);
+
+// A message that was on its way when the page was left: sent again with its key, it is the same message.
+function resend({ key, content, conversationId, at }) {
+  if (Date.now() - at > FRESH) {
+    store.drop(key);
+    return composer.fill(content);
+  }
+  if (!conversationId && thread.id) return client.send({ key, content, at }).then(() => sidebar.load(), complain);
+  if (conversationId && conversationId !== thread.id) return client.send({ key, content, conversationId, at }).then(() => sidebar.load(), complain);
+  const turn = new Turn({ key, content, state: "sending", at });
+  turn.conversationId = conversationId ?? null;
+  thread.add(turn);
+  return deliver(turn);
+}

@@ -1,0 +1,190 @@
+// One turn on the page: what the user said, and the answer with its state told truthfully.
+
+import { announce, beforeFrame, button, copy, el, icon, seconds } from "./dom.js";
+import { StreamedMarkdown } from "./markdown.js";
+
+const RESETS = {
+  new_attempt: (attempt) => `Attempt ${attempt}: the one before failed, so the answer began again.`,
+  events_interrupted: () => "The stream was interrupted; the answer was sent again from its beginning.",
+  events_lost: () => "Part of the stream was lost; this is the recorded answer.",
+};
+const SPOKEN = 1500; // characters of an answer that are said to a screen reader
+
+// A turn's facts, from wherever they came: typed here, read from the history, or streamed.
+export class Turn {
+  // `state` of the user's message: sending, stored or unsent.
+  constructor({ key = null, jobId = null, content = null, at = Date.now(), state = "stored" }) {
+    Object.assign(this, { key, jobId, content, at, state, messageId: null, refusal: null, answer: null, reply: null, times: {}, here: true });
+  }
+
+  // The answer's state in one shape, whether it is recorded or under way.
+  get told() {
+    const { reply, answer } = this;
+    if (reply && !answer?.ended) return { ...reply, text: reply.content ?? "", version: "recorded", resets: [], attempts: 0 };
+    if (!answer) return null;
+    const { status, text, usage, model, error, resets, attempts } = answer;
+    return { status, text, usage, model, error, resets, attempts, version: resets.length };
+  }
+
+  get ended() {
+    const told = this.told;
+    return told !== null && told.status !== "queued" && told.status !== "running";
+  }
+
+  get failed() {
+    return this.state === "unsent" || ["failed", "dead_lettered"].includes(this.told?.status);
+  }
+}
+
+// `actions` has again(turn), edit(turn), discard(turn).
+export class TurnView {
+  #timer = null;
+  #status = null;
+
+  constructor(turn, actions) {
+    this.turn = turn;
+    this.actions = actions;
+    this.said = el("div", { class: "said" });
+    this.trouble = el("div", { class: "trouble", hidden: true });
+    this.edit = button("Edit", "edit", () => actions.edit(turn), { title: "Edit and send again" });
+    this.user = el("article", { class: "user", "aria-label": "You" }, this.said, this.trouble, el("div", { class: "tools" }, this.edit));
+    this.note = el("p", { class: "note", hidden: true });
+    this.body = el("div", { class: "body" });
+    this.waiting = el("p", { class: "waiting" });
+    this.error = el("div", { class: "trouble", hidden: true });
+    this.facts = el("span", { class: "facts" });
+    this.copy = button("Copy", "copy", (event) => copy(turn.told.text, event.currentTarget), { "aria-label": "Copy the answer" });
+    this.foot = el("footer", { hidden: true }, this.facts, this.copy);
+    this.assistant = el("article", { class: "assistant", "aria-label": "Answer", hidden: true }, this.note, this.body, this.waiting, this.error, this.foot);
+    this.element = el("section", { class: "turn" }, this.user, this.assistant);
+    this.markdown = new StreamedMarkdown(this.body);
+    this.draw = () => this.#draw();
+    this.#draw();
+  }
+
+  update() {
+    beforeFrame(this.draw);
+  }
+
+  remove() {
+    clearTimeout(this.#timer);
+    this.element.remove();
+  }
+
+  #draw() {
+    const { turn } = this, told = turn.told;
+    if (turn.jobId) this.element.dataset.job = turn.jobId;
+    this.user.hidden = turn.content === null;
+    if (this.said.textContent !== turn.content) this.said.textContent = turn.content;
+    this.user.classList.toggle("sending", turn.state === "sending");
+    this.edit.hidden = turn.state === "sending";
+    this.#drawRefusal();
+    this.assistant.hidden = told === null || turn.state === "unsent";
+    if (!told) return;
+    this.assistant.dataset.status = told.status;
+    this.assistant.setAttribute("aria-busy", String(!turn.ended));
+    this.markdown.show(told.text, told.version, turn.ended);
+    this.#drawNote(told);
+    this.#drawWaiting(told);
+    if (told.status !== this.#status) this.#drawEnd(told);
+    this.#status = told.status;
+    this.onDrawn?.();
+  }
+
+  #drawNote({ resets, attempts }) {
+    const reason = resets.at(-1);
+    const text = reason === undefined ? "" : (RESETS[reason] ?? RESETS.new_attempt)(attempts);
+    this.note.hidden = !text;
+    if (this.note.textContent !== text) this.note.textContent = text;
+  }
+
+  #drawWaiting({ status, text }) {
+    const waits = !this.turn.ended && !text;
+    this.waiting.hidden = !waits;
+    if (!waits) return;
+    const words = !this.turn.here ? "Being answered elsewhere" : status === "queued" ? "Waiting for a worker" : "Thinking";
+    if (this.waiting.dataset.words === words) return;
+    this.waiting.dataset.words = words;
+    this.waiting.replaceChildren(words, el("span", { class: "dots", "aria-hidden": true }, el("i"), el("i"), el("i")));
+  }
+
+  #drawEnd(told) {
+    const { turn } = this;
+    this.foot.hidden = !turn.ended;
+    clearTimeout(this.#timer);
+    this.error.hidden = !turn.failed;
+    if (!turn.ended) return;
+    this.facts.textContent = this.#facts(told).join(" · ");
+    this.copy.hidden = !told.text;
+    if (turn.failed) this.#drawError(told);
+    if (this.#status === "queued" || this.#status === "running") announce(this.#spoken(told));
+  }
+
+  #facts({ status, usage, model, attempts }) {
+    const { sent, first, ended } = this.turn.times;
+    return [
+      status === "cancelled" && "Stopped",
+      model,
+      usage?.output_tokens != null && `${usage.output_tokens} tokens`,
+      sent && first && `first token ${seconds(first - sent)}`,
+      sent && ended && `${seconds(ended - sent)} in all`,
+      attempts > 1 && `attempt ${attempts}`,
+    ].filter(Boolean);
+  }
+
+  #spoken({ status, text, error }) {
+    if (this.turn.failed) return [error?.message, error?.hint].filter(Boolean).join(" ");
+    const start = status === "cancelled" ? "The answer was stopped." : "Answer.";
+    return `${start} ${this.body.innerText.slice(0, SPOKEN)}${text.length > SPOKEN ? "…" : ""}`;
+  }
+
+  // The message that was not accepted.
+  #drawRefusal() {
+    const { refusal, state } = this.turn;
+    this.trouble.hidden = state !== "unsent";
+    if (state !== "unsent") return;
+    const again = button("Try again", "again", () => this.actions.again(this.turn), { class: "again" });
+    const discard = button("Discard", "delete", () => this.actions.discard(this.turn));
+    this.trouble.replaceChildren(
+      el("p", {}, el("strong", {}, "Not sent. "), refusal.message, " ", refusal.hint),
+      el("div", { class: "row" }, again, discard),
+    );
+  }
+
+  // The answer that failed: what happened, when to try again, where the dead letter is.
+  #drawError({ status, error, created_at: recorded }) {
+    const fault = error ?? {};
+    const dead = status === "dead_lettered";
+    const said = el("p", {}, el("strong", {}, fault.message ?? "This turn failed."), " ", dead ? fault.hint : null);
+    const row = el("div", { class: "row" });
+    this.error.replaceChildren(icon("alert"), el("div", {}, said, dead ? this.#deadLetter() : null, row));
+    if (fault.retryable === false) return this.error.replaceChildren(icon("alert"), el("div", {}, said, fault.hint ? el("p", {}, fault.hint) : null));
+    const again = button("Try again", "again", () => again.getAttribute("aria-disabled") || this.actions.again(this.turn), { class: "again" });
+    row.append(again);
+    const hint = el("p", {}, dead ? "" : fault.hint ?? "");
+    said.after(hint);
+    const began = recorded ? Date.parse(recorded) : Date.now();
+    this.#countDown(again, hint, began + (fault.retry_after ?? 0) * 1000, fault.hint ?? "");
+  }
+
+  #deadLetter() {
+    const command = `cloudia dlq show ${this.turn.jobId}`;
+    return el("p", { class: "command" }, "It is a dead letter: ", el("code", {}, command), button("Copy", "copy", (event) => copy(command, event.currentTarget), { "aria-label": "Copy the command" }));
+  }
+
+  #countDown(again, hint, until, otherwise) {
+    const left = Math.ceil((until - Date.now()) / 1000), label = again.querySelector("span");
+    if (left <= 0) {
+      again.removeAttribute("aria-disabled");
+      label.textContent = "Try again";
+      // The hint may say "in 30 s", which is over.
+      hint.textContent = hint.dataset.counted ? "You can try again now." : otherwise;
+      return;
+    }
+    hint.dataset.counted = "yes";
+    hint.textContent = "The provider is being left alone for a moment.";
+    again.setAttribute("aria-disabled", "true");
+    label.textContent = `Try again in ${left} s`;
+    this.#timer = setTimeout(() => this.#countDown(again, hint, until, otherwise), 250);
+  }
+}

@@ -1,0 +1,55 @@
+"""Recorded transcripts of events through the Python client. tests/web holds the page's own modules to the same ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cloudia.client import Answer, Client
+from cloudia.client.stream import EventStream
+from cloudia.protocol import Event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TRANSCRIPTS: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "transcripts/answers.json").read_text())
+
+
+class Played(EventStream):
+    """A stream that brings the frames of a transcript, then nothing more."""
+
+    frames: list[dict[str, Any]]
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield what the real one would yield of these frames."""
+        for frame in self.frames:
+            event = Event.decode(json.dumps(frame))
+            if event.id is None or self._is_new(event.id):
+                yield event
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=[transcript["name"] for transcript in TRANSCRIPTS])
+async def test_a_transcript_makes_the_answer(transcript: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the client makes of these frames, and of the job's record where events were lost, is the answer."""
+    job_id = next(frame["job_id"] for frame in transcript["events"] if "job_id" in frame)
+    client, stream = Client("http://127.0.0.1:9", "ws://127.0.0.1:9", "token"), Played("ws://127.0.0.1:9", "token")
+    stream.frames, client.stream = transcript["events"], stream
+
+    async def record(asked: str) -> Any:
+        assert asked == job_id
+        return transcript["record"]
+
+    monkeypatch.setattr(client.api, "job", record)
+    answer = Answer(job_id)
+    following = client.follow(job_id)
+    client._queue(job_id)  # So that a `ready` finds who follows, as in a client that sent the message.
+    async with asyncio.timeout(5), client:
+        async for event in following:
+            answer.apply(event)
+    expected = transcript["expected"]
+    assert {name: getattr(answer, name) for name in expected} == expected

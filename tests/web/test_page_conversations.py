@@ -1,0 +1,117 @@
+"""The list of conversations: titles, search, rename, delete, and long ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloudia import ids
+from cloudia.cloud.aws import Aws
+from cloudia.cloud.items import to_item
+from cloudia.stack import Stack
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from tests.support import RunningStack
+    from tests.web.chat import Chat
+
+
+async def titles(chat: Chat) -> list[str]:
+    """Return the titles that are listed."""
+    return await chat.page.locator("#conversations a").all_text_contents()
+
+
+async def test_rename_search_and_delete(chat: Chat) -> None:
+    """A conversation is listed by its title; it can be found, renamed in place, and deleted after a question."""
+    page = chat.page
+    await chat.say("quinquereme of Nineveh [[words:12]]")
+    await chat.ended()
+    await page.get_by_role("link", name="quinquereme").wait_for()
+
+    await page.fill("#search", "nothing like it")
+    await page.get_by_text("No title has these words.").wait_for()
+    await page.fill("#search", "NINEVEH quin")
+    assert len(await titles(chat)) == 1
+    await page.fill("#search", "")
+
+    await page.get_by_role("link", name="quinquereme").focus()
+    await page.keyboard.press("F2")
+    await page.keyboard.type("A stately galleon")
+    await page.keyboard.press("Enter")
+    await page.locator("#title", has_text="A stately galleon").wait_for()
+    await eventually(
+        lambda: chat.stack.json("conversations", "list")["conversations"][0]["title"] == "A stately galleon"
+    )
+
+    await page.get_by_role("link", name="A stately galleon").press("Delete")
+    await page.get_by_role("button", name="Keep it").click()
+    assert "A stately galleon" in await titles(chat)
+    await page.get_by_role("link", name="A stately galleon").press("Delete")
+    await page.get_by_role("button", name="Delete", exact=True).click()
+    await page.get_by_text("What would you like to know?").wait_for()
+    assert "A stately galleon" not in await titles(chat)
+    listed = chat.stack.json("conversations", "list")["conversations"]
+    assert "A stately galleon" not in [each["title"] for each in listed]
+
+
+async def test_a_conversation_that_is_gone(chat: Chat, noise: list[str]) -> None:
+    """A link to what is not there says so and begins a new conversation."""
+    noise.append("404")
+    await chat.page.evaluate("location.hash = 'cnv_01m82ns9p2xqamevtfvfmjq5f3'")
+    await chat.page.get_by_text("That conversation is gone.").wait_for()
+    await chat.page.get_by_text("What would you like to know?").wait_for()
+    await chat.say("go on [[words:12]]")
+    await chat.ended()
+
+
+def long_conversation(stack: RunningStack, turns: int) -> str:
+    """Put a conversation into the stack's tables. Return its id."""
+    settings = stack.settings
+    aws, definition = Aws(settings), Stack(settings.stack_name)
+    conversation_id, now, message_id, rows = ids.conversation_id(), ids.now(), None, []
+    for number in range(turns):
+        message_id, reply_id = ids.turn_ids(message_id)
+        base = {"conversation_id": conversation_id, "created_at": now, "job_id": ids.job_id(message_id)}
+        answer = f"Answer **{number}**\n\n- one\n- two\n\n```python\nprint({number})\n```\n\nAnd so on, and on."
+        rows.append({**base, "message_id": message_id, "role": "user", "content": f"question {number}"})
+        rows.append({**base, "message_id": reply_id, "role": "assistant", "content": answer, "status": "done"})
+    for start in range(0, len(rows), 25):
+        puts = [{"PutRequest": {"Item": to_item(row)}} for row in rows[start : start + 25]]
+        aws.dynamodb.batch_write_item(RequestItems={definition.messages.name: puts})
+    owned = {"user_id": "local", "conversation_id": conversation_id, "title": "A very long one"}
+    row = to_item({**owned, "created_at": now, "updated_at": now, "last_message_id": rows[-2]["message_id"]})
+    aws.dynamodb.put_item(TableName=definition.conversations.name, Item=row)
+    return conversation_id
+
+
+async def test_a_long_conversation_is_shown_at_once(chat: Chat) -> None:
+    """Of 2,000 messages the newest are on the page within 300 ms; older ones come as one scrolls, and nothing jumps."""
+    conversation_id = long_conversation(chat.stack, 1000)
+    took = []
+    for _ in range(3):
+        await chat.page.evaluate("location.hash = ''; document.getElementById('new').click()")
+        took.append(
+            await chat.page.evaluate(
+                """id => new Promise(done => {
+                    const began = performance.now();
+                    const drawn = () => setTimeout(() => done(performance.now() - began));
+                    const look = () => requestAnimationFrame(document.querySelector('article.assistant') ? drawn : look);
+                    location.hash = id;
+                    look();
+                })""",
+                conversation_id,
+            )
+        )
+    print(f"first frame of 2,000 messages: {min(took):.0f} ms of {[round(each) for each in took]}")
+    assert min(took) < 300
+    assert "999" in await chat.text()
+    before = await chat.answers.count()
+    await chat.page.evaluate("document.getElementById('log').scrollTop = 200")
+    top = "document.querySelector('article.assistant').getBoundingClientRect().top"
+    held = await chat.page.evaluate_handle("document.querySelector('article.assistant')")
+    at = await chat.page.evaluate(top)
+    await eventually(lambda: _more(chat, before))
+    assert abs(await held.evaluate("element => element.getBoundingClientRect().top") - at) < 2
+
+
+async def _more(chat: Chat, before: int) -> bool:
+    return await chat.answers.count() > before
