@@ -123,7 +123,7 @@ def _end(error: BaseException) -> int:
             return USAGE
         case KeyboardInterrupt() | typer.Abort():
             return INTERRUPTED
-        case BrokenPipeError():
+        case BrokenPipeError() | SystemExit(__context__=BrokenPipeError()):  # typer makes the one of the other
             # Whoever read our output has what they wanted. Python would complain once more when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return OK

@@ -196,9 +196,9 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves(tmp_path: Path) -> None:
-    """Where whoever reads stdout has what they wanted, the command ends quietly."""
+    """Where whoever reads stdout has what they wanted, the command ends quietly, and well."""
     done = subprocess.run(
-        ["sh", "-c", '"$0" -m cloudia config | head -n 1', sys.executable],
+        ["bash", "-c", 'set -o pipefail; "$0" -m cloudia config | head -n 1', sys.executable],
         cwd=tmp_path,
         env=clean_environment(),
         capture_output=True,
