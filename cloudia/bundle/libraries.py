@@ -66,14 +66,7 @@ class Libraries:
         required = [line for line in of.requires or () if not _EXTRA.search(line.partition(";")[2])]
         if not required:
             return
-        tops = {
-            each.module.partition(".")[0]
-            for path, source in files.items()
-            if path.endswith(".py")
-            for each in imports(
-                source, path[:-3].replace("/", "."), package=path.endswith("__init__.py"), version=self._version
-            )
-        }
+        tops = {top for path, source in files.items() for top in self._imported(path, source)}
         for line in required:
             name = (_NAME.match(line.strip()) or [""])[0]
             try:
@@ -82,6 +75,17 @@ class Libraries:
                 continue  # Its marker says that this Python does without it, or pip would have installed it.
             if any(needed.metadata["Name"] in self._owners.get(top, ()) for top in tops):
                 yield needed.metadata["Name"]
+
+    def _imported(self, path: str, source: bytes) -> set[str]:
+        """Return the top-level modules that a library's file imports; none where it is no Python, such as a template."""
+        if not path.endswith(".py"):
+            return set()
+        module, package = path[:-3].replace("/", "."), path.endswith("__init__.py")
+        try:
+            found = imports(source, module, package=package, version=self._version)
+        except (SyntaxError, ValueError):
+            return set()
+        return {each.module.partition(".")[0] for each in found}
 
 
 def _content(of: Distribution) -> Iterator[tuple[str, bytes]]:
