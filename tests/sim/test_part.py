@@ -191,14 +191,13 @@ async def test_last_words_that_are_a_log_line(make: Callable[..., Watched]) -> N
     assert caught.value.hint == "Set one."
 
 
-async def test_a_part_that_does_not_answer(make: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_that_does_not_answer(make: Callable[..., Watched]) -> None:
     """A part that runs and never answers is killed, and given up like one that ends; errors of the question are not yet."""
-    monkeypatch.setattr("cloudia.sim.part._READY_SECONDS", 0.3)
 
     async def never(_pid: int) -> bool:
         raise OSError
 
-    watched = make(_FOREVER, ready=never)
+    watched = make(_FOREVER, ready=never, ready_seconds=0.3)
     watched.start()
     assert watched.running
     with pytest.raises(PartError, match=r"part does not start: no answer within 0.3 s"):
@@ -213,6 +212,41 @@ async def test_a_stubborn_part_is_killed(make: Callable[..., Watched]) -> None:
     began = time.monotonic()
     await watched.stop()
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("script", [_FOREVER, _STUBBORN], ids=["willing", "stubborn"])
+async def test_restart(script: str, make: Callable[..., Watched]) -> None:
+    """A part is ended, killed where it does not end in its grace time, and started at once; that is no failure of its own."""
+    watched = make(script, grace_seconds=0.3)
+    followed = []
+
+    async def follow() -> None:
+        followed.append(watched.part.pid)
+
+    watched.start(follow)
+    await asyncio.wait_for(watched.part.ready(), 10)
+    before = watched.part.pid
+    assert before
+    watched.lines.clear()
+    await asyncio.wait_for(asyncio.gather(watched.part.restart(), watched.part.restart()), 10)
+    await eventually(lambda: watched.part.state == "ready" and watched.part.pid != before)
+    assert not psutil.pid_exists(before)
+    assert watched.part.restarts == 0
+    assert followed == [watched.part.pid]
+    states = ["starting", "ready", "restarting", "starting", "ready"]
+    assert [state for state, _ in watched.states] == states
+    await watched.stop()
+
+
+async def test_restart_of_what_does_not_run(make: Callable[..., Watched]) -> None:
+    """While a part waits for its next start, and when it was stopped, there is nothing to end."""
+    watched = make(_ENDS)
+    watched.start()
+    await eventually(lambda: watched.part.state == "restarting")
+    await asyncio.wait_for(watched.part.restart(), 1)
+    await watched.stop()
+    await asyncio.wait_for(watched.part.restart(), 1)
+    assert watched.part.state == "stopped"
 
 
 async def test_stopped_while_it_is_being_started(make: Callable[..., Watched]) -> None:
