@@ -179,7 +179,8 @@ def test_doctor_on_this_machine(tmp_path: Path) -> None:
     told = json.loads(shown.stdout)
     assert told["ok"] is True
     states = {check["name"]: check["state"] for check in told["checks"]}
-    assert {"python", "folder", "settings", "engine", "redis", "ports", "openai", "anthropic", "docker"} == set(states)
+    engines = {"engine", "localstack", "endpoint"}
+    assert {"python", "folder", "settings", *engines, "redis", "ports", "openai", "anthropic", "docker"} == set(states)
     assert states["openai"] == "optional"
     assert all(set(check) == {"name", "state", "found", "hint"} for check in told["checks"])
     assert all(check["hint"] or check["state"] == "ok" for check in told["checks"] if check["name"] != "docker")
@@ -196,6 +197,8 @@ def test_doctor_masks_keys(tmp_path: Path) -> None:
     ("environment", "name"),
     [
         ({"CLOUDIA_UP_ENGINE": "endpoint"}, "engine"),
+        ({"CLOUDIA_UP_ENGINE": "endpoint", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "engine"),
+        ({"CLOUDIA_UP_ENGINE": "localstack", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "engine"),
         ({"CLOUDIA_WORKER_CONCURRENCY": "many"}, "settings"),
     ],
 )

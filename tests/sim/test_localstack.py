@@ -275,3 +275,32 @@ async def test_one_that_runs_and_is_not_what_it_should_be(
     assert (code, told["code"]) == (1, "service_missing")
     assert "has no ssm" in told["message"]
     assert stand_in.calls == []
+
+
+# --- doctor ---------------------------------------------------------------------------------------------------------------
+
+
+def _doctor(folder: Path, **environment: str) -> dict[str, dict[str, str]]:
+    shown = cli("doctor", "--json", folder=folder, environment=environment)
+    return {check["name"]: check for check in json.loads(shown.stdout)["checks"]}
+
+
+def test_doctor_of_each_engine(stand_in: StandInDocker, folder: Path, stack: RunningStack) -> None:
+    """Doctor says what each engine would be, asks the one at a URL what it is, and shows no more than a token's end."""
+    found = _doctor(folder, PATH=stand_in.path, LOCALSTACK_AUTH_TOKEN=TOKEN)
+    assert found["engine"]["state"] == "ok"
+    assert found["localstack"]["state"] == "ok"
+    assert found["localstack"]["found"].startswith(f"{FREE_IMAGE} in Docker 28.2.2, a token that ends in {TOKEN[-4:]}")
+    assert found["endpoint"]["state"] == "optional"
+    assert TOKEN not in json.dumps(found)
+
+    environment = {"CLOUDIA_UP_ENGINE": "localstack", "CLOUDIA_LOCALSTACK_IMAGE": "localstack/localstack"}
+    found = _doctor(folder, PATH=stand_in.path, **environment)
+    assert found["engine"]["state"] == "missing"
+    assert "LOCALSTACK_AUTH_TOKEN" in found["engine"]["hint"]
+
+    stand_in.has("down")
+    found = _doctor(folder, PATH=stand_in.path, AWS_ENDPOINT_URL=stack.run["aws_endpoint_url"])
+    assert found["endpoint"]["found"].startswith("MiniStack 1.")
+    assert "no LocalStack answers" in found["localstack"]["found"]
+    assert "its daemon does not answer" in found["docker"]["found"]
