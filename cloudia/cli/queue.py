@@ -113,14 +113,14 @@ def purge(
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("this ends jobs, and nobody can be asked", hint="Say --yes.")
-        typer.confirm(f"Record the {waiting} jobs that wait as failed, and delete their messages?", abort=True)
+        typer.confirm(f"Record what waits ({waiting}) as failed, and delete its messages?", abort=True)
     with Bar("deleting", waiting) as bar:
         purged = services.letters.purge_queue(done=bar.advance)
     if json:
         print_json(purged.to_json())
     else:
-        left = f"; {purged.left} are left, workers have them or come to them" if purged.left else ""
-        note(f"{purged.deleted} messages deleted, {len(purged.failed)} jobs recorded as failed{left}")
+        left = f"; left with the workers: {purged.left}" if purged.left else ""
+        note(f"messages deleted: {purged.deleted}; jobs recorded as failed: {len(purged.failed)}{left}")
 
 
 def _services() -> Services:

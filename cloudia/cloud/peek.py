@@ -33,6 +33,8 @@ PATIENCE_SECONDS = HOLD_SECONDS + 2.0
 """How long to wait for messages that others hold: longer than one who was killed can hold them."""
 _PAUSE_SECONDS = (0.05, 0.4)
 _PEEK_SECONDS = 10
+_MOST_HELD = 2000
+"""How many messages can be held and kept hidden, ten a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ class Hands:
 
         Where others hold some, these are waited for: `patience` seconds after the last new one. Meanwhile what is held here
         is handed back, or two who wait for each other would do so in vain. Of a group, SQS gives further messages only when
-        those before were deleted or handed back; what stands behind a held one stays unseen.
+        those before were deleted or handed back; what stands behind a held one stays unseen, and so does what comes after
+        the first 2000 that are held.
         """
         deadline = time.monotonic() + patience
         wait = 0  # A short poll asks some of the servers of SQS, a long one all of them.
@@ -132,7 +135,7 @@ class Hands:
                 deadline = time.monotonic() + patience
                 self._seen |= {message.message_id for message in new}
                 yield new
-            if taken:
+            if taken and len(self._held) < _MOST_HELD:
                 wait = 0
                 continue
             stats = self._queue.stats()
@@ -140,6 +143,8 @@ class Hands:
                 self.unseen = 0
                 return
             self.unseen = max(0, stats.total - len(self._seen))
+            if taken:
+                return
             if stats.visible and not wait:
                 wait = 1
                 continue

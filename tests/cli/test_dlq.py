@@ -107,6 +107,7 @@ async def test_a_dead_letter_is_seen_changed_redriven_answered_and_gone(
     edits = ("--set", "content=hopeful [[words:8]]", "--set", "model=sim-2")
     (outcome,) = own.json("dlq", "redrive", job_id, *edits, "--wait")["letters"]
     assert (outcome["outcome"], outcome["ended"]["status"], outcome["ended"]["model"]) == ("redriven", "done", "sim-2")
+    assert provider.requests()["records"][-1]["model"] == "sim-2"
     assert listed(own) == []
     messages = own.json("conversations", "show", letter["conversation_id"])["messages"]
     assert [(message["role"], message["status"]) for message in messages] == [("user", None), ("assistant", "done")]

@@ -167,6 +167,18 @@ def test_what_others_hold_is_counted(cloud: Cloud, monkeypatch: pytest.MonkeyPat
     assert (len(seen.messages), seen.unseen) == (1, 1)
 
 
+def test_what_is_held_is_bounded(cloud: Cloud, shelf: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I7: a look holds so many and no more, and counts the rest; a redrive, which deletes, gets to them all."""
+    monkeypatch.setattr(peek_module, "peek", lambda _queue: None)
+    jobs = [dead(cloud) for _ in range(25)]
+    letters = shelf.look().letters
+    monkeypatch.setattr(peek_module, "_MOST_HELD", 15)
+    seen = shelf.look()
+    assert (len(seen.letters), seen.unseen) == (20, 5)
+    assert cloud.dead_letters.stats().visible == 25
+    assert outcomes(shelf, letters) == ["redriven"] * len(jobs)
+
+
 def test_what_is_not_ours_is_shown_as_what_it_is(cloud: Cloud, shelf: DeadLetters, way: str) -> None:
     """Foreign JSON, garbage, a job without a record, and what SQS moved by itself: each is told apart."""
     job, _ = cloud.jobs.accept(
