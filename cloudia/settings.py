@@ -89,7 +89,7 @@ class Settings:
     localstack_image: str = _setting(
         "localstack/localstack:4.14.0",
         "image of LocalStack's container, where none runs",
-        pattern=r"[A-Za-z0-9][\w.:/@-]*",
+        pattern="[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,511}",
     )
     localstack_auth_token: str = _setting(
         "", "token of LocalStack, for images from 2026.03 on", env=("LOCALSTACK_AUTH_TOKEN",), secret=True

@@ -29,7 +29,6 @@ FIELDS: dict[str, Any] = {item.name: item for item in fields(Settings)}
 NAMES = sorted(FIELDS)
 SECRETS = {name for name, item in FIELDS.items() if item.metadata["secret"]}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-AWS_NAME = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 
 
 def good(name: str) -> st.SearchStrategy[Any]:
@@ -44,8 +43,8 @@ def good(name: str) -> st.SearchStrategy[Any]:
         return st.integers(meta["low"], meta["high"])
     if kind is float:
         return st.floats(meta["low"], meta["high"])
-    if name == "stack_name":
-        return AWS_NAME
+    if meta["pattern"]:
+        return st.from_regex(meta["pattern"], fullmatch=True)
     text = TEXT.filter(lambda value: "\0" not in value)
     return text.filter(bool) if item.default and name != "llm_system_prompt" else text
 
