@@ -101,8 +101,8 @@ async def test_a_second_attempt_is_told(chat: Chat) -> None:
 
 
 async def test_what_is_refused_is_not_lost(chat: Chat, noise: list[str]) -> None:
-    """A message that the API does not take says why, offers another try, and is sent once all the same."""
-    noise.append("503")
+    """A message that the API does not take says why, stays where one left it, and is sent once all the same."""
+    noise += ["503", "404"]
     refusing = True
 
     async def answer(route: object) -> None:
@@ -113,6 +113,9 @@ async def test_what_is_refused_is_not_lost(chat: Chat, noise: list[str]) -> None
 
     await chat.page.route("**/messages", answer)
     await chat.say("be patient [[words:12]]")
+    await chat.page.get_by_text("Too busy. Later.").wait_for()
+    await chat.page.evaluate("location.hash = 'cnv_01m82ns9p2xqamevtfvfmjq5f3'")
+    await chat.page.get_by_text("That conversation is gone.").wait_for()
     await chat.page.get_by_text("Too busy. Later.").wait_for()
     refusing = False
     await chat.page.click('.trouble button:has-text("Try again")')

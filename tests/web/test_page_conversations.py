@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloudia import ids
 from cloudia.cloud.aws import Aws
@@ -75,7 +75,7 @@ def long_conversation(stack: RunningStack, turns: int) -> str:
         rows.append({**base, "message_id": message_id, "role": "user", "content": f"question {number}"})
         rows.append({**base, "message_id": reply_id, "role": "assistant", "content": answer, "status": "done"})
     for start in range(0, len(rows), 25):
-        puts = [{"PutRequest": {"Item": to_item(row)}} for row in rows[start : start + 25]]
+        puts: Any = [{"PutRequest": {"Item": to_item(row)}} for row in rows[start : start + 25]]
         aws.dynamodb.batch_write_item(RequestItems={definition.messages.name: puts})
     owned = {"user_id": "local", "conversation_id": conversation_id, "title": "A very long one"}
     row = to_item({**owned, "created_at": now, "updated_at": now, "last_message_id": rows[-2]["message_id"]})

@@ -171,7 +171,8 @@ async def test_streaming_keeps_up(stack: RunningStack, page: Page) -> None:
         const began = performance.now();
         for (let token = 0; token < 2000; token++) {
             const place = token % 400;
-            text += place === 399 ? '\\n\\n```python\\n' : place === 50 ? '\\n```\\n\\n' : place % 40 === 39 ? '\\n\\n' : ' word';
+            const marks = { 399: '\\n\\n```python\\n', 50: '\\n```\\n\\n' };
+            text += marks[place] ?? (place % 40 === 39 ? '\\n\\n' : ' word');
             const at = performance.now();
             view.show(text, 0);
             root.getBoundingClientRect();

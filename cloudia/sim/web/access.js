@@ -36,6 +36,7 @@ export class Access {
     $("sign-in-gateway").value = this.now?.url ?? known?.websocket_url ?? "";
     $("sign-in-reason").textContent = reason;
     $("sign-in-addresses").open = !known?.websocket_url;
+    dialog.addEventListener("cancel", (event) => event.preventDefault()); // there is nothing to go back to
     dialog.showModal();
     await new Promise((done) => form.addEventListener("submit", done, { once: true }));
     this.now = {

@@ -20,10 +20,12 @@ const others = new BroadcastChannel("cloudia"); // this user's other tabs
 const renew = () => access.renew();
 const api = new Api({ access: () => access.now, renew });
 const connection = new ConnectionState({ onRetry: () => (client.stream.state.name === "closed" ? location.reload() : client.stream.now()) });
-const client = new Client({ api, access: () => access.now, renew, store, on: { state: (state) => connection.show(state), answer: answered } });
+const client = new Client({ api, access: () => access.now, renew, store, on: { state: connected, answer: answered } });
 const sidebar = new Sidebar({ api, onRenamed: renamed, onRemoved: removed, onError: complain });
 const thread = new Thread({ log: $("log"), api, client, actions: { again, edit, discard }, onChange: changed, onMissing: missing });
 const composer = new Composer({ store, onSend: (content) => send(content), onStop: stop });
+
+const pending = new Set(); // turns without a 202, whichever conversation is shown
 
 // --- what is sent ----------------------------------------------------------------------------------------------------
 
@@ -37,12 +39,14 @@ async function send(content) {
 // Hand a turn to the API. What is shown becomes the stored message: the key is the same however often it is sent.
 async function deliver(turn) {
   const from = thread.id;
+  pending.add(turn);
   Object.assign(turn, { state: "sending", refusal: null });
   thread.update(turn);
   changed();
   try {
     const accepted = await client.send({ key: turn.key, content: turn.content, conversationId: turn.conversationId ?? undefined, at: turn.at });
     turn.conversationId = accepted.conversation_id;
+    pending.delete(turn);
     if (thread.id === null && from === null && thread.turns.includes(turn)) {
       thread.id = accepted.conversation_id;
       history.replaceState(null, "", `#${accepted.conversation_id}`);
@@ -71,6 +75,7 @@ function edit(turn) {
 
 function discard(turn) {
   store.drop(turn.key);
+  pending.delete(turn);
   thread.discard(turn);
   composer.text.focus();
 }
@@ -90,6 +95,11 @@ function answered(answer, event) {
   if (answer.ended && event.conversation_id) tellOthers(event.conversation_id);
 }
 
+function connected(state) {
+  connection.show(state);
+  if (state.name === "connected" && thread.id && thread.empty && !thread.opening) show(thread.id); // it could not be read before
+}
+
 function tellOthers(conversationId) {
   others.postMessage({ user: userOf(access.now), conversationId });
 }
@@ -99,6 +109,13 @@ others.onmessage = ({ data }) => {
   sidebar.load().then(changed);
   if (data.conversationId === thread.id) thread.refresh();
 };
+
+// What was said meanwhile by another client, such as the command line.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden || !access.now) return;
+  sidebar.load().then(changed);
+  thread.refresh();
+});
 
 // Who a token speaks for, and where: so that another user's tabs are left alone.
 function userOf({ apiUrl, token }) {
@@ -131,10 +148,10 @@ function removed(id) {
 }
 
 function missing(error) {
-  const gone = error.status === 404 || error.status === 400;
+  if (error.status !== 404) return complain(error);
   sidebar.load();
   fresh();
-  complain(gone ? { message: "That conversation is gone.", hint: "" } : error);
+  complain({ message: "That conversation is gone." });
 }
 
 function complain({ message, hint = "" }) {
@@ -149,15 +166,22 @@ function complain({ message, hint = "" }) {
 
 const named = () => (/^#cnv_\w+$/.test(location.hash) ? location.hash.slice(1) : null);
 
+async function show(id) {
+  await thread.open(id);
+  for (const turn of pending) {
+    if (thread.id === id && turn.conversationId === id && (id || turn.state === "unsent") && !thread.turns.includes(turn)) thread.add(turn);
+  }
+}
+
 function fresh() {
   history.replaceState(null, "", location.pathname + location.search);
-  thread.open(null);
+  show(null);
   drawer(false);
   composer.text.focus();
 }
 
 addEventListener("hashchange", () => {
-  thread.open(named());
+  show(named());
   drawer(false);
   if (!matchMedia("(pointer: coarse)").matches) composer.text.focus();
 });
@@ -239,7 +263,7 @@ connection.show({ name: "connecting" });
 await access.begin();
 if (access.now.limit) composer.limit = access.now.limit;
 client.start();
-await Promise.all([sidebar.load(), thread.open(named())]);
+await Promise.all([sidebar.load(), show(named())]);
 changed();
 for (const message of [...store.outbox]) resend(message);
 

@@ -30,6 +30,10 @@ export class Thread {
     return this.turns.findLast((turn) => turn.state === "sending" || (turn.state === "stored" && turn.content !== null && !turn.ended));
   }
 
+  get opening() {
+    return this.log.classList.contains("loading");
+  }
+
   get empty() {
     return this.#views.length === 0;
   }
@@ -39,9 +43,9 @@ export class Thread {
     const opening = ++this.#opened;
     this.clear();
     this.id = id;
+    this.log.classList.toggle("loading", Boolean(id));
     this.onChange();
     if (!id) return;
-    this.log.classList.add("loading");
     try {
       const page = await this.api.messages(id);
       if (opening !== this.#opened) return;
