@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from botocore.exceptions import ClientError
@@ -38,22 +39,31 @@ def new_job(conversation: str, content: str = "hello") -> QueuedJob:
     return QueuedJob(job_id, conversation, message_id, "alice", content, time.time())
 
 
+MakeQueue: TypeAlias = Callable[..., JobQueue]
+
+
 @pytest.fixture
-def queue(cloud: Cloud) -> JobQueue:
+def make_queue(cloud: Cloud) -> Iterator[MakeQueue]:
+    """Make queues that are gone after the test: a queue of dead letters, or one that names another as its own."""
+    made: list[JobQueue] = []
+
+    def make(dead_letters: JobQueue | None = None, **fields: Any) -> JobQueue:
+        arn = dead_letters.arn if dead_letters else None
+        queue = Queue(f"{cloud.stack.name}-contract{next(_numbers)}.fifo", **fields)
+        attributes: Any = queue.attributes(arn)
+        cloud.aws.sqs.create_queue(QueueName=queue.name, Attributes=attributes)
+        made.append(JobQueue(cloud.aws.sqs, queue))
+        return made[-1]
+
+    yield make
+    for queue in made:
+        cloud.aws.sqs.delete_queue(QueueUrl=queue.url)
+
+
+@pytest.fixture
+def queue(make_queue: MakeQueue) -> JobQueue:
     """An empty queue of a test's own."""
-    return _make_queue(cloud, Queue(f"{cloud.stack.name}-contract{next(_numbers)}.fifo"))
-
-
-def _make_queue(cloud: Cloud, queue: Queue, dead_letters: JobQueue | None = None) -> JobQueue:
-    names: Any = ["QueueArn"]
-    arn = None
-    if dead_letters:
-        arn = cloud.aws.sqs.get_queue_attributes(QueueUrl=dead_letters.url, AttributeNames=names)["Attributes"][
-            "QueueArn"
-        ]
-    attributes: Any = queue.attributes(arn)
-    cloud.aws.sqs.create_queue(QueueName=queue.name, Attributes=attributes)
-    return JobQueue(cloud.aws.sqs, queue)
+    return make_queue()
 
 
 def receive(queue: JobQueue, *, most: int = 10, wait: int = 0, visibility: int = 30) -> list[Received]:
@@ -142,10 +152,9 @@ def test_a_queue_that_is_not_there(cloud: Cloud) -> None:
 # --- dead letters -----------------------------------------------------------------------------------------------------------
 
 
-def test_i1_what_is_received_too_often_becomes_a_dead_letter(cloud: Cloud, queue: JobQueue) -> None:
+def test_i1_what_is_received_too_often_becomes_a_dead_letter(make_queue: MakeQueue, queue: JobQueue) -> None:
     """I1: by `maxReceiveCount`, with body and group as they were; and redriven it is received as if it were new."""
-    definition = Queue(f"{cloud.stack.name}-contract{next(_numbers)}.fifo", dead_letters="named", max_receive_count=2)
-    source = _make_queue(cloud, definition, dead_letters=queue)
+    source = make_queue(queue, max_receive_count=2)
     job = new_job(ONE)
     source.send(job)
     assert [message.receive_count for _ in range(4) for message in receive(source, visibility=0)] == [1, 2]
