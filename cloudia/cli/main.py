@@ -14,6 +14,7 @@ from cloudia import __version__
 from cloudia.cli import (
     build,
     chaos,
+    chat,
     config,
     conversations,
     dlq,
@@ -29,6 +30,7 @@ from cloudia.cli import (
     send,
     status,
     token,
+    top,
     up,
     worker,
 )
@@ -59,11 +61,13 @@ app.command()(status.status)
 app.command()(logs.logs)
 app.command()(restart.restart)
 app.command()(send.send)
+app.command()(chat.chat)
 app.add_typer(conversations.app, name="conversations")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(queue.app, name="queue")
 app.add_typer(chaos.app, name="chaos")
 app.command()(drill.drill)
+app.command()(top.top)
 app.command()(worker.worker)
 app.command()(gateway.gateway)
 app.command()(provision.provision)
