@@ -17,6 +17,7 @@ from cloudia.client import Client
 from cloudia.cloud.aws import Aws
 from cloudia.cloud.history import History
 from cloudia.cloud.identity import issue_token
+from cloudia.cloud.intake import Intake
 from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.queue import JobQueue
 from cloudia.settings import Settings, from_environment, to_environment
@@ -123,6 +124,7 @@ class Cloud:
     stack: Stack
     settings: Settings
     aws: Aws
+    intake: Intake
     jobs: Jobs
     history: History
     queue: JobQueue
@@ -163,6 +165,7 @@ def make_cloud(stack: RunningStack, **changes: Any) -> Cloud:
         definition,
         settings,
         aws,
+        Intake(aws.dynamodb, definition),
         Jobs(aws.dynamodb, definition),
         History(aws.dynamodb, definition),
         JobQueue(aws.sqs, definition.jobs_queue),

@@ -1,15 +1,12 @@
-"""Jobs: accepted once, leased to one worker at a time, ended once.
+"""Jobs: leased to one worker at a time, ended once.
 
 Every write that decides something is conditional, so that the outcome does not depend on who else is writing:
-- accepting is one transaction over the idempotency key, the job, the user message and the conversation;
 - a lease raises the fence, and whoever writes with an older fence is refused (Kleppmann, "How to do distributed locking");
 - ending is one transaction of the job and its answer, guarded by the fence.
 """
 
 from __future__ import annotations
 
-import hashlib
-import random
 import secrets
 import time
 from dataclasses import dataclass, replace
@@ -20,9 +17,9 @@ from botocore.exceptions import ClientError
 from cloudia import ids
 from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.items import from_item, to_item, values
-from cloudia.errors import ConflictError, NotFoundError, UnavailableError
+from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
+from cloudia.errors import NotFoundError, UnavailableError
 from cloudia.protocol import TERMINAL_STATUSES, Job, JobStatus, Message, QueuedJob
-from cloudia.telemetry import trace_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,10 +41,6 @@ __all__ = [
     "Unknown",
 ]
 
-_JOB_DAYS = 30
-_KEY_HOURS = 24
-_TITLE_CHARACTERS = 60
-_TRANSACTION_TRIES = 10
 _ABANDON_SECONDS = 30.0
 _BATCH_GET = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _JOB_FIELDS = frozenset(Job.__dataclass_fields__)
@@ -114,187 +107,6 @@ class Jobs:
         self._db = dynamodb
         self._stack = stack
         self._table = stack.jobs.name
-
-    # --- accepting -------------------------------------------------------------------------------------------------
-
-    def accept(
-        self,
-        *,
-        user_id: str,
-        content: str,
-        conversation_id: str | None,
-        session_id: str | None,
-        idempotency_key: str | None,
-        traceparent: str,
-    ) -> tuple[QueuedJob, bool]:
-        """Record a user message and its job. Return it, and whether it still has to be sent to the queue.
-
-        The same key again returns the first job; it has to be sent again only where no worker has begun it, because the
-        first request may have died between its two writes. `NotFoundError` for a conversation that is not the user's,
-        `ConflictError` where the key stands for another message.
-        """
-        fingerprint = hashlib.sha256(f"{conversation_id or ''}\n{content}".encode()).hexdigest()
-        key = hashlib.sha256(f"{user_id}\n{idempotency_key}".encode()).hexdigest() if idempotency_key else None
-        for attempt in range(_TRANSACTION_TRIES):
-            previous = None
-            if conversation_id:
-                conversation = self._conversation(user_id, conversation_id)
-                if conversation is None:
-                    # A request that is sent again after its conversation was deleted still gets its first answer.
-                    replay = self._replay(key, fingerprint, content) if key else None
-                    if replay:
-                        return replay
-                    raise NotFoundError(
-                        "there is no such conversation",
-                        hint="Leave conversation_id out to start one.",
-                        code="no_conversation",
-                    )
-                previous = conversation.get("last_message_id")
-            job_id, message_id = ids.turn_ids(previous)
-            job = QueuedJob(
-                job_id=job_id,
-                conversation_id=conversation_id or ids.conversation_id(),
-                message_id=message_id,
-                user_id=user_id,
-                content=content,
-                accepted_at=time.time(),
-                session_id=session_id,
-                previous_message_id=previous,
-                traceparent=traceparent,
-            )
-            reasons = self._record(job, key, fingerprint, starts=conversation_id is None)
-            if not reasons:
-                return job, True
-            if key and reasons[-1] == "ConditionalCheckFailed":
-                replay = self._replay(key, fingerprint, content)
-                if replay:
-                    return replay
-            # Another message of this conversation was accepted meanwhile: take the next place.
-            _pause(attempt)
-        raise UnavailableError("this conversation is too busy", hint="Try again.", code="conversation_busy")
-
-    def _conversation(self, user_id: str, conversation_id: str) -> dict[str, Any] | None:
-        answer = call(
-            self._db.get_item,
-            TableName=self._stack.conversations.name,
-            Key=to_item({"user_id": user_id, "conversation_id": conversation_id}),
-            ConsistentRead=True,
-        )
-        return from_item(answer["Item"]) if "Item" in answer else None
-
-    def _record(self, job: QueuedJob, key: str | None, fingerprint: str, *, starts: bool) -> list[str]:
-        """Write all of an accepted message, or nothing. Return the cancellation reasons, the key's last; none is success."""
-        created = ids.iso(job.accepted_at)
-        conversation_key = {"user_id": job.user_id, "conversation_id": job.conversation_id}
-        if starts:
-            first = {
-                **conversation_key,
-                "title": _title(job.content),
-                "created_at": created,
-                "updated_at": created,
-                "last_message_id": job.message_id,
-            }
-            conversation: dict[str, Any] = {
-                "Put": {
-                    "TableName": self._stack.conversations.name,
-                    "Item": to_item(first),
-                    "ConditionExpression": "attribute_not_exists(conversation_id)",
-                }
-            }
-        else:
-            conversation = {
-                "Update": {
-                    "TableName": self._stack.conversations.name,
-                    "Key": to_item(conversation_key),
-                    "UpdateExpression": "SET last_message_id = :message, updated_at = :now",
-                    "ConditionExpression": "last_message_id = :previous",
-                    "ExpressionAttributeValues": values(
-                        message=job.message_id, now=created, previous=job.previous_message_id
-                    ),
-                }
-            }
-        record = {
-            "job_id": job.job_id,
-            "conversation_id": job.conversation_id,
-            "message_id": job.message_id,
-            "user_id": job.user_id,
-            "session_id": job.session_id,
-            "previous_message_id": job.previous_message_id,
-            "traceparent": job.traceparent,
-            "trace_id": trace_id(job.traceparent),
-            "status": "queued",
-            "attempts": 0,
-            "fence": 0,
-            "accepted_at": job.accepted_at,
-            "created_at": created,
-            "expires_at": int(job.accepted_at) + _JOB_DAYS * 86_400,
-        }
-        message = {
-            "conversation_id": job.conversation_id,
-            "message_id": job.message_id,
-            "role": "user",
-            "content": job.content,
-            "created_at": created,
-            "job_id": job.job_id,
-        }
-        writes: list[dict[str, Any]] = [
-            conversation,
-            {"Put": {"TableName": self._table, "Item": to_item(record)}},
-            {"Put": {"TableName": self._stack.messages.name, "Item": to_item(message)}},
-        ]
-        if key:
-            entry = {
-                "key": key,
-                "job_id": job.job_id,
-                "fingerprint": fingerprint,
-                "expires_at": int(job.accepted_at) + _KEY_HOURS * 3600,
-            }
-            writes.append(
-                {
-                    "Put": {
-                        "TableName": self._stack.idempotency.name,
-                        "Item": to_item(entry),
-                        "ConditionExpression": "attribute_not_exists(#key) OR expires_at < :now",
-                        "ExpressionAttributeNames": {"#key": "key"},
-                        "ExpressionAttributeValues": values(now=int(job.accepted_at)),
-                    }
-                }
-            )
-        return self._transact(writes)
-
-    def _transact(self, writes: list[dict[str, Any]], token: str | None = None) -> list[str]:
-        """Run a transaction. Return [] where it was done, else the reason of each write (`None`, `ConditionalCheckFailed`)."""
-        extra: dict[str, Any] = {"ClientRequestToken": token} if token else {}
-        try:
-            call(self._db.transact_write_items, TransactItems=writes, **extra)  # type: ignore[arg-type]
-        except ClientError as error:
-            if error_code(error) != "TransactionCanceledException":
-                raise
-            reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
-            codes = [str(reason.get("Code")) for reason in reasons]
-            if any(code not in {"None", "ConditionalCheckFailed", "TransactionConflict"} for code in codes):
-                raise UnavailableError("DynamoDB cancelled a transaction", code="aws_unavailable") from error
-            return codes
-        return []
-
-    def _replay(self, key: str, fingerprint: str, content: str) -> tuple[QueuedJob, bool] | None:
-        """Return the job that a key stands for and whether to send it again; None where the key is not in use."""
-        answer = call(
-            self._db.get_item, TableName=self._stack.idempotency.name, Key=to_item({"key": key}), ConsistentRead=True
-        )
-        entry = from_item(answer.get("Item", {}))
-        if not entry or entry["expires_at"] < int(time.time()):  # in whole seconds, as `_record` compares it
-            return None
-        if entry["fingerprint"] != fingerprint:
-            raise ConflictError(
-                "this idempotency_key was used for another message", hint="Use a new key.", code="idempotency_conflict"
-            )
-        record = self._get(entry["job_id"])
-        if record is None:
-            return None
-        names = QueuedJob.__dataclass_fields__.keys() - {"content", "model"}  # The fingerprint says it is the same.
-        job = QueuedJob(content=content, **{name: record[name] for name in names if name in record})
-        return job, record["status"] == "queued" and record["fence"] == 0  # A reopened job has its message elsewhere.
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -384,11 +196,11 @@ class Jobs:
                 "ExpressionAttributeValues": values(content=job.content),
             }
         writes = [{"Update": update}, {"Update" if edited else "ConditionCheck": message}]
-        for attempt in range(_TRANSACTION_TRIES):
-            reasons = self._transact(writes)
+        for attempt in range(TRANSACTION_TRIES):
+            reasons = transact(self._db, writes)
             if not reasons or "ConditionalCheckFailed" in reasons:
                 return reasons
-            _pause(attempt)
+            pause(attempt)
         raise UnavailableError("others are writing to this job", hint="Try again.", code="job_busy")
 
     def abandon(self, job_id: str, *, owner: str, error: dict[str, Any]) -> Job | Held | Unknown:
@@ -570,13 +382,13 @@ class Jobs:
             },
             {"Put": {"TableName": self._stack.messages.name, "Item": to_item(reply.to_json())}},
         ]
-        for attempt in range(_TRANSACTION_TRIES):
-            reasons = self._transact(writes)
+        for attempt in range(TRANSACTION_TRIES):
+            reasons = transact(self._db, writes)
             if not reasons:
                 return reply
             if "ConditionalCheckFailed" in reasons:
                 break
-            _pause(attempt)
+            pause(attempt)
         else:
             raise UnavailableError("others are writing to this job", hint="Try again.", code="job_busy")
         record = self._get(job.job_id)
@@ -585,20 +397,7 @@ class Jobs:
         raise LostLeaseError(job.job_id)
 
 
-def _pause(attempt: int) -> None:
-    """Let the others write."""
-    time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311
-
-
 def _job(record: dict[str, Any]) -> Job:
     shown = {name: value for name, value in record.items() if name in _JOB_FIELDS}
     shown["error"] = record.get("error") or None
     return Job(**shown)
-
-
-def _title(content: str) -> str:
-    """Return the first line of a message, shortened at a word."""
-    line = " ".join(content.strip().split("\n", 1)[0].split())
-    if len(line) <= _TITLE_CHARACTERS:
-        return line
-    return line[: _TITLE_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"

@@ -14,7 +14,7 @@ def handler(request: Request) -> Answer:
     message = PostMessage.decode(request.body, max_content_bytes=to.settings.limits_content_bytes)
     if message.session_id is not None:
         to.identity.check_session(message.session_id, user)
-    job, unsent = to.jobs.accept(
+    job, unsent = to.intake.accept(
         user_id=user,
         content=message.content,
         conversation_id=message.conversation_id,

@@ -11,6 +11,7 @@ from cloudia import telemetry
 from cloudia.cloud.aws import Aws
 from cloudia.cloud.history import History
 from cloudia.cloud.identity import Identity
+from cloudia.cloud.intake import Intake
 from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.parameters import Parameters
 from cloudia.cloud.presence import Presence
@@ -32,6 +33,7 @@ class Services:
 
     settings: Settings
     identity: Identity
+    intake: Intake
     jobs: Jobs
     history: History
     queue: JobQueue
@@ -49,6 +51,7 @@ def services() -> Services:
     return Services(
         settings=settings,
         identity=Identity(Parameters(aws.ssm), stack, settings),
+        intake=Intake(aws.dynamodb, stack),
         jobs=Jobs(aws.dynamodb, stack),
         history=History(aws.dynamodb, stack),
         queue=JobQueue(aws.sqs, stack.jobs_queue),

@@ -33,7 +33,7 @@ class Elsewhere:
     def accept(self, count: int) -> list[str]:
         jobs = []
         for _ in range(count):
-            job, _ = self.cloud.jobs.accept(
+            job, _ = self.cloud.intake.accept(
                 user_id="alice", content="secret", conversation_id=None, session_id=None, idempotency_key=None,
                 traceparent=telemetry.new_traceparent(),
             )  # fmt: skip

@@ -40,7 +40,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def dead(cloud: Cloud, content: str = "hello", conversation: str | None = None, attempts: int = 2) -> QueuedJob:
     """Accept a job and let it die, as a worker does."""
-    job, _ = cloud.jobs.accept(
+    job, _ = cloud.intake.accept(
         user_id="alice",
         content=content,
         conversation_id=conversation,
@@ -181,7 +181,7 @@ def test_what_is_held_is_bounded(cloud: Cloud, shelf: DeadLetters, monkeypatch: 
 
 def test_what_is_not_ours_is_shown_as_what_it_is(cloud: Cloud, shelf: DeadLetters, way: str) -> None:
     """Foreign JSON, garbage, a job without a record, and what SQS moved by itself: each is told apart."""
-    job, _ = cloud.jobs.accept(
+    job, _ = cloud.intake.accept(
         user_id="alice", content="x", conversation_id=None, session_id=None, idempotency_key=None,
         traceparent=telemetry.new_traceparent(),
     )  # fmt: skip
@@ -407,13 +407,13 @@ def test_a_request_sent_again_does_not_send_a_reopened_job(cloud: Cloud) -> None
         "user_id": "alice", "content": "typo", "conversation_id": None, "session_id": None, "idempotency_key": "k",
         "traceparent": telemetry.new_traceparent(),
     }  # fmt: skip
-    job, unsent = cloud.jobs.accept(**request)
+    job, unsent = cloud.intake.accept(**request)
     assert unsent
     lease = cloud.jobs.lease(job.job_id, "wrk_1", 30)
     assert isinstance(lease, Lease)
     cloud.jobs.finish(lease, "dead_lettered", content="", error=ERROR)
     cloud.jobs.reopen(replace(job, content="no typo"), letter="l1", edited=True)
-    again, unsent = cloud.jobs.accept(**request)
+    again, unsent = cloud.intake.accept(**request)
     assert (again.job_id, unsent) == (job.job_id, False)
 
 
@@ -455,7 +455,7 @@ def test_a_line_that_is_no_letter_is_refused(line: str) -> None:
 
 def test_a_purge_records_what_had_no_end(cloud: Cloud, shelf: DeadLetters) -> None:
     """I1: a job that SQS moved away while it was queued is failed, friendly, when its letter is thrown away."""
-    gone, _ = cloud.jobs.accept(
+    gone, _ = cloud.intake.accept(
         user_id="alice", content="x", conversation_id=None, session_id=None, idempotency_key=None,
         traceparent=telemetry.new_traceparent(),
     )  # fmt: skip
@@ -473,7 +473,7 @@ def test_a_purged_queue_loses_no_job_silently(cloud: Cloud, shelf: DeadLetters) 
     """What waits is recorded as failed and deleted; what a worker holds stays."""
     jobs = []
     for _ in range(12):
-        job, _ = cloud.jobs.accept(
+        job, _ = cloud.intake.accept(
             user_id="alice", content="x", conversation_id=None, session_id=None, idempotency_key=None,
             traceparent=telemetry.new_traceparent(),
         )  # fmt: skip

@@ -31,7 +31,7 @@ def cloud(stack: RunningStack) -> Cloud:
 
 def say(cloud: Cloud, user: str, content: str, conversation_id: str | None = None) -> str:
     """Accept and answer a message. Return its conversation."""
-    job, _ = cloud.jobs.accept(
+    job, _ = cloud.intake.accept(
         user_id=user,
         content=content,
         conversation_id=conversation_id,

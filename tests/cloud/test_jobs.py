@@ -26,7 +26,10 @@ from hypothesis.stateful import (
 )
 
 from cloudia import ids, telemetry
+from cloudia.cloud import intake as intake_module
 from cloudia.cloud import jobs as jobs_module
+from cloudia.cloud import transactions as transactions_module
+from cloudia.cloud.intake import Intake
 from cloudia.cloud.items import from_item, to_item
 from cloudia.cloud.jobs import Ended, Held, Jobs, Lease, LostLeaseError, Unknown
 from cloudia.errors import ConflictError, NotFoundError, UnavailableError
@@ -65,11 +68,12 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(jobs_module, "time", clock)
+    for module in (intake_module, jobs_module, transactions_module):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
-def accept(jobs: Jobs, **changes: Any) -> tuple[QueuedJob, bool]:
+def accept(intake: Intake, **changes: Any) -> tuple[QueuedJob, bool]:
     fields: dict[str, Any] = {
         "user_id": "alice",
         "content": "hello",
@@ -79,7 +83,7 @@ def accept(jobs: Jobs, **changes: Any) -> tuple[QueuedJob, bool]:
         "traceparent": TRACEPARENT,
         **changes,
     }
-    return jobs.accept(**fields)
+    return intake.accept(**fields)
 
 
 def leased(jobs: Jobs, job_id: str, owner: str = "wrk_1", seconds: float = 60) -> Lease:
@@ -88,8 +92,8 @@ def leased(jobs: Jobs, job_id: str, owner: str = "wrk_1", seconds: float = 60) -
     return outcome
 
 
-def new_lease(jobs: Jobs) -> Lease:
-    return leased(jobs, accept(jobs)[0].job_id)
+def new_lease(cloud: Cloud) -> Lease:
+    return leased(cloud.jobs, accept(cloud.intake)[0].job_id)
 
 
 def count(cloud: Cloud, name: str) -> int:
@@ -149,7 +153,7 @@ def aws_error(code: str, **more: Any) -> ClientError:
 
 def test_a_first_message_begins_a_conversation(cloud: Cloud) -> None:
     """Conversation, job and message are written together, and the queue's message says all that a worker needs."""
-    job, unsent = accept(cloud.jobs, user_id="first", content="  What is\tthis? \n\nMore", session_id="ses_x")
+    job, unsent = accept(cloud.intake, user_id="first", content="  What is\tthis? \n\nMore", session_id="ses_x")
     assert unsent
     assert ids.is_id(job.job_id, "job")
     assert ids.is_id(job.conversation_id, "cnv")
@@ -170,9 +174,9 @@ def test_a_first_message_begins_a_conversation(cloud: Cloud) -> None:
 
 def test_a_second_turn_follows_the_first(cloud: Cloud, clock: Clock) -> None:
     """It knows the message before it, moves the conversation up, and leaves its title alone."""
-    first, _ = accept(cloud.jobs, user_id="second")
+    first, _ = accept(cloud.intake, user_id="second")
     clock.now += 60
-    second, _ = accept(cloud.jobs, user_id="second", content="more", conversation_id=first.conversation_id)
+    second, _ = accept(cloud.intake, user_id="second", content="more", conversation_id=first.conversation_id)
     assert second.conversation_id == first.conversation_id
     assert second.previous_message_id == first.message_id
     assert second.message_id > ids.reply_id(first.message_id)
@@ -194,7 +198,7 @@ def test_a_second_turn_follows_the_first(cloud: Cloud, clock: Clock) -> None:
 )
 def test_a_title_is_the_first_line_in_short(cloud: Cloud, content: str, title: str) -> None:
     """At most 60 characters, cut at a word where there is one."""
-    job, _ = accept(cloud.jobs, content=content)
+    job, _ = accept(cloud.intake, content=content)
     key = to_item({"user_id": "alice", "conversation_id": job.conversation_id})
     item = cloud.aws.dynamodb.get_item(TableName=cloud.stack.conversations.name, Key=key)["Item"]
     assert from_item(item)["title"] == title
@@ -204,7 +208,7 @@ def test_a_title_is_the_first_line_in_short(cloud: Cloud, content: str, title: s
 def test_long_content_and_emoji_come_back(cloud: Cloud) -> None:
     """30 KB, characters of every plane, and control characters are recorded as they were sent."""
     content = "👩‍👩‍👧‍👦 \x00\x1b \uffff é\r\n" + "é" * 15_000
-    job, _ = accept(cloud.jobs, user_id="long", content=content)
+    job, _ = accept(cloud.intake, user_id="long", content=content)
     assert [message.content for message in messages(cloud, job)] == [content]
     reply = cloud.jobs.finish(leased(cloud.jobs, job.job_id), "done", content=content * 2)
     assert messages(cloud, job)[1] == reply
@@ -213,12 +217,12 @@ def test_long_content_and_emoji_come_back(cloud: Cloud) -> None:
 
 def test_a_conversation_of_someone_else_does_not_exist(cloud: Cloud) -> None:
     """I5: another user's conversation and none at all are the same refusal, and nothing is written."""
-    theirs, _ = accept(cloud.jobs, user_id="owner")
+    theirs, _ = accept(cloud.intake, user_id="owner")
     before = [count(cloud, table.name) for table in cloud.stack.tables]
     refusals = []
     for conversation_id in (theirs.conversation_id, ids.conversation_id()):
         with pytest.raises(NotFoundError) as refused:
-            accept(cloud.jobs, user_id="mallory", conversation_id=conversation_id, idempotency_key="k")
+            accept(cloud.intake, user_id="mallory", conversation_id=conversation_id, idempotency_key="k")
         refusals.append(refused.value.to_json())
     assert refusals[0] == refusals[1]
     assert [count(cloud, table.name) for table in cloud.stack.tables] == before
@@ -232,7 +236,7 @@ def test_a_refused_write_leaves_nothing(cloud: Cloud) -> None:
     error = aws_error("TransactionCanceledException", CancellationReasons=reasons)
     faulty: Any = Faulty(cloud.aws.dynamodb, "transact_write_items", error)
     with pytest.raises(UnavailableError) as away:
-        accept(Jobs(faulty, cloud.stack), idempotency_key="refused")
+        accept(Intake(faulty, cloud.stack), idempotency_key="refused")
     assert away.value.code == "aws_unavailable"
     assert [count(cloud, table.name) for table in cloud.stack.tables] == before
 
@@ -243,13 +247,13 @@ def test_a_refused_write_leaves_nothing(cloud: Cloud) -> None:
 def test_the_same_key_is_the_same_job(cloud: Cloud) -> None:
     """A request that is sent again gets its first answer, and is sent to the queue only while no worker has begun it."""
     asked: dict[str, Any] = {"user_id": "again", "idempotency_key": "k1", "session_id": "ses_x"}
-    first, unsent = accept(cloud.jobs, **asked)
+    first, unsent = accept(cloud.intake, **asked)
     assert unsent
-    again, still_unsent = accept(cloud.jobs, **asked)
+    again, still_unsent = accept(cloud.intake, **asked)
     assert again == first
     assert still_unsent
     leased(cloud.jobs, first.job_id)
-    begun, resend = accept(cloud.jobs, **asked)
+    begun, resend = accept(cloud.intake, **asked)
     assert begun == first
     assert not resend
     assert len(messages(cloud, first)) == 1
@@ -258,11 +262,11 @@ def test_the_same_key_is_the_same_job(cloud: Cloud) -> None:
 
 def test_the_same_key_in_a_conversation(cloud: Cloud) -> None:
     """The same within a conversation, even after other turns were accepted there."""
-    first, _ = accept(cloud.jobs, user_id="chatty")
+    first, _ = accept(cloud.intake, user_id="chatty")
     asked: dict[str, Any] = {"user_id": "chatty", "conversation_id": first.conversation_id, "idempotency_key": "k"}
-    second, _ = accept(cloud.jobs, content="two", **asked)
-    accept(cloud.jobs, user_id="chatty", conversation_id=first.conversation_id, content="three")
-    assert accept(cloud.jobs, content="two", **asked)[0] == second
+    second, _ = accept(cloud.intake, content="two", **asked)
+    accept(cloud.intake, user_id="chatty", conversation_id=first.conversation_id, content="three")
+    assert accept(cloud.intake, content="two", **asked)[0] == second
     assert [message.content for message in messages(cloud, first)] == ["hello", "two", "three"]
 
 
@@ -270,19 +274,19 @@ def test_the_same_key_in_a_conversation(cloud: Cloud) -> None:
 def test_a_key_for_another_message_is_a_conflict(cloud: Cloud, change: dict[str, Any]) -> None:
     """A key stands for one message: other text, or another conversation, is refused and nothing is written."""
     user = f"conflict-{next(iter(change))}"
-    job, _ = accept(cloud.jobs, user_id=user, idempotency_key="k")
+    job, _ = accept(cloud.intake, user_id=user, idempotency_key="k")
     if "conversation_id" in change:
         change = {"conversation_id": job.conversation_id}
     with pytest.raises(ConflictError) as refused:
-        accept(cloud.jobs, user_id=user, idempotency_key="k", **change)
+        accept(cloud.intake, user_id=user, idempotency_key="k", **change)
     assert refused.value.code == "idempotency_conflict"
     assert len(messages(cloud, job)) == 1
 
 
 def test_keys_of_two_users_do_not_meet(cloud: Cloud) -> None:
     """I5: the same key of another user is another key."""
-    one, _ = accept(cloud.jobs, user_id="key-1", idempotency_key="k")
-    other, unsent = accept(cloud.jobs, user_id="key-2", idempotency_key="k", content="other")
+    one, _ = accept(cloud.intake, user_id="key-1", idempotency_key="k")
+    other, unsent = accept(cloud.intake, user_id="key-2", idempotency_key="k", content="other")
     assert unsent
     assert other.job_id != one.job_id
 
@@ -292,27 +296,27 @@ def test_a_key_is_free_again_after_a_day(cloud: Cloud, clock: Clock, late: float
     """Until then it replays; afterwards it stands for a new message. At no moment is it neither."""
     user = f"day-{late}"
     clock.now = 4_000_000_000.5
-    first, _ = accept(cloud.jobs, user_id=user, idempotency_key="k")
+    first, _ = accept(cloud.intake, user_id=user, idempotency_key="k")
     clock.now += DAY - 1
-    assert accept(cloud.jobs, user_id=user, idempotency_key="k")[0] == first
+    assert accept(cloud.intake, user_id=user, idempotency_key="k")[0] == first
     clock.now = 4_000_000_000 + DAY + late
-    again, _ = accept(cloud.jobs, user_id=user, idempotency_key="k")
+    again, _ = accept(cloud.intake, user_id=user, idempotency_key="k")
     assert (again == first) == (late < 1)
 
 
 def test_a_replay_needs_no_conversation_and_no_message(cloud: Cloud) -> None:
     """A request that is sent again after its conversation was deleted still gets its first answer."""
-    first, _ = accept(cloud.jobs, user_id="tidy")
+    first, _ = accept(cloud.intake, user_id="tidy")
     asked: dict[str, Any] = {"user_id": "tidy", "conversation_id": first.conversation_id, "idempotency_key": "k"}
-    job, _ = accept(cloud.jobs, **asked)
+    job, _ = accept(cloud.intake, **asked)
     for message in messages(cloud, job):
         key = {"conversation_id": job.conversation_id, "message_id": message.message_id}
         cloud.aws.dynamodb.delete_item(TableName=cloud.stack.messages.name, Key=to_item(key))
     key = {"user_id": "tidy", "conversation_id": job.conversation_id}
     cloud.aws.dynamodb.delete_item(TableName=cloud.stack.conversations.name, Key=to_item(key))
-    assert accept(cloud.jobs, **asked)[0] == job
+    assert accept(cloud.intake, **asked)[0] == job
     with pytest.raises(NotFoundError):
-        accept(cloud.jobs, **{**asked, "idempotency_key": "another"})
+        accept(cloud.intake, **{**asked, "idempotency_key": "another"})
 
 
 # --- accepting at the same moment ------------------------------------------------------------------------------------
@@ -320,11 +324,11 @@ def test_a_replay_needs_no_conversation_and_no_message(cloud: Cloud) -> None:
 
 def test_twenty_messages_at_once_are_twenty_turns(cloud: Cloud) -> None:
     """I3: all are accepted, none twice, and each knows the one before it: a chain without a gap."""
-    first, _ = accept(cloud.jobs, user_id="busy", content="0")
+    first, _ = accept(cloud.intake, user_id="busy", content="0")
     accepted = at_once(
         20,
         lambda number: accept(
-            cloud.jobs, user_id="busy", content=str(number + 1), conversation_id=first.conversation_id
+            cloud.intake, user_id="busy", content=str(number + 1), conversation_id=first.conversation_id
         ),
     )
     assert all(unsent for _, unsent in accepted)
@@ -338,11 +342,11 @@ def test_twenty_messages_at_once_are_twenty_turns(cloud: Cloud) -> None:
 def test_one_key_at_once_is_one_job(cloud: Cloud, within: bool) -> None:
     """I2: ten requests with one key, at the same moment, are one job and one message."""
     user = f"hasty-{within}"
-    started, _ = accept(cloud.jobs, user_id=user) if within else (None, False)
+    started, _ = accept(cloud.intake, user_id=user) if within else (None, False)
     accepted = at_once(
         10,
         lambda _: accept(
-            cloud.jobs,
+            cloud.intake,
             user_id=user,
             content="once",
             idempotency_key="k",
@@ -356,12 +360,12 @@ def test_one_key_at_once_is_one_job(cloud: Cloud, within: bool) -> None:
 
 def test_a_conversation_that_never_rests_is_said_to_be_busy(cloud: Cloud, clock: Clock) -> None:
     """I7: places are not fought for without end; the refusal says that trying again helps."""
-    first, _ = accept(cloud.jobs, user_id="rush")
+    first, _ = accept(cloud.intake, user_id="rush")
     reasons = [{"Code": "TransactionConflict"}, {"Code": "None"}, {"Code": "None"}]
     error = aws_error("TransactionCanceledException", CancellationReasons=reasons)
     faulty: Any = Faulty(cloud.aws.dynamodb, "transact_write_items", error, times=1000)
     with pytest.raises(UnavailableError) as busy:
-        accept(Jobs(faulty, cloud.stack), user_id="rush", conversation_id=first.conversation_id)
+        accept(Intake(faulty, cloud.stack), user_id="rush", conversation_id=first.conversation_id)
     assert busy.value.code == "conversation_busy"
     assert len(messages(cloud, first)) == 1
 
@@ -371,7 +375,7 @@ def test_a_conversation_that_never_rests_is_said_to_be_busy(cloud: Cloud, clock:
 
 def test_a_job_is_its_owners(cloud: Cloud) -> None:
     """I5: another user's job and none at all are the same refusal."""
-    job, _ = accept(cloud.jobs, user_id="owner")
+    job, _ = accept(cloud.intake, user_id="owner")
     assert cloud.jobs.get(job.job_id, "owner").message_id == job.message_id
     refusals = []
     for job_id, user in ((job.job_id, "mallory"), (ids.turn_ids(None)[0], "owner")):
@@ -390,7 +394,7 @@ def test_a_job_is_its_owners(cloud: Cloud) -> None:
 
 def test_a_cancel_is_a_wish_until_the_job_ends(cloud: Cloud) -> None:
     """Whoever works on a job learns of it; asking twice is once; a job that has ended stays as it is."""
-    job, _ = accept(cloud.jobs)
+    job, _ = accept(cloud.intake)
     assert cloud.jobs.cancel_requested([job.job_id]) == set()
     assert cloud.jobs.request_cancel(job.job_id, "alice").cancel_requested
     assert cloud.jobs.request_cancel(job.job_id, "alice").status == "queued"
@@ -401,7 +405,7 @@ def test_a_cancel_is_a_wish_until_the_job_ends(cloud: Cloud) -> None:
     ended = cloud.jobs.request_cancel(job.job_id, "alice")
     assert (ended.status, ended.ended) == ("cancelled", True)
     assert messages(cloud, job)[1].status == "cancelled"
-    other, _ = accept(cloud.jobs)
+    other, _ = accept(cloud.intake)
     cloud.jobs.finish(leased(cloud.jobs, other.job_id), "done", content="all of it")
     late = cloud.jobs.request_cancel(other.job_id, "alice")
     assert (late.status, late.cancel_requested) == ("done", False)
@@ -409,7 +413,7 @@ def test_a_cancel_is_a_wish_until_the_job_ends(cloud: Cloud) -> None:
 
 def test_a_cancel_takes_no_lease_away(cloud: Cloud) -> None:
     """The worker that is told to stop is the one that records how far it came."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     cloud.jobs.request_cancel(lease.job.job_id, "alice")
     cloud.jobs.renew(lease, 60)
     assert cloud.jobs.finish(lease, "cancelled", content="so far").content == "so far"
@@ -417,9 +421,9 @@ def test_a_cancel_takes_no_lease_away(cloud: Cloud) -> None:
 
 def test_wishes_are_read_by_the_hundred(cloud: Cloud) -> None:
     """A worker with more jobs than one request of DynamoDB takes sees every wish; unknown jobs have none."""
-    wanted, _ = accept(cloud.jobs)
+    wanted, _ = accept(cloud.intake)
     cloud.jobs.request_cancel(wanted.job_id, "alice")
-    other, _ = accept(cloud.jobs)
+    other, _ = accept(cloud.intake)
     unknown = [ids.turn_ids(None)[0] for _ in range(248)]
     for place in (0, 99, 100, 249):
         job_ids = [*unknown, other.job_id]
@@ -433,7 +437,7 @@ def test_wishes_are_read_by_the_hundred(cloud: Cloud) -> None:
 
 def test_a_lease_counts_the_attempt_before_any_work(cloud: Cloud, clock: Clock) -> None:
     """Attempt and fence are raised by the lease itself, so that a worker that dies was counted."""
-    job, _ = accept(cloud.jobs)
+    job, _ = accept(cloud.intake)
     lease = leased(cloud.jobs, job.job_id, "wrk_1", 30)
     assert (lease.owner, lease.fence, lease.job.attempts, lease.job.status) == ("wrk_1", 1, 1, "running")
     assert lease.expires_at == clock.now + 30
@@ -442,7 +446,7 @@ def test_a_lease_counts_the_attempt_before_any_work(cloud: Cloud, clock: Clock) 
 
 def test_a_held_job_is_nobody_elses(cloud: Cloud, clock: Clock) -> None:
     """Not even the owner's own: a second delivery of the same message is told until when to wait."""
-    job, _ = accept(cloud.jobs)
+    job, _ = accept(cloud.intake)
     lease = leased(cloud.jobs, job.job_id, "wrk_1", 30)
     for owner in ("wrk_1", "wrk_2"):
         assert cloud.jobs.lease(job.job_id, owner, 60) == Held(lease.expires_at)
@@ -451,7 +455,7 @@ def test_a_held_job_is_nobody_elses(cloud: Cloud, clock: Clock) -> None:
 
 def test_a_lease_that_ran_out_is_taken_over(cloud: Cloud, clock: Clock) -> None:
     """After its time another worker gets the job, with a higher fence and the next attempt."""
-    job, _ = accept(cloud.jobs)
+    job, _ = accept(cloud.intake)
     first = leased(cloud.jobs, job.job_id, "wrk_1", 30)
     clock.now += 30
     assert isinstance(cloud.jobs.lease(job.job_id, "wrk_2", 30), Held)
@@ -464,7 +468,7 @@ def test_a_lease_that_ran_out_is_taken_over(cloud: Cloud, clock: Clock) -> None:
 
 def test_an_ended_and_an_unknown_job_are_told_apart(cloud: Cloud) -> None:
     """An ended job comes with the fence that ended it; an unknown one is unknown."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     cloud.jobs.finish(lease, "done", content="42")
     ended = cloud.jobs.lease(lease.job.job_id, "wrk_2", 60)
     assert isinstance(ended, Ended)
@@ -474,7 +478,7 @@ def test_an_ended_and_an_unknown_job_are_told_apart(cloud: Cloud) -> None:
 
 def test_ten_workers_at_once_are_one_lease(cloud: Cloud) -> None:
     """I2: whoever comes at the same moment, one gets the job."""
-    job, _ = accept(cloud.jobs)
+    job, _ = accept(cloud.intake)
     outcomes = at_once(10, lambda number: cloud.jobs.lease(job.job_id, f"wrk_{number}", 60))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Held"] * 9 + ["Lease"]
     assert cloud.jobs.get(job.job_id, "alice").attempts == 1
@@ -482,7 +486,7 @@ def test_ten_workers_at_once_are_one_lease(cloud: Cloud) -> None:
 
 def test_a_renewed_lease_holds_for_longer(cloud: Cloud, clock: Clock) -> None:
     """Renewing keeps the job, and counts no attempt."""
-    job, _ = accept(cloud.jobs)
+    job, _ = accept(cloud.intake)
     lease = leased(cloud.jobs, job.job_id, "wrk_1", 30)
     clock.now += 29
     cloud.jobs.renew(lease, 30)
@@ -493,7 +497,7 @@ def test_a_renewed_lease_holds_for_longer(cloud: Cloud, clock: Clock) -> None:
 
 def test_a_released_job_is_free_at_once(cloud: Cloud) -> None:
     """It is queued again, with the reason of the failed attempt, until the next attempt ends."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     failure = {"code": "llm_failed", "message": "no", "retryable": True, "retry_after": 2.5, "hint": None}
     cloud.jobs.release(lease, error=failure)
     job = cloud.jobs.get(lease.job.job_id, "alice")
@@ -506,12 +510,12 @@ def test_a_released_job_is_free_at_once(cloud: Cloud) -> None:
 
 def taken_over(cloud: Cloud) -> tuple[Lease, Lease]:
     """Return the lease of a worker that fell asleep, and that of the one that took the job over."""
-    zombie = leased(cloud.jobs, accept(cloud.jobs)[0].job_id, "zombie", -1)
+    zombie = leased(cloud.jobs, accept(cloud.intake)[0].job_id, "zombie", -1)
     return zombie, leased(cloud.jobs, zombie.job.job_id, "heir")
 
 
 def released(cloud: Cloud) -> tuple[Lease, Lease | None]:
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     cloud.jobs.release(lease)
     return lease, None
 
@@ -543,7 +547,7 @@ def test_a_zombie_writes_nothing(cloud: Cloud, lose: Callable[[Cloud], tuple[Lea
 
 def test_a_lease_of_an_unknown_job_is_lost(cloud: Cloud) -> None:
     """A job whose record was dropped cannot be worked on, and no half of it comes back to life."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     gone = replace(lease, job=replace(lease.job, job_id=ids.turn_ids(None)[0]))
     verbs: list[Callable[[], object]] = [
         lambda: cloud.jobs.renew(gone, 60),
@@ -563,7 +567,7 @@ def test_a_lease_of_an_unknown_job_is_lost(cloud: Cloud) -> None:
 @pytest.mark.parametrize("status", sorted(TERMINAL_STATUSES))
 def test_a_job_ends_with_its_answer(cloud: Cloud, status: JobStatus) -> None:
     """Job and answer are recorded together: floats, None and all come back as they were."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     error = {"code": "x", "message": "no", "hint": "", "retryable": False, "retry_after": 1.5, "more": None}
     reply = cloud.jobs.finish(
         lease,
@@ -586,7 +590,7 @@ def test_a_job_ends_with_its_answer(cloud: Cloud, status: JobStatus) -> None:
 
 def test_what_is_not_known_is_none(cloud: Cloud) -> None:
     """An answer of which no provider, model or usage is known has none of them."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     cloud.jobs.release(lease, error={"code": "earlier"})
     reply = cloud.jobs.finish(leased(cloud.jobs, lease.job.job_id), "done", content="x")
     job = cloud.jobs.get(lease.job.job_id, "alice")
@@ -596,7 +600,7 @@ def test_what_is_not_known_is_none(cloud: Cloud) -> None:
 
 def test_ending_again_says_so(cloud: Cloud) -> None:
     """A worker that is not sure whether its answer was recorded may ask again: it is there once."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     first = cloud.jobs.finish(lease, "done", content="42")
     again = cloud.jobs.finish(lease, "done", content="42")
     assert replace(again, created_at=first.created_at) == first
@@ -608,7 +612,7 @@ def test_ending_again_says_so(cloud: Cloud) -> None:
 @pytest.mark.parametrize("error", [aws_error("InternalServerError"), UnavailableError("reset")])
 def test_an_end_that_was_done_but_not_heard_of_is_found(cloud: Cloud, error: Exception) -> None:
     """I2: the first call was done and its answer lost; the second one returns the reply and writes nothing."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     faulty: Any = Faulty(cloud.aws.dynamodb, "transact_write_items", error, done=True)
     jobs = Jobs(faulty, cloud.stack)
     with pytest.raises(UnavailableError):
@@ -627,7 +631,7 @@ def conflict(times: int) -> tuple[ClientError, int]:
 def test_a_conflict_with_another_write_is_tried_again(cloud: Cloud) -> None:
     """A renewal or a cancel that meets the end of a job does not cost it its answer."""
     error, times = conflict(3)
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     faulty: Any = Faulty(cloud.aws.dynamodb, "transact_write_items", error, times=times)
     assert Jobs(faulty, cloud.stack).finish(lease, "done", content="42").content == "42"
 
@@ -635,7 +639,7 @@ def test_a_conflict_with_another_write_is_tried_again(cloud: Cloud) -> None:
 def test_a_conflict_that_lasts_is_no_lost_lease(cloud: Cloud, clock: Clock) -> None:
     """The lease is held still: whoever asked is told to try again, instead of throwing the answer away."""
     error, times = conflict(1000)
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     faulty: Any = Faulty(cloud.aws.dynamodb, "transact_write_items", error, times=times)
     with pytest.raises(UnavailableError):
         Jobs(faulty, cloud.stack).finish(lease, "done", content="42")
@@ -644,7 +648,7 @@ def test_a_conflict_that_lasts_is_no_lost_lease(cloud: Cloud, clock: Clock) -> N
 
 def test_ends_at_once_are_one_end(cloud: Cloud) -> None:
     """I2: two statuses at the same moment under one lease: one is recorded, with its own answer."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     statuses: tuple[JobStatus, ...] = ("done", "cancelled")
 
     def end(number: int) -> Message | None:
@@ -663,9 +667,9 @@ def test_ends_at_once_are_one_end(cloud: Cloud) -> None:
 def test_without_its_tables_a_cloud_says_so(cloud: Cloud) -> None:
     """What was not provisioned is told apart from what is away, by every verb."""
     jobs = Jobs(cloud.aws.dynamodb, type(cloud.stack)("nowhere"))
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     verbs: list[Callable[[], object]] = [
-        lambda: accept(jobs),
+        lambda: accept(Intake(cloud.aws.dynamodb, type(cloud.stack)("nowhere"))),
         lambda: jobs.get(lease.job.job_id, "alice"),
         lambda: jobs.lease(lease.job.job_id, "wrk_1", 60),
         lambda: jobs.renew(lease, 60),
@@ -691,7 +695,7 @@ class Workers(RuleBasedStateMachine):
     def __init__(self, cloud: Cloud, clock: Clock) -> None:
         super().__init__()
         self.cloud, self.clock = cloud, clock
-        self.job, _ = accept(cloud.jobs, user_id="model")
+        self.job, _ = accept(cloud.intake, user_id="model")
         self.status = "queued"
         self.fence = 0
         self.until = 0.0
@@ -789,7 +793,7 @@ def test_one_job_one_answer_whatever_happens(cloud: Cloud, clock: Clock) -> None
 
 def test_a_lease_is_a_value(cloud: Cloud) -> None:
     """What a worker holds does not change under it."""
-    lease = new_lease(cloud.jobs)
+    lease = new_lease(cloud)
     with pytest.raises(AttributeError):
         lease.fence = 9  # type: ignore[misc]
     assert asdict(lease)["owner"] == "wrk_1"
@@ -797,7 +801,7 @@ def test_a_lease_is_a_value(cloud: Cloud) -> None:
 
 def test_a_lease_whose_answer_was_lost_is_still_ours(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client sends the request again, which meets the lease that the first one took: one attempt, not a wait for it."""
-    job, _ = cloud.jobs.accept(
+    job, _ = cloud.intake.accept(
         user_id="alice",
         content="hello",
         conversation_id=None,

@@ -260,10 +260,10 @@ def test_an_idempotency_key_is_one_job(cloud: Cloud) -> None:
         "idempotency_key": "k1",
         "traceparent": telemetry.new_traceparent(),
     }
-    first, _ = cloud.jobs.accept(**fields)
-    again, _ = cloud.jobs.accept(**fields)
+    first, _ = cloud.intake.accept(**fields)
+    again, _ = cloud.intake.accept(**fields)
     assert again.job_id == first.job_id
-    then, _ = cloud.jobs.accept(**{**fields, "conversation_id": first.conversation_id, "idempotency_key": None})
+    then, _ = cloud.intake.accept(**{**fields, "conversation_id": first.conversation_id, "idempotency_key": None})
     assert then.previous_message_id == first.message_id
 
 

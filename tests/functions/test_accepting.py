@@ -161,7 +161,7 @@ def test_a_job_that_was_begun_is_not_queued_again(quiet: QuietCloud, user: str) 
 def test_a_request_that_died_between_its_writes_is_mended(quiet: QuietCloud, user: str) -> None:
     """Where the first request recorded the job and did not enqueue it, the same one again does, and answers 202."""
     quiet.drain()
-    recorded, unsent = quiet.cloud.jobs.accept(
+    recorded, unsent = quiet.cloud.intake.accept(
         user_id=user,
         content="hello",
         conversation_id=None,

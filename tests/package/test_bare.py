@@ -103,7 +103,7 @@ async def test_a_bare_worker_answers(
     environments: Environments, stack: RunningStack, cloud: Cloud, tmp_path: Path
 ) -> None:
     """`python -m cloudia.worker` in the bare environment answers a message, and ends with 0 on SIGTERM."""
-    job, unsent = cloud.jobs.accept(
+    job, unsent = cloud.intake.accept(
         user_id="alice",
         content="hello",
         conversation_id=None,

@@ -21,7 +21,7 @@ USER = "alice"
 
 def accept(cloud: Cloud, content: str, *, conversation: str | None = None, session: str | None = None) -> QueuedJob:
     """Accept a message as the function does, and enqueue it."""
-    job, unsent = cloud.jobs.accept(
+    job, unsent = cloud.intake.accept(
         user_id=USER,
         content=content,
         conversation_id=conversation,

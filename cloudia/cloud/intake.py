@@ -1,0 +1,215 @@
+"""Intake: a message is accepted once, in one transaction over its idempotency key, job, user message and conversation."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from cloudia import ids
+from cloudia.cloud.aws import call
+from cloudia.cloud.items import from_item, to_item, values
+from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
+from cloudia.errors import ConflictError, NotFoundError, UnavailableError
+from cloudia.protocol import QueuedJob
+from cloudia.telemetry import trace_id
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+    from cloudia.stack import Stack
+
+__all__ = ["Intake"]
+
+_JOB_DAYS = 30
+_KEY_HOURS = 24
+_TITLE_CHARACTERS = 60
+
+
+class Intake:
+    """Where messages become jobs, in DynamoDB. Blocks; raises `UnavailableError` where DynamoDB is away."""
+
+    def __init__(self, dynamodb: DynamoDBClient, stack: Stack) -> None:
+        self._db = dynamodb
+        self._stack = stack
+
+    def accept(
+        self,
+        *,
+        user_id: str,
+        content: str,
+        conversation_id: str | None,
+        session_id: str | None,
+        idempotency_key: str | None,
+        traceparent: str,
+    ) -> tuple[QueuedJob, bool]:
+        """Record a user message and its job. Return it, and whether it still has to be sent to the queue.
+
+        The same key again returns the first job; it has to be sent again only where no worker has begun it, because the
+        first request may have died between its two writes. `NotFoundError` for a conversation that is not the user's,
+        `ConflictError` where the key stands for another message.
+        """
+        fingerprint = hashlib.sha256(f"{conversation_id or ''}\n{content}".encode()).hexdigest()
+        key = hashlib.sha256(f"{user_id}\n{idempotency_key}".encode()).hexdigest() if idempotency_key else None
+        for attempt in range(TRANSACTION_TRIES):
+            previous = None
+            if conversation_id:
+                conversation = self._conversation(user_id, conversation_id)
+                if conversation is None:
+                    # A request that is sent again after its conversation was deleted still gets its first answer.
+                    replay = self._replay(key, fingerprint, content) if key else None
+                    if replay:
+                        return replay
+                    raise NotFoundError(
+                        "there is no such conversation",
+                        hint="Leave conversation_id out to start one.",
+                        code="no_conversation",
+                    )
+                previous = conversation.get("last_message_id")
+            job_id, message_id = ids.turn_ids(previous)
+            job = QueuedJob(
+                job_id=job_id,
+                conversation_id=conversation_id or ids.conversation_id(),
+                message_id=message_id,
+                user_id=user_id,
+                content=content,
+                accepted_at=time.time(),
+                session_id=session_id,
+                previous_message_id=previous,
+                traceparent=traceparent,
+            )
+            reasons = self._record(job, key, fingerprint, starts=conversation_id is None)
+            if not reasons:
+                return job, True
+            if key and reasons[-1] == "ConditionalCheckFailed":
+                replay = self._replay(key, fingerprint, content)
+                if replay:
+                    return replay
+            # Another message of this conversation was accepted meanwhile: take the next place.
+            pause(attempt)
+        raise UnavailableError("this conversation is too busy", hint="Try again.", code="conversation_busy")
+
+    def _conversation(self, user_id: str, conversation_id: str) -> dict[str, Any] | None:
+        answer = call(
+            self._db.get_item,
+            TableName=self._stack.conversations.name,
+            Key=to_item({"user_id": user_id, "conversation_id": conversation_id}),
+            ConsistentRead=True,
+        )
+        return from_item(answer["Item"]) if "Item" in answer else None
+
+    def _record(self, job: QueuedJob, key: str | None, fingerprint: str, *, starts: bool) -> list[str]:
+        """Write all of an accepted message, or nothing. Return the cancellation reasons, the key's last; none is success."""
+        created = ids.iso(job.accepted_at)
+        conversation_key = {"user_id": job.user_id, "conversation_id": job.conversation_id}
+        if starts:
+            first = {
+                **conversation_key,
+                "title": _title(job.content),
+                "created_at": created,
+                "updated_at": created,
+                "last_message_id": job.message_id,
+            }
+            conversation: dict[str, Any] = {
+                "Put": {
+                    "TableName": self._stack.conversations.name,
+                    "Item": to_item(first),
+                    "ConditionExpression": "attribute_not_exists(conversation_id)",
+                }
+            }
+        else:
+            conversation = {
+                "Update": {
+                    "TableName": self._stack.conversations.name,
+                    "Key": to_item(conversation_key),
+                    "UpdateExpression": "SET last_message_id = :message, updated_at = :now",
+                    "ConditionExpression": "last_message_id = :previous",
+                    "ExpressionAttributeValues": values(
+                        message=job.message_id, now=created, previous=job.previous_message_id
+                    ),
+                }
+            }
+        record = {
+            "job_id": job.job_id,
+            "conversation_id": job.conversation_id,
+            "message_id": job.message_id,
+            "user_id": job.user_id,
+            "session_id": job.session_id,
+            "previous_message_id": job.previous_message_id,
+            "traceparent": job.traceparent,
+            "trace_id": trace_id(job.traceparent),
+            "status": "queued",
+            "attempts": 0,
+            "fence": 0,
+            "accepted_at": job.accepted_at,
+            "created_at": created,
+            "expires_at": int(job.accepted_at) + _JOB_DAYS * 86_400,
+        }
+        message = {
+            "conversation_id": job.conversation_id,
+            "message_id": job.message_id,
+            "role": "user",
+            "content": job.content,
+            "created_at": created,
+            "job_id": job.job_id,
+        }
+        writes: list[dict[str, Any]] = [
+            conversation,
+            {"Put": {"TableName": self._stack.jobs.name, "Item": to_item(record)}},
+            {"Put": {"TableName": self._stack.messages.name, "Item": to_item(message)}},
+        ]
+        if key:
+            entry = {
+                "key": key,
+                "job_id": job.job_id,
+                "fingerprint": fingerprint,
+                "expires_at": int(job.accepted_at) + _KEY_HOURS * 3600,
+            }
+            writes.append(
+                {
+                    "Put": {
+                        "TableName": self._stack.idempotency.name,
+                        "Item": to_item(entry),
+                        "ConditionExpression": "attribute_not_exists(#key) OR expires_at < :now",
+                        "ExpressionAttributeNames": {"#key": "key"},
+                        "ExpressionAttributeValues": values(now=int(job.accepted_at)),
+                    }
+                }
+            )
+        return transact(self._db, writes)
+
+    def _replay(self, key: str, fingerprint: str, content: str) -> tuple[QueuedJob, bool] | None:
+        """Return the job that a key stands for and whether to send it again; None where the key is not in use."""
+        answer = call(
+            self._db.get_item, TableName=self._stack.idempotency.name, Key=to_item({"key": key}), ConsistentRead=True
+        )
+        entry = from_item(answer.get("Item", {}))
+        if not entry or entry["expires_at"] < int(time.time()):  # in whole seconds, as `_record` compares it
+            return None
+        if entry["fingerprint"] != fingerprint:
+            raise ConflictError(
+                "this idempotency_key was used for another message", hint="Use a new key.", code="idempotency_conflict"
+            )
+        record = self._job(entry["job_id"])
+        if record is None:
+            return None
+        names = QueuedJob.__dataclass_fields__.keys() - {"content", "model"}  # The fingerprint says it is the same.
+        job = QueuedJob(content=content, **{name: record[name] for name in names if name in record})
+        return job, record["status"] == "queued" and record["fence"] == 0  # A reopened job has its message elsewhere.
+
+    def _job(self, job_id: str) -> dict[str, Any] | None:
+        answer = call(
+            self._db.get_item,
+            TableName=self._stack.jobs.name,
+            Key=to_item({"job_id": job_id}),
+            ConsistentRead=True,
+        )
+        return from_item(answer["Item"]) if "Item" in answer else None
+
+
+def _title(content: str) -> str:
+    """Return the first line of a message, shortened at a word."""
+    line = " ".join(content.strip().split("\n", 1)[0].split())
+    if len(line) <= _TITLE_CHARACTERS:
+        return line
+    return line[: _TITLE_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"
