@@ -342,6 +342,8 @@ class Jobs:
     ) -> Message:
         """End a job and record its answer, together or not at all. Return the answer's message.
 
+        Where the conversation was deleted meanwhile, the job ends and its answer is not kept.
+
         `LostLeaseError` where another worker has the job. Calling again after `UnavailableError` is safe: if the first
         call was done after all, this one says so.
         """
@@ -381,13 +383,23 @@ class Jobs:
                 }
             },
             {"Put": {"TableName": self._stack.messages.name, "Item": to_item(reply.to_json())}},
+            {
+                "ConditionCheck": {
+                    "TableName": self._stack.conversations.name,
+                    "Key": to_item({"user_id": job.user_id, "conversation_id": job.conversation_id}),
+                    "ConditionExpression": "attribute_exists(conversation_id)",
+                }
+            },
         ]
         for attempt in range(TRANSACTION_TRIES):
             reasons = transact(self._db, writes)
             if not reasons:
                 return reply
-            if "ConditionalCheckFailed" in reasons:
+            if reasons[0] == "ConditionalCheckFailed":
                 break
+            if reasons[-1] == "ConditionalCheckFailed":  # The conversation was deleted: nothing of it is kept.
+                writes = writes[:1]
+                continue
             pause(attempt)
         else:
             raise UnavailableError("others are writing to this job", hint="Try again.", code="job_busy")

@@ -88,9 +88,10 @@ def test_a_bad_id_is_refused(quiet: QuietCloud, user: str) -> None:
 
 
 async def test_deleting_stops_what_is_being_answered(users: Users, user: str) -> None:
-    """The job of a deleted conversation is stopped."""
+    """The job of a deleted conversation is stopped, and what came of its answer is not kept."""
     client = users.client(user)
     accepted = client.post("/messages", json={"content": "go on and on [[words:2000]]"}).json()
     await eventually(lambda: client.get(f"/jobs/{accepted['job_id']}").json()["status"] == "running")
     assert client.delete(f"/conversations/{accepted['conversation_id']}").status_code == 200
     await eventually(lambda: client.get(f"/jobs/{accepted['job_id']}").json()["status"] == "cancelled")
+    assert client.get(f"/jobs/{accepted['job_id']}").json()["reply"] is None
