@@ -104,6 +104,7 @@ async def test_an_open_breaker_is_told(broken: RunningStack, chat_on: OpenOn) ->
     await again.click()
     await chat.ended()
     assert await chat.said.count() == 2
+    assert await chat.page.locator("button.again:visible").count() == 0
 
 
 async def test_a_dead_letter_says_where_it_is(broken: RunningStack, chat_on: OpenOn) -> None:
@@ -114,6 +115,7 @@ async def test_a_dead_letter_says_where_it_is(broken: RunningStack, chat_on: Ope
     await chat.ended("dead_lettered")
     job = await chat.page.locator("section.turn").get_attribute("data-job")
     assert await chat.page.locator(".command code").text_content() == f"cloudia dlq show {job}"
+    assert (await chat.page.inner_text("article.assistant .trouble")).count("broke off") == 1
     await chat.page.reload()
     await chat.ended("dead_lettered")
     assert await chat.page.locator(".command code").text_content() == f"cloudia dlq show {job}"

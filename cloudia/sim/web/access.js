@@ -8,8 +8,8 @@ export class Access {
   #renewing = null;
 
   // { apiUrl, url, token, limit }: the HTTP API, the gateway, the bearer token, a message's most bytes.
-  constructor(store) {
-    Object.assign(this, { store, now: null });
+  constructor(store, { onSignIn }) {
+    Object.assign(this, { store, onSignIn, now: null });
   }
 
   async begin() {
@@ -38,6 +38,7 @@ export class Access {
     $("sign-in-addresses").open = !known?.websocket_url;
     dialog.addEventListener("cancel", (event) => event.preventDefault()); // there is nothing to go back to
     dialog.showModal();
+    this.onSignIn();
     await new Promise((done) => form.addEventListener("submit", done, { once: true }));
     this.now = {
       apiUrl: $("sign-in-api").value.replace(/\/+$/, ""),

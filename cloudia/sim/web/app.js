@@ -15,7 +15,7 @@ const FRESH = 12 * 3600_000; // how long an idempotency key is surely known
 const THEMES = ["auto", "light", "dark"];
 
 const store = new Store();
-const access = new Access(store);
+const access = new Access(store, { onSignIn: () => connection.show({ name: "closed", reason: "signed out" }) });
 const others = new BroadcastChannel("cloudia"); // this user's other tabs
 const renew = () => access.renew();
 const api = new Api({ access: () => access.now, renew });

@@ -1,5 +1,6 @@
 // One turn on the page: what the user said, and the answer with its state told truthfully.
 
+import { sentence } from "./api.js";
 import { announce, beforeFrame, button, copy, el, icon, seconds } from "./dom.js";
 import { StreamedMarkdown } from "./markdown.js";
 
@@ -153,18 +154,16 @@ export class TurnView {
 
   // The answer that failed: what happened, when to try again, where the dead letter is.
   #drawError({ status, error, created_at: recorded }) {
-    const fault = error ?? {};
-    const dead = status === "dead_lettered";
-    const said = el("p", {}, el("strong", {}, fault.message ?? "This turn failed."), " ", dead ? fault.hint : null);
-    const row = el("div", { class: "row" });
-    this.error.replaceChildren(icon("alert"), el("div", {}, said, dead ? this.#deadLetter() : null, row));
-    if (fault.retryable === false) return this.error.replaceChildren(icon("alert"), el("div", {}, said, fault.hint ? el("p", {}, fault.hint) : null));
-    const again = button("Try again", "again", () => again.getAttribute("aria-disabled") || this.actions.again(this.turn), { class: "again" });
-    row.append(again);
-    const hint = el("p", {}, dead ? "" : fault.hint ?? "");
-    said.after(hint);
-    const began = recorded ? Date.parse(recorded) : Date.now();
-    this.#countDown(again, hint, began + (fault.retry_after ?? 0) * 1000, fault.hint ?? "");
+    const fault = error ?? {}, hint = el("p", {}, fault.hint ? sentence(fault.hint) : "");
+    const told = el("div", {}, el("p", {}, el("strong", {}, fault.message ?? "This turn failed.")), hint);
+    if (status === "dead_lettered") told.append(this.#deadLetter());
+    if (fault.retryable !== false) {
+      const again = button("Try again", "again", () => again.getAttribute("aria-disabled") || this.actions.again(this.turn), { class: "again" });
+      told.append(el("div", { class: "row" }, again));
+      const began = recorded ? Date.parse(recorded) : Date.now();
+      if (fault.retry_after) this.#countDown(again, hint, began + fault.retry_after * 1000);
+    }
+    this.error.replaceChildren(icon("alert"), told);
   }
 
   #deadLetter() {
@@ -172,19 +171,18 @@ export class TurnView {
     return el("p", { class: "command" }, "It is a dead letter: ", el("code", {}, command), button("Copy", "copy", (event) => copy(command, event.currentTarget), { "aria-label": "Copy the command" }));
   }
 
-  #countDown(again, hint, until, otherwise) {
+  // The API's hint says "in 30 s", which is true only once; the button counts.
+  #countDown(again, hint, until) {
     const left = Math.ceil((until - Date.now()) / 1000), label = again.querySelector("span");
-    if (left <= 0) {
+    if (left > 0) {
+      hint.textContent = "The provider is being left alone for a moment.";
+      again.setAttribute("aria-disabled", "true");
+      label.textContent = `Try again in ${left} s`;
+      this.#timer = setTimeout(() => this.#countDown(again, hint, until), 250);
+    } else {
+      hint.textContent = "You can try again now.";
       again.removeAttribute("aria-disabled");
       label.textContent = "Try again";
-      // The hint may say "in 30 s", which is over.
-      hint.textContent = hint.dataset.counted ? "You can try again now." : otherwise;
-      return;
     }
-    hint.dataset.counted = "yes";
-    hint.textContent = "The provider is being left alone for a moment.";
-    again.setAttribute("aria-disabled", "true");
-    label.textContent = `Try again in ${left} s`;
-    this.#timer = setTimeout(() => this.#countDown(again, hint, until, otherwise), 250);
   }
 }
