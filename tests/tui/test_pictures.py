@@ -1,20 +1,42 @@
-"""Pictures of each screen: a change that nobody meant is seen."""
+"""Pictures of each screen: a change that nobody meant is seen. `CLOUDIA_PICTURES=write` takes them anew."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from cloudia.protocol import Event
 from cloudia.tui.app import ChatApp, TopApp
 from cloudia.tui.preferences import Preferences
+from tests.support import eventually
 from tests.tui.scripted import ScriptedClient, ScriptedSampler
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
-    from textual.pilot import Pilot
+    from textual.app import App
+
+PICTURES = Path(__file__).parent / "pictures"
+
+
+async def compare(app: App[None], name: str, tmp_path: Path, *press: str, size: tuple[int, int] = (100, 30)) -> None:
+    """Hold what an application shows against its picture; what differs is left in `tmp_path` to look at."""
+    known = PICTURES / f"{name}.svg"
+    seen = tmp_path / f"{name}.svg"
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(0.3)
+        await pilot.press(*press)
+
+        async def same() -> bool:
+            await pilot.pause(0.1)
+            seen.write_text(app.export_screenshot(title=name))
+            return seen.read_text() == known.read_text()
+
+        if os.environ.get("CLOUDIA_PICTURES") == "write":
+            await pilot.pause(1)
+            known.write_text(app.export_screenshot(title=name))
+        await eventually(same, seconds=8)
 
 
 def chat(tmp_path: Path, *events: Event) -> ChatApp:
@@ -23,36 +45,31 @@ def chat(tmp_path: Path, *events: Event) -> ChatApp:
     return ChatApp(lambda: client, conversation_id="cnv_1", preferences=Preferences(tmp_path / "tui.json"))
 
 
-def test_a_conversation(snap_compare: Any, tmp_path: Path) -> None:
+async def test_a_conversation(tmp_path: Path) -> None:
     """A conversation: the list, Markdown with code, the facts, and a dead letter that says where it is."""
-    assert snap_compare(chat(tmp_path), terminal_size=(100, 36))
+    await compare(chat(tmp_path), "conversation", tmp_path, size=(100, 36))
 
 
-def test_a_conversation_in_the_light_at_80_by_24(snap_compare: Any, tmp_path: Path) -> None:
+async def test_a_conversation_in_the_light_at_80_by_24(tmp_path: Path) -> None:
     """The same in the light theme, on the smallest terminal that counts."""
     Preferences(tmp_path / "tui.json").keep_theme("textual-light")
-    assert snap_compare(chat(tmp_path), terminal_size=(80, 24))
+    await compare(chat(tmp_path), "conversation-light", tmp_path, size=(80, 24))
 
 
-def test_an_attempt_that_began_anew(snap_compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_attempt_that_began_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second attempt is told while it runs."""
     monkeypatch.setattr("cloudia.tui.chat.time", SimpleNamespace(monotonic=lambda: 100.0))
     ids = ("job_3", "cnv_1", 2)
     events = (Event("reset", *ids, {"reason": "new_attempt"}), Event("delta", *ids, {"text": "Once **more**."}))
-
-    async def ask(pilot: Pilot[None]) -> None:
-        await pilot.press("h", "i", "enter")
-        await pilot.pause(0.1)
-
-    assert snap_compare(chat(tmp_path, *events), terminal_size=(100, 30), run_before=ask)
+    await compare(chat(tmp_path, *events), "attempt", tmp_path, "h", "i", "enter")
 
 
-def test_deleting_asks(snap_compare: Any, tmp_path: Path) -> None:
+async def test_deleting_asks(tmp_path: Path) -> None:
     """The question before a conversation is deleted, with the harmless answer first."""
-    assert snap_compare(chat(tmp_path), press=["f8"], terminal_size=(100, 30))
+    await compare(chat(tmp_path), "delete", tmp_path, "f8")
 
 
-def test_top(snap_compare: Any, tmp_path: Path) -> None:
+async def test_top(tmp_path: Path) -> None:
     """Parts, plots, latencies, jobs."""
     app = TopApp(ScriptedSampler(), preferences=Preferences(tmp_path / "tui.json"))
-    assert snap_compare(app, press=["p"], terminal_size=(120, 30))
+    await compare(app, "top", tmp_path, "p", size=(120, 30))
