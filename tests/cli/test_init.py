@@ -63,6 +63,7 @@ def test_the_example_of_an_environment_sets_nothing(made: Path) -> None:
     assert "# OPENAI_API_KEY=" in lines
 
 
+@pytest.mark.long
 def test_the_pipeline(made: Path) -> None:
     """What the pipeline runs after its installation passes as it stands here, in its order, and stops what it started."""
     pipeline = (made / ".github" / "workflows" / "chat.yml").read_text()

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 ENDPOINT = os.environ.get("CONTRACT_ENDPOINT", "")
 
 
-@pytest.fixture(scope="session", params=["endpoint"] if ENDPOINT else ["ministack", "localstack"])
+_ENGINES = ["endpoint"] if ENDPOINT else ["ministack", pytest.param("localstack", marks=pytest.mark.long)]
+
+
+@pytest.fixture(scope="session", params=_ENGINES)
 def engine(request: pytest.FixtureRequest, stack: RunningStack) -> Iterator[str]:
     """Where an engine listens."""
     if request.param == "endpoint":

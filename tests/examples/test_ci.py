@@ -70,6 +70,7 @@ def test_the_pipeline(checkout: Path, tmp_path: Path) -> None:
     _nothing_runs(checkout, temporary)
 
 
+@pytest.mark.long
 def test_a_pipeline_that_fails(checkout: Path, tmp_path: Path) -> None:
     """Where a step fails, so does the pipeline, with its exit code: it prints the logs, and nothing is left running either."""
     temporary = tmp_path / "tmp"
@@ -82,6 +83,7 @@ def test_a_pipeline_that_fails(checkout: Path, tmp_path: Path) -> None:
     _nothing_runs(checkout, temporary)
 
 
+@pytest.mark.long
 def test_a_stack_that_does_not_start(checkout: Path, tmp_path: Path) -> None:
     """Where the stack does not even start, the pipeline ends with that error, at once."""
     temporary = tmp_path / "tmp"

@@ -20,11 +20,11 @@ _TOOLS = [
     ["lint-imports"],
     ["ruff", "check", "--no-cache", "."],
     ["ruff", "format", "--check", "--no-cache", "."],
-    ["mypy"],
+    pytest.param(["mypy"], marks=pytest.mark.long),
 ]
 
 
-@pytest.mark.parametrize("command", _TOOLS, ids=" ".join)
+@pytest.mark.parametrize("command", _TOOLS, ids=["imports", "lint", "format", "types"])
 def test_tools_find_nothing(command: list[str]) -> None:
     """The import contracts are kept; ruff, its formatter and mypy's strict mode find nothing."""
     program = Path(sys.executable).parent / command[0]

@@ -21,6 +21,8 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def python(environments: Environments, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -270,6 +270,7 @@ def test_the_example(suite: pytest.Pytester) -> None:
     assert (temporary / "cloudia0" / ".cloudia" / "logs" / "worker.log").is_file()
 
 
+@pytest.mark.long
 def test_a_stack_that_does_not_start(suite: pytest.Pytester) -> None:
     """Tests that need it fail with one sentence, a hint and the end of the logs; it is tried once; the others run."""
     suite.makefile(".toml", cloudia='[worker]\nresponder = "absent:answer"\n')
@@ -290,6 +291,7 @@ def test_a_stack_that_does_not_start(suite: pytest.Pytester) -> None:
     assert not supervisors(suite.path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("toml", "setting", "says"),
     [
@@ -308,6 +310,7 @@ def test_mistakes_in_the_settings(toml: str, setting: str, says: str, suite: pyt
     assert "hint: " in ran.stdout.str()
 
 
+@pytest.mark.long
 def test_side_by_side(suite: pytest.Pytester) -> None:
     """With pytest-xdist each worker has a stack of its own, and none is left."""
     suite.makepyfile(
@@ -325,6 +328,7 @@ def test_side_by_side(suite: pytest.Pytester) -> None:
     assert not supervisors(suite.path)
 
 
+@pytest.mark.long
 async def test_a_suite_that_is_killed(suite: pytest.Pytester) -> None:
     """When pytest is killed, its stack ends with it."""
     suite.makepyfile(

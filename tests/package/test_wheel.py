@@ -79,6 +79,7 @@ async def test_a_new_user(environments: Environments, tmp_path: Path) -> None:
     assert str(own) in engine["found"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("detach", [[], ["--detach"]], ids=["foreground", "detached"])
 async def test_an_installation_that_is_stopped(detach: list[str], environments: Environments, tmp_path: Path) -> None:
     """Ctrl-C while MiniStack is being installed ends that too, at once; what was half made does not count as made."""
@@ -114,6 +115,7 @@ def _installing(supervisor: psutil.Process) -> list[psutil.Process]:
         return []
 
 
+@pytest.mark.long
 def test_an_installation_that_fails(environments: Environments, tmp_path: Path) -> None:
     """Where MiniStack cannot be installed, it is told in a sentence with two ways out."""
     run = _runner(environments, tmp_path, tmp_path / "cache", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_RETRIES="0")

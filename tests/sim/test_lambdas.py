@@ -220,6 +220,7 @@ def test_the_page_of_the_edge_stays_at_home(stack: RunningStack) -> None:
         assert "connect-src 'self' ws: wss:" in http.get("/").headers["content-security-policy"]
 
 
+@pytest.mark.long
 async def test_the_engine_dies(zipped: RunningStack) -> None:
     """A killed engine comes back with the functions at the same URL, and the Lambda processes of the first end."""
     with _http(zipped, "survivor") as http:
@@ -247,6 +248,7 @@ def deployable(stack: RunningStack) -> Iterator[Cloud]:
     list(remove(cloud.aws, cloud.stack))
 
 
+@pytest.mark.long
 async def test_deploying_twice_changes_nothing(stack: RunningStack, deployable: Cloud) -> None:
     """First all is created, then all is unchanged; what runs is what `build functions` makes; `remove` leaves nothing."""
     cloud, definition = deployable, deployable.stack
@@ -271,6 +273,7 @@ async def test_deploying_twice_changes_nothing(stack: RunningStack, deployable: 
     assert {change.action for change in remove(cloud.aws, definition)} == {"absent"}
 
 
+@pytest.mark.long
 def test_drift_is_brought_back(deployable: Cloud) -> None:
     """Another code, other variables, other origins and a route that is missing are each found, named and mended."""
     cloud, definition = deployable, deployable.stack

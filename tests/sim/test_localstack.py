@@ -171,6 +171,7 @@ async def test_a_container_for_a_stack(stand_in: StandInDocker, folder: Path) ->
     assert stand_in.containers == []
 
 
+@pytest.mark.long
 async def test_a_crash_leaves_no_container_for_good(stand_in: StandInDocker, folder: Path) -> None:
     """Where the supervisor and the part were both killed, the container stays, until `down` removes it."""
     stack = start_stack(folder, "--engine", "localstack", PATH=stand_in.path)
@@ -188,6 +189,7 @@ async def test_a_crash_leaves_no_container_for_good(stand_in: StandInDocker, fol
     assert Project(folder).read_run() is None
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells a part that its supervisor died on Linux alone")
 async def test_a_container_goes_with_its_supervisor(stand_in: StandInDocker, folder: Path) -> None:
     """Where the supervisor alone is killed, the part removes the container."""
@@ -253,6 +255,7 @@ def test_docker_that_cannot(stand_in: StandInDocker, folder: Path) -> None:
     assert "Cannot connect to the Docker daemon" in told["message"]
 
 
+@pytest.mark.long
 def test_a_container_without_a_service(stand_in: StandInDocker, folder: Path) -> None:
     """An image whose edition lacks a service is told at once, not after three starts, and its container is removed."""
     stand_in.has("services", "sqs,ssm")

@@ -51,10 +51,9 @@ async def test_a_reload_while_sending_is_one_message(chat: Chat) -> None:
         await route.fetch()  # It arrives; the answer to it does not.
         await chat.page.evaluate("window.arrived = true")
 
-    await chat.page.route("**/messages", cut)
+    await chat.page.route("**/messages", cut, times=1)
     await chat.say("only once [[words:12]]")
     await chat.page.wait_for_function("() => window.arrived")
-    await chat.page.unroute("**/messages")
     await chat.page.reload()
     await chat.ended()
     assert await chat.said.all_text_contents() == ["only once [[words:12]]"]

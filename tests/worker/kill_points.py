@@ -56,7 +56,7 @@ async def kill_at(stack: RunningStack, step: str, times: int) -> Verdict:
             stderr=subprocess.DEVNULL,
         )
         assert await dying.wait() == 0, f"not each of {times} workers was killed {step}"
-        async with child("cloudia.worker", environment, stack.folder / "last-worker.log"):
+        async with child("cloudia.worker", environment, stack.folder / f"last-worker-{STEPS.index(step)}.log"):
             await talking
         return await witness.verdict()
 
