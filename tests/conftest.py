@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support import Cloud, RunningStack, make_cloud, start_stack, stop_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+# Enough to find what a change breaks; a test that needs more says so itself.
+settings.register_profile("suite", max_examples=30, deadline=None)
+settings.load_profile("suite")
 
 # The files that take longest, so that none of them begins when the others are done.
 _FIRST = (
