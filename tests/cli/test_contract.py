@@ -190,6 +190,14 @@ def test_where_nothing_runs(verb: str, tmp_path: Path, monkeypatch: pytest.Monke
         assert isinstance(json.loads(out), dict)
 
 
+@pytest.fixture
+def known_again(stack: RunningStack) -> Iterator[None]:
+    """A part that was restarted has another process: whoever has the stack next knows that one."""
+    yield
+    stack.run = stack.json("up", "--detach")
+
+
+@pytest.mark.usefixtures("known_again")
 @pytest.mark.parametrize("verb", [verb for verb, row in ROWS.items() if row.runs])
 async def test_on_a_running_stack(verb: str, stack: RunningStack, conversation: str, tmp_path: Path) -> None:
     """Piped under `--json` a verb prints one document on one line; in a terminal it exits alike, and draws no traceback."""
