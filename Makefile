@@ -15,7 +15,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope
 test: $(VENV)/.installed-test
 	@exec $(PYTEST) $(ARGS)
 
-# What would keep the suite from ending within five minutes: a real LocalStack, environments made from nothing, mypy.
+# What takes longest: a real LocalStack, environments made from nothing, mypy.
 test-long: $(VENV)/.installed-test
 	@exec $(PYTEST) -m long $(ARGS)
 
