@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cloudia.cli.confirm import confirm
 from cloudia.cli.dlq_view import count, note_unseen, print_dry_run, print_letter, print_letters, print_redriven
 from cloudia.cli.output import STATE, note, print_json
 from cloudia.errors import (
@@ -239,7 +240,7 @@ def purge(
     services = _services()
     shelf, now = services.letters.look(), time.time()
     chosen = _by_ids(shelf, ids) if ids else [letter for letter in shelf.letters if wanted.takes(letter, now)]
-    _confirm(f"Delete {count(len(chosen), 'dead letter')} for good?", yes=yes)
+    confirm(f"Delete {count(len(chosen), 'dead letter')} for good?", yes=yes)
     with Bar("deleting", len(chosen)) as bar:
         purged = services.letters.purge(chosen, done=bar.advance)
     if json:
@@ -342,14 +343,6 @@ def _edits(services: Services, chosen: Sequence[Letter], *, edit: bool, sets: Se
     most = services.settings.limits_content_bytes
     changed = edit_job(job, max_content_bytes=most) if edit else parse_sets(sets, max_content_bytes=most)
     return {letter.message.message_id: changed for letter in chosen}
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("this deletes data, and nobody can be asked", hint="Say --yes.")
-    typer.confirm(question, abort=True)
 
 
 def _lines(file: str) -> list[str]:

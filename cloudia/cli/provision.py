@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloudia.cli.confirm import confirm
 from cloudia.cli.output import STATE, console, note, print_json
-from cloudia.errors import UsageError
 
 if TYPE_CHECKING:
     from cloudia.sim.provision import Change
@@ -40,7 +39,7 @@ def provision(
     stack = Stack(settings.stack_name)
     where = settings.aws_endpoint_url or f"AWS, {settings.aws_region}"
     if destroy:
-        _confirm(f"Delete the queues, tables and parameters of {stack.name!r} at {where}, and all they hold?", yes=yes)
+        confirm(f"Delete the queues, tables and parameters of {stack.name!r} at {where}, and all they hold?", yes=yes)
         changes = work.destroy(Aws(settings), stack)
     else:
         secrets = work.secret_values(stack, settings, project.secrets())
@@ -56,14 +55,6 @@ def provision(
             _show(change)
     if json:
         print_json({"stack_name": stack.name, "resources": [change.to_json() for change in done]})
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("this deletes data, and nobody can be asked", hint="Say --yes.")
-    typer.confirm(question, abort=True)
 
 
 def _show(change: Change) -> None:

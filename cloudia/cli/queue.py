@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cloudia.cli.confirm import confirm
 from cloudia.cli.output import STATE, console, note, print_json
 from cloudia.errors import CloudiaError, UsageError
 
@@ -110,10 +110,7 @@ def purge(
     STATE.json = json
     services = _services()
     waiting = services.queue.stats().visible
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("this ends jobs, and nobody can be asked", hint="Say --yes.")
-        typer.confirm(f"Record what waits ({waiting}) as failed, and delete its messages?", abort=True)
+    confirm(f"Record what waits ({waiting}) as failed, and delete its messages?", yes=yes, does="ends jobs")
     with Bar("deleting", waiting) as bar:
         purged = services.letters.purge_queue(done=bar.advance)
     if json:
