@@ -23,6 +23,7 @@ BATCH = 10
 """Most messages of one SQS request."""
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+_RECEIVE_COUNT = "ApproximateReceiveCount"
 _BATCH_BYTES = 240_000
 """Most bytes of one request: SQS took 256 KB in all for a long time, and some engines do still."""
 REFUSED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -140,13 +141,8 @@ class JobQueue:
 
     def receive(self, *, most: int, wait_seconds: int, visibility_seconds: int) -> list[Received]:
         """Wait for up to `most` (at most 10) messages; an empty list after `wait_seconds` without one."""
-        answer = call(
-            self._sqs.receive_message,
-            QueueUrl=self.url,
-            MaxNumberOfMessages=min(most, BATCH),
-            WaitTimeSeconds=wait_seconds,
-            VisibilityTimeout=visibility_seconds,
-            MessageSystemAttributeNames=["MessageGroupId", "ApproximateReceiveCount"],
+        messages = self._receive(
+            most, wait_seconds, visibility_seconds, MessageSystemAttributeNames=["MessageGroupId", _RECEIVE_COUNT]
         )
         return [
             Received(
@@ -154,23 +150,29 @@ class JobQueue:
                 body=message["Body"],
                 group=message["Attributes"]["MessageGroupId"],
                 message_id=message["MessageId"],
-                receive_count=int(message["Attributes"]["ApproximateReceiveCount"]),
+                receive_count=int(message["Attributes"][_RECEIVE_COUNT]),
             )
-            for message in answer.get("Messages", [])
+            for message in messages
         ]
 
     def take(self, *, most: int, wait_seconds: int, visibility_seconds: int) -> list[QueueMessage]:
         """Receive up to `most` (at most 10) messages with everything on them."""
+        messages = self._receive(
+            most, wait_seconds, visibility_seconds, MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"]
+        )
+        return [queue_message(message) for message in messages]
+
+    def _receive(self, most: int, wait_seconds: int, visibility_seconds: int, **names: Any) -> list[Any]:
+        """Receive messages as SQS gives them, with the attributes of these `names`."""
         answer = call(
             self._sqs.receive_message,
             QueueUrl=self.url,
             MaxNumberOfMessages=min(most, BATCH),
             WaitTimeSeconds=wait_seconds,
             VisibilityTimeout=visibility_seconds,
-            MessageSystemAttributeNames=["All"],
-            MessageAttributeNames=["All"],
+            **names,
         )
-        return [queue_message(message) for message in answer.get("Messages", [])]
+        return list(answer.get("Messages", []))
 
     def stats(self) -> QueueStats:
         """Return how many messages there are."""
