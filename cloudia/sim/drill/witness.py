@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudia.client import Answer, Client
 from cloudia.cloud.aws import Aws
+from cloudia.cloud.dead_letters import DeadLetters
 from cloudia.cloud.identity import issue_token
+from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.queue import JobQueue
-from cloudia.errors import CloudiaError, PartError, TimedOutError, UnavailableError
-from cloudia.protocol import PostMessage, QueuedJob
+from cloudia.errors import PartError, TimedOutError, UnavailableError
+from cloudia.protocol import PostMessage
 from cloudia.settings import from_environment
 from cloudia.sim.chaos import Chaos
 from cloudia.sim.drill.verdict import Sent, Verdict, judge
@@ -151,16 +153,12 @@ class Witness:
                 return found
 
     def _dead_letters(self) -> list[str]:
-        """Return the job ids in the DLQ, and empty it: a group's letters come one behind the other. The stack ends anyway."""
+        """Return the job ids in the DLQ."""
         settings = from_environment(self._run["environment"])
-        queue = JobQueue(Aws(settings).sqs, Stack(settings.stack_name).dead_letters)
-        found = []
-        while received := queue.receive(most=10, wait_seconds=0, visibility_seconds=60):
-            queue.delete([letter.receipt for letter in received])
-            for letter in received:
-                with contextlib.suppress(CloudiaError):
-                    found.append(QueuedJob.decode(letter.body).job_id)
-        return found
+        aws, stack = Aws(settings), Stack(settings.stack_name)
+        letters, queue = JobQueue(aws.sqs, stack.dead_letters), JobQueue(aws.sqs, stack.jobs_queue)
+        shelf = DeadLetters(letters, queue, Jobs(aws.dynamodb, stack)).look()
+        return [letter.job.job_id for letter in shelf.letters if letter.job]
 
 
 async def ended(task: asyncio.Task[None]) -> None:
