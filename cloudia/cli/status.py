@@ -11,7 +11,7 @@ from cloudia.cli.output import STATE, console, print_json
 from cloudia.errors import TimedOutError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from rich.text import Text
 
@@ -84,6 +84,8 @@ def _show(run: Mapping[str, Any]) -> None:
     from rich.table import Table  # noqa: PLC0415 - lazy
     from rich.text import Text  # noqa: PLC0415 - lazy
 
+    from cloudia.client.breakers import worst_breakers  # noqa: PLC0415 - lazy
+
     out = console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("PART", "STATE", "PID", "MEMORY", "RESTARTS", "DETAIL"):
@@ -113,28 +115,20 @@ def _show(run: Mapping[str, Any]) -> None:
         out.print("The HTTP API does not answer.")
         return
     out.print(f"health {health['status']} · {len(health['workers'])} workers · {len(health['gateways'])} gateways")
-    for breaker in _breakers(health["workers"]):
-        out.print(breaker)
+    for route in worst_breakers(health):
+        out.print(_breaker(route))
     out.print(f"web page {run['web_url']}")
 
 
-def _breakers(workers: Sequence[Mapping[str, Any]]) -> list[Text]:
-    """Return a line for the breaker of each provider and model, as the worker sees it to which it is least closed."""
+def _breaker(route: Mapping[str, Any]) -> Text:
+    """Return the line of a breaker."""
     from rich.text import Text  # noqa: PLC0415 - lazy
 
-    worst: dict[tuple[str, str], Mapping[str, Any]] = {}
-    order = ("closed", "half-open", "open")
-    for route in (route for worker in workers for route in worker.get("routes", ())):
-        seen = worst.setdefault((route["provider"], route["model"]), route)
-        if order.index(route["breaker"]) > order.index(seen["breaker"]):
-            worst[route["provider"], route["model"]] = route
-    lines = []
-    for (provider, model), route in worst.items():
-        line = Text.assemble(f"breaker {provider} {model} ", (route["breaker"], _BREAKER_STYLES[route["breaker"]]))
-        if route["breaker"] != "closed" or route["opened"]:
-            times = "once" if route["opened"] == 1 else f"{route['opened']} times"
-            line.append(f" · {route['errors']} errors · opened {times}")
-        if route["retry_after"]:
-            line.append(f" · tries again in {route['retry_after']:g} s")
-        lines.append(line)
-    return lines
+    state = route["breaker"]
+    line = Text.assemble(f"breaker {route['provider']} {route['model']} ", (state, _BREAKER_STYLES[state]))
+    if state != "closed" or route["opened"]:
+        times = "once" if route["opened"] == 1 else f"{route['opened']} times"
+        line.append(f" · {route['errors']} errors · opened {times}")
+    if route["retry_after"]:
+        line.append(f" · tries again in {route['retry_after']:g} s")
+    return line

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 from textual.widgets import Static
 
+from cloudia.client.breakers import worst_breakers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -53,11 +55,8 @@ def turn_text(turn: Turn | None, now: float) -> str:
 
 def breaker_of(health: Mapping[str, Any] | None) -> tuple[str, str] | None:
     """Return the LLM and the state of its breaker, as the worker sees it to which it is least closed."""
-    routes = [route for worker in (health or {}).get("workers", ()) for route in worker.get("routes", ())[:1]]
-    if not routes:
-        return None
-    worst = max(routes, key=lambda route: ("closed", "half-open", "open").index(route["breaker"]))
-    return f"{worst['provider']} {worst['model']}", worst["breaker"]
+    route = next(iter(worst_breakers(health)), None)
+    return (f"{route['provider']} {route['model']}", route["breaker"]) if route else None
 
 
 class StatusLine(Static):
