@@ -13,11 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudia.cli.log_lines import render
+from cloudia.cli.top import make_sampler
 from cloudia.client import Client
 from cloudia.cloud.identity import issue_token
 from cloudia.sim.project import Project
-from cloudia.sim.sampler import LocalSampler
 from cloudia.tui.app import ChatApp, TopApp
 from cloudia.tui.composer import Composer
 from cloudia.tui.preferences import Preferences
@@ -73,7 +72,7 @@ async def _ask(pilot: Pilot[None], text: str) -> None:
 
 async def _top(folder: Path) -> None:
     app = TopApp(
-        LocalSampler(Project(folder), lambda line, part: render(line, part).plain),
+        make_sampler(Project(folder)),
         preferences=Preferences(folder / "tui.json"),
     )
     async with app.run_test(size=SIZE) as pilot:

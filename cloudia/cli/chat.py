@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from cloudia.sim.sampler import LocalSampler
 
 
 def chat(
@@ -24,7 +21,9 @@ def chat(
     import sys  # noqa: PLC0415 - lazy
 
     from cloudia.cli.target import Target, find_target  # noqa: PLC0415 - lazy
+    from cloudia.cli.top import make_sampler  # noqa: PLC0415 - lazy
     from cloudia.errors import UsageError  # noqa: PLC0415 - lazy
+    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("this needs a terminal", hint="In a script, use `cloudia send`.")
@@ -35,7 +34,8 @@ def chat(
         target = Target(url, websocket_url, token)
     else:
         target = find_target(user=user)
-        sampler = _sampler()
+        project = find_project()
+        sampler = make_sampler(project) if project.live_run() else None
 
     from cloudia.client import Client  # noqa: PLC0415 - lazy
     from cloudia.tui.app import ChatApp  # noqa: PLC0415 - lazy
@@ -45,13 +45,3 @@ def chat(
         sampler=sampler,
         conversation_id=conversation,
     ).run()
-
-
-def _sampler() -> LocalSampler | None:
-    """Return what looks at the stack of this folder, if there is one."""
-    from cloudia.cli.log_lines import render  # noqa: PLC0415 - lazy
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
-    from cloudia.sim.sampler import LocalSampler  # noqa: PLC0415 - lazy
-
-    project = find_project()
-    return LocalSampler(project, lambda line, part: render(line, part).plain) if project.live_run() else None

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloudia.sim.project import Project
+    from cloudia.sim.sampler import LocalSampler
+
 
 def top() -> None:
     """Show the parts, the queue, throughput, latencies, breakers and the last jobs of the stack of this folder."""
@@ -15,8 +21,14 @@ def top() -> None:
     project = find_project()
     project.require_run()
 
-    from cloudia.cli.log_lines import render  # noqa: PLC0415 - lazy
-    from cloudia.sim.sampler import LocalSampler  # noqa: PLC0415 - lazy
     from cloudia.tui.app import TopApp  # noqa: PLC0415 - lazy
 
-    TopApp(LocalSampler(project, lambda line, part: render(line, part).plain)).run()
+    TopApp(make_sampler(project)).run()
+
+
+def make_sampler(project: Project) -> LocalSampler:
+    """Return what looks at the stack that runs in a project, and tells its logs readably."""
+    from cloudia.cli.log_lines import render  # noqa: PLC0415 - lazy
+    from cloudia.sim.sampler import LocalSampler  # noqa: PLC0415 - lazy
+
+    return LocalSampler(project, lambda line, part: render(line, part).plain)
