@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cloudia import ids
 from cloudia.cloud.aws import call
 from cloudia.cloud.items import from_item, to_item, values
+from cloudia.cloud.jobs import job_record
 from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
 from cloudia.errors import ConflictError, NotFoundError, UnavailableError
 from cloudia.protocol import QueuedJob
@@ -190,21 +191,12 @@ class Intake:
             raise ConflictError(
                 "this idempotency_key was used for another message", hint="Use a new key.", code="idempotency_conflict"
             )
-        record = self._job(entry["job_id"])
+        record = job_record(self._db, self._stack, entry["job_id"])
         if record is None:
             return None
         names = QueuedJob.__dataclass_fields__.keys() - {"content", "model"}  # The fingerprint says it is the same.
         job = QueuedJob(content=content, **{name: record[name] for name in names if name in record})
         return job, record["status"] == "queued" and record["fence"] == 0  # A reopened job has its message elsewhere.
-
-    def _job(self, job_id: str) -> dict[str, Any] | None:
-        answer = call(
-            self._db.get_item,
-            TableName=self._stack.jobs.name,
-            Key=to_item({"job_id": job_id}),
-            ConsistentRead=True,
-        )
-        return from_item(answer["Item"]) if "Item" in answer else None
 
 
 def _title(content: str) -> str:

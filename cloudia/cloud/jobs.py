@@ -39,6 +39,7 @@ __all__ = [
     "Reopened",
     "Resent",
     "Unknown",
+    "job_record",
 ]
 
 _ABANDON_SECONDS = 30.0
@@ -118,8 +119,7 @@ class Jobs:
         return _job(record)
 
     def _get(self, job_id: str) -> dict[str, Any] | None:
-        answer = call(self._db.get_item, TableName=self._table, Key=to_item({"job_id": job_id}), ConsistentRead=True)
-        return from_item(answer["Item"]) if "Item" in answer else None
+        return job_record(self._db, self._stack, job_id)
 
     def records(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Return those of these jobs that there are, whosever they are."""
@@ -407,6 +407,12 @@ class Jobs:
         if record and record["fence"] == lease.fence and record["status"] == status:
             return reply
         raise LostLeaseError(job.job_id)
+
+
+def job_record(dynamodb: DynamoDBClient, stack: Stack, job_id: str) -> dict[str, Any] | None:
+    """Return all that is stored of a job, None where there is none."""
+    answer = call(dynamodb.get_item, TableName=stack.jobs.name, Key=to_item({"job_id": job_id}), ConsistentRead=True)
+    return from_item(answer["Item"]) if "Item" in answer else None
 
 
 def _job(record: dict[str, Any]) -> Job:
