@@ -114,6 +114,15 @@ class ChatScreen(Screen[None]):
         self._titles = {one["conversation_id"]: one["title"] for one in found}
         self._show_list()
 
+    def _move_up(self, conversation_id: str) -> None:
+        """Put a conversation that was written to at the top of the list; only one that is new has to be asked for."""
+        title = self._titles.pop(conversation_id, None)
+        if title is None:
+            self._load_list()
+        else:
+            self._titles = {conversation_id: title, **self._titles}
+            self._show_list()
+
     @on(Input.Changed, "#search")
     def _show_list(self) -> None:
         wanted = self.query_one("#search", Input).value.casefold()
@@ -286,7 +295,7 @@ class ChatScreen(Screen[None]):
         turn.accepted(accepted)
         if self._conversation_id is None:
             self._conversation_id = accepted.conversation_id
-        self._load_list()
+        self._move_up(accepted.conversation_id)
         view.refresh_facts()
         await self._show_events(view)
 
