@@ -7,7 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from cloudia import telemetry
+from cloudia import ids, telemetry
 from cloudia.cloud.jobs import Ended, Held, Lease, Unknown
 from cloudia.errors import InvalidRequestError
 from cloudia.protocol import QueuedJob
@@ -78,7 +78,7 @@ class Deliveries:
         """
         telemetry.log("job was delivered again", status=ended.job.status)
         stream = self._to.outbox.open(job, attempt=ended.job.attempts, fence=ended.fence)
-        reply_id = ended.job.reply_message_id or ""
+        reply_id = ids.reply_id(job.message_id)
         reply = await asyncio.to_thread(self._to.history.message, job.conversation_id, reply_id)
         if reply and reply.content:
             stream.emit("reset", reason="events_interrupted")
