@@ -14,7 +14,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from cloudia.cli.main import app
+from cloudia.cli.main import app, verbs
 from cloudia.settings import Settings, dotted, resolve
 
 PAGE = Path(__file__).parent / "cli.md"
@@ -105,25 +105,10 @@ _SETTINGS = {item.name: item for item in fields(Settings)}
 _ROWS = {row["name"]: row for row in resolve().rows()}
 
 
-def commands() -> dict[str, Any]:
-    """Return every verb by its full name, in the order of the help."""
-    found: dict[str, Any] = {}
-
-    def walk(group: Any, name: str) -> None:
-        for part, command in group.commands.items():
-            if hasattr(command, "commands"):
-                walk(command, f"{name}{part} ")
-            else:
-                found[name + part] = command
-
-    walk(get_command(app), "")
-    return found
-
-
 def page() -> str:
     """Return the page."""
     parts = [_HEAD, _exit_codes(), _global_options(), _index()]
-    parts += [_verb(name, command) for name, command in commands().items()]
+    parts += [_verb(name, command) for name, command in verbs().items()]
     parts.append(_settings())
     return "\n\n".join(parts) + "\n"
 
@@ -163,9 +148,7 @@ def _global_options() -> str:
 
 
 def _index() -> str:
-    rows = "\n".join(
-        f"| [`{name}`](#{_anchor(name)}) | {_first_line(command)} |" for name, command in commands().items()
-    )
+    rows = "\n".join(f"| [`{name}`](#{_anchor(name)}) | {_first_line(command)} |" for name, command in verbs().items())
     return f"## Verbs\n\n| verb | does |\n|---|---|\n{rows}"
 
 

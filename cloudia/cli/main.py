@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -38,7 +38,7 @@ from cloudia.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code
 from cloudia.cli.output import STATE, print_error
 from cloudia.errors import CloudiaError, UsageError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "verbs"]
 
 _HELP = "NoArgsIsHelpError"
 """Raised for a command without arguments; it has no public name."""
@@ -94,6 +94,21 @@ def _options(
 ) -> None:
     STATE.quiet = quiet
     STATE.debug = STATE.debug or debug
+
+
+def verbs() -> dict[str, Any]:
+    """Return the command of every verb by its full name, such as `dlq list`, in the order of the help."""
+    found: dict[str, Any] = {}
+
+    def walk(group: Any, name: str) -> None:
+        for part, command in group.commands.items():
+            if hasattr(command, "commands"):
+                walk(command, f"{name}{part} ")
+            else:
+                found[name + part] = command
+
+    walk(typer.main.get_command(app), "")
+    return found
 
 
 def main() -> int:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.main import get_command
 
-from cloudia.cli.main import app, main
+from cloudia.cli.main import main, verbs
 from cloudia.cli.output import STATE
 from tests.cli.provider import quick
 from tests.cli.terminal import terminal
@@ -86,21 +85,6 @@ ROWS = {
 }
 
 
-def _commands() -> dict[str, Any]:
-    """Return every verb of the command line by its full name."""
-    found: dict[str, Any] = {}
-
-    def walk(group: Any, name: str) -> None:
-        for part, command in group.commands.items():
-            if hasattr(command, "commands"):
-                walk(command, f"{name}{part} ")
-            else:
-                found[name + part] = command
-
-    walk(get_command(app), "")
-    return found
-
-
 @pytest.fixture(autouse=True)
 def _state() -> Iterator[None]:
     """Leave the command's own options as they were."""
@@ -142,20 +126,20 @@ def _is_error(said: str) -> None:
 
 def test_every_verb_has_a_row() -> None:
     """The table names every verb, and no other."""
-    assert set(ROWS) == set(_commands())
+    assert set(ROWS) == set(verbs())
 
 
 @pytest.mark.parametrize("verb", ROWS)
 def test_json_is_an_option_of_every_verb_with_data(verb: str) -> None:
     """Every verb that prints data takes `--json`."""
-    options = {option for parameter in _commands()[verb].params for option in parameter.opts}
+    options = {option for parameter in verbs()[verb].params for option in parameter.opts}
     assert ("--json" in options) == (ROWS[verb].form != "none")
 
 
 @pytest.mark.parametrize("verb", ROWS)
 def test_every_option_says_what_it_does(verb: str) -> None:
     """Every verb, argument and option has a line of help."""
-    command = _commands()[verb]
+    command = verbs()[verb]
     assert command.help.splitlines()[0].strip()
     for parameter in command.params:
         assert parameter.help, parameter.name

@@ -12,6 +12,7 @@ import pytest
 
 from cloudia.cli import exits
 from cloudia.cli.exits import exit_code
+from cloudia.cli.main import verbs
 from cloudia.errors import CloudiaError
 
 _SCRIPT = Path(__file__).parents[2] / "docs" / "make_cli.py"
@@ -51,7 +52,7 @@ def test_a_stale_page_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_every_verb_has_its_section() -> None:
     """Each verb has a section with its options and an example, and the index leads to it."""
     text = _made.PAGE.read_text()
-    for name, command in _made.commands().items():
+    for name, command in verbs().items():
         section = text.partition(f"\n## cloudia {name}\n")[2].partition("\n## ")[0]
         for parameter in command.params:
             if parameter.param_type_name == "option":
@@ -59,7 +60,7 @@ def test_every_verb_has_its_section() -> None:
         assert f"cloudia {name}" in section
         assert "Exit codes: 0, 1, 2, " in section
         assert f"(#cloudia-{name.replace(' ', '-')})" in text
-    assert set(_made.EXAMPLES) == set(_made.commands())
+    assert set(_made.EXAMPLES) == set(verbs())
 
 
 @pytest.mark.parametrize("example", sorted({line for lines in _made.EXAMPLES.values() for line in lines}))
@@ -67,7 +68,7 @@ def test_an_example_is_a_command(example: str) -> None:
     """Every example is one that the command line takes."""
     command = next(part for part in re.split(r"[|>]", example) if "cloudia " in part)
     words = shlex.split(command)[1:]
-    known = _made.commands()
+    known = verbs()
     name = next(" ".join(words[:length]) for length in (2, 1) if " ".join(words[:length]) in known)
     known[name].make_context(name, words[len(name.split()) :])
 
