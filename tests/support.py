@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cloudia import telemetry
 from cloudia.client import Client
 from cloudia.cloud.aws import Aws
 from cloudia.cloud.history import History
@@ -28,6 +29,8 @@ from cloudia.stack import Stack
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from cloudia.protocol import QueuedJob
 
 CLI = [sys.executable, "-m", "cloudia"]
 
@@ -143,6 +146,14 @@ class Cloud:
     def token(self, user: str = "alice", **options: Any) -> str:
         """Return a token of a user."""
         return issue_token(self.secrets["token"], user, **options)
+
+    def accept(self, content: str = "hello", *, user: str = "alice", **given: Any) -> QueuedJob:
+        """Record a new message as `POST /messages` does, without its queue. `given` is more for `Intake.accept`."""
+        fields = {"conversation_id": None, "session_id": None, "idempotency_key": None}
+        trace = {"traceparent": telemetry.new_traceparent()}
+        job, unsent = self.intake.accept(user_id=user, content=content, **{**fields, **trace, **given})
+        assert unsent
+        return job
 
 
 _numbers = itertools.count(1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_KEYS = {
+KEYS = {
     "job_id",
     "conversation_id",
     "message_id",
@@ -87,7 +87,7 @@ def test_json(stack: RunningStack) -> None:
     assert (sent.returncode, sent.stderr) == (0, "")
     assert sent.stdout.count("\n") == 1
     told = json.loads(sent.stdout)
-    assert set(told) == _KEYS
+    assert set(told) == KEYS
     assert (told["status"], told["reply"], told["attempts"], told["error"]) == ("done", "Short.", 1, None)
     assert set(told["usage"]) == {"input_tokens", "output_tokens"}
     assert set(told["timings"]) == {"accepted_ms", "first_token_ms", "total_ms"}
@@ -179,7 +179,7 @@ def test_a_job_that_fails(stack: RunningStack) -> None:
         sent = stack.cli("send", "hello", "--json")
     assert sent.returncode == 1
     told = json.loads(sent.stdout)
-    assert set(told) == _KEYS
+    assert set(told) == KEYS
     assert told["status"] == "failed"
     assert told["error"]["code"] == "llm_rejected"
     assert _error(sent.stderr)["code"] == "llm_rejected"

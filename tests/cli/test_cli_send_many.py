@@ -30,27 +30,14 @@ from cloudia.protocol import PostMessage
 from cloudia.settings import Settings
 from tests.cli.provider import fault, quick, reply
 from tests.cli.terminal import CTRL_C, terminal
+from tests.cli.test_cli_send import KEYS
 from tests.support import CLI, RunningStack, clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_KEYS = {
-    "line",
-    "job_id",
-    "conversation_id",
-    "message_id",
-    "status",
-    "reply",
-    "reply_message_id",
-    "attempts",
-    "provider",
-    "model",
-    "usage",
-    "error",
-    "timings",
-}
+_KEYS = {"line", *KEYS}
 
 
 @pytest.fixture(autouse=True)

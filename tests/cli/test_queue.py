@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia import telemetry
 from tests.cli.terminal import CTRL_C, terminal
 from tests.support import Cloud, RunningStack, cli
 
@@ -33,10 +32,7 @@ class Elsewhere:
     def accept(self, count: int) -> list[str]:
         jobs = []
         for _ in range(count):
-            job, _ = self.cloud.intake.accept(
-                user_id="alice", content="secret", conversation_id=None, session_id=None, idempotency_key=None,
-                traceparent=telemetry.new_traceparent(),
-            )  # fmt: skip
+            job = self.cloud.accept("secret")
             self.cloud.queue.send(job)
             jobs.append(job.job_id)
         return jobs

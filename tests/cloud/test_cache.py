@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,10 +11,6 @@ from cloudia.cloud.redis import Keys, Redis, connect
 from cloudia.errors import UnavailableError
 from cloudia.protocol import Message
 from cloudia.sim.ports import LOOPBACK, choose_port
-from tests.support import RunningStack
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 _CONVERSATION = "cnv_01k0000000000000000000000a"
 _MESSAGES = [
@@ -30,14 +25,6 @@ _MESSAGES = [
 def name() -> str:
     """A stack name that no other test uses."""
     return f"ctx{secrets.token_hex(4)}"
-
-
-@pytest.fixture
-async def redis(stack: RunningStack) -> AsyncIterator[Redis]:
-    """The Redis of the shared stack."""
-    client = connect(stack.settings.redis_url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

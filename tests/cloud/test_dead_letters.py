@@ -40,14 +40,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def dead(cloud: Cloud, content: str = "hello", conversation: str | None = None, attempts: int = 2) -> QueuedJob:
     """Accept a job and let it die, as a worker does."""
-    job, _ = cloud.intake.accept(
-        user_id="alice",
-        content=content,
-        conversation_id=conversation,
-        session_id=None,
-        idempotency_key=None,
-        traceparent=telemetry.new_traceparent(),
-    )
+    job = cloud.accept(content, conversation_id=conversation)
     for _ in range(attempts - 1):
         cloud.jobs.release(leased(cloud, job), error=ERROR)
     lease = leased(cloud, job)
@@ -181,10 +174,7 @@ def test_what_is_held_is_bounded(cloud: Cloud, shelf: DeadLetters, monkeypatch: 
 
 def test_what_is_not_ours_is_shown_as_what_it_is(cloud: Cloud, shelf: DeadLetters, way: str) -> None:
     """Foreign JSON, garbage, a job without a record, and what SQS moved by itself: each is told apart."""
-    job, _ = cloud.intake.accept(
-        user_id="alice", content="x", conversation_id=None, session_id=None, idempotency_key=None,
-        traceparent=telemetry.new_traceparent(),
-    )  # fmt: skip
+    job = cloud.accept("x")
     unknown_id, message_id = ids.turn_ids(None)
     unknown = replace(job, job_id=unknown_id, message_id=message_id)
     bodies = ('{"foreign": true}', "\u0001\u0002garbage".replace("\u0001", "").replace("\u0002", ""), unknown.encode())
@@ -455,10 +445,7 @@ def test_a_line_that_is_no_letter_is_refused(line: str) -> None:
 
 def test_a_purge_records_what_had_no_end(cloud: Cloud, shelf: DeadLetters) -> None:
     """I1: a job that SQS moved away while it was queued is failed, friendly, when its letter is thrown away."""
-    gone, _ = cloud.intake.accept(
-        user_id="alice", content="x", conversation_id=None, session_id=None, idempotency_key=None,
-        traceparent=telemetry.new_traceparent(),
-    )  # fmt: skip
+    gone = cloud.accept("x")
     cloud.dead_letters.send_raw(gone.encode(), group=gone.conversation_id, deduplication_id="1")
     job = dead(cloud)
     purged = shelf.purge(shelf.look().letters)
@@ -473,10 +460,7 @@ def test_a_purged_queue_loses_no_job_silently(cloud: Cloud, shelf: DeadLetters) 
     """What waits is recorded as failed and deleted; what a worker holds stays."""
     jobs = []
     for _ in range(12):
-        job, _ = cloud.intake.accept(
-            user_id="alice", content="x", conversation_id=None, session_id=None, idempotency_key=None,
-            traceparent=telemetry.new_traceparent(),
-        )  # fmt: skip
+        job = cloud.accept("x")
         cloud.queue.send(job)
         jobs.append(job)
     (held,) = cloud.queue.receive(most=1, wait_seconds=0, visibility_seconds=30)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,21 +17,10 @@ from cloudia.sim.ports import LOOPBACK, choose_port
 from tests.gateway.lines import line
 from tests.support import RunningStack
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 _SESSION = "ses_a.b"
 _JOB = "job_01k0000000000000000000000a"
 _TTL = 600
 _CAP = 100
-
-
-@pytest.fixture
-async def redis(stack: RunningStack) -> AsyncIterator[Redis]:
-    """The Redis of the shared stack."""
-    client = connect(stack.settings.redis_url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -31,14 +31,7 @@ def cloud(stack: RunningStack) -> Cloud:
 
 def say(cloud: Cloud, user: str, content: str, conversation_id: str | None = None) -> str:
     """Accept and answer a message. Return its conversation."""
-    job, _ = cloud.intake.accept(
-        user_id=user,
-        content=content,
-        conversation_id=conversation_id,
-        session_id=None,
-        idempotency_key=None,
-        traceparent="",
-    )
+    job = cloud.accept(content, user=user, conversation_id=conversation_id)
     lease: Any = cloud.jobs.lease(job.job_id, "wrk_1", 60)
     cloud.jobs.finish(lease, "done", content=f"re: {content}")
     return job.conversation_id

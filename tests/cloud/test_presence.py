@@ -7,25 +7,13 @@ import pytest
 from cloudia.cloud import presence
 from cloudia.cloud.items import from_item
 from cloudia.cloud.presence import BEAT_SECONDS, Presence
+from tests.cloud.clocks import Clock
 from tests.support import Cloud
-
-
-class Clock:
-    """A clock that stands still until it is moved, in place of the module `time`.
-
-    It stands in the future: what expires by it must not be dropped by the engine meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self.now = 4_000_000_000.5
-
-    def time(self) -> float:
-        return self.now
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(4_000_000_000.5)
     monkeypatch.setattr(presence, "time", clock)
     return clock
 

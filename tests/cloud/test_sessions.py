@@ -31,14 +31,6 @@ def name() -> str:
 
 
 @pytest.fixture
-async def redis(stack: RunningStack) -> AsyncIterator[Redis]:
-    """The Redis of the shared stack."""
-    client = connect(stack.settings.redis_url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
 def sessions(redis: Redis, name: str) -> Sessions:
     """A registry of the test's own."""
     return Sessions(redis, name)

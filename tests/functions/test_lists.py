@@ -33,15 +33,7 @@ def walk(client: httpx2.Client, path: str, **query: Any) -> list[list[dict[str, 
 
 def record(quiet: QuietCloud, user: str, content: str, conversation_id: str | None = None) -> str:
     """Record a message as `POST /messages` does, without its queue. Return its conversation."""
-    job, _ = quiet.cloud.intake.accept(
-        user_id=user,
-        content=content,
-        conversation_id=conversation_id,
-        session_id=None,
-        idempotency_key=None,
-        traceparent="",
-    )
-    return job.conversation_id
+    return quiet.cloud.accept(content, user=user, conversation_id=conversation_id).conversation_id
 
 
 @pytest.fixture(scope="module")

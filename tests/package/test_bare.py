@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from cloudia import telemetry
 from tests.cli.provider import reply
 from tests.package.conftest import ROOT, Environments
 from tests.support import Cloud, RunningStack, clean_environment, eventually
@@ -103,15 +102,7 @@ async def test_a_bare_worker_answers(
     environments: Environments, stack: RunningStack, cloud: Cloud, tmp_path: Path
 ) -> None:
     """`python -m cloudia.worker` in the bare environment answers a message, and ends with 0 on SIGTERM."""
-    job, unsent = cloud.intake.accept(
-        user_id="alice",
-        content="hello",
-        conversation_id=None,
-        session_id=None,
-        idempotency_key=None,
-        traceparent=telemetry.new_traceparent(),
-    )
-    assert unsent
+    job = cloud.accept()
     cloud.queue.send(job)
     reply(stack.run, "From a bare worker.")
     with (tmp_path / "log").open("wb") as log:

@@ -77,14 +77,7 @@ async def test_a_worker_is_ready_until_it_stops(cloud: Cloud, tmp_path: Path) ->
 
         await eventually(is_ready)
         assert (await probe(port, "/live"))[0] == 200
-        job, _ = cloud.intake.accept(
-            user_id="alice",
-            content="finish this [[words:100]]",
-            conversation_id=None,
-            session_id=None,
-            idempotency_key=None,
-            traceparent="",
-        )
+        job = cloud.accept("finish this [[words:100]]")
         cloud.queue.send(job)
         await eventually(lambda: cloud.jobs.get(job.job_id, "alice").status == "running")
         process.send_signal(signal.SIGTERM)

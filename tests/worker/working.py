@@ -8,7 +8,6 @@ import urllib.request
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from cloudia import telemetry
 from cloudia.protocol import QueuedJob
 from tests.support import Cloud, RunningStack, child, eventually
 
@@ -21,15 +20,7 @@ USER = "alice"
 
 def accept(cloud: Cloud, content: str, *, conversation: str | None = None, session: str | None = None) -> QueuedJob:
     """Accept a message as the function does, and enqueue it."""
-    job, unsent = cloud.intake.accept(
-        user_id=USER,
-        content=content,
-        conversation_id=conversation,
-        session_id=session,
-        idempotency_key=None,
-        traceparent=telemetry.new_traceparent(),
-    )
-    assert unsent
+    job = cloud.accept(content, user=USER, conversation_id=conversation, session_id=session)
     cloud.queue.send(job)
     return job
 
