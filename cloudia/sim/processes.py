@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["Process"]
 
 _SAME_SECONDS = 5.0
+_LOOK_SECONDS = 0.01
+_KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +68,7 @@ class Process:
     def wait(self, seconds: float) -> bool:
         """Wait until it has ended, at most `seconds`. Return whether it has."""
         process = self._process()
-        if process is None:
-            return True
-        try:
-            process.wait(seconds)
-        except psutil.TimeoutExpired:
-            return False
-        return True
+        return process is None or _wait([process], seconds)
 
     def kill_tree(self) -> None:
         """Kill it and everything it started."""
@@ -83,12 +80,29 @@ class Process:
             for victim in victims:
                 with contextlib.suppress(psutil.Error):
                     victim.kill()
-            psutil.wait_procs(victims, timeout=5)
+            _wait(victims, _KILL_SECONDS)
 
     def _process(self) -> psutil.Process | None:
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started_at) < _SAME_SECONDS
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if same and not _has_ended(process) else None
         except psutil.Error:
             return None
+
+
+def _wait(processes: list[psutil.Process], seconds: float) -> bool:
+    """Wait until all have ended; psutil's own wait is for their parents to collect them, which may be seconds later."""
+    deadline = time.monotonic() + seconds
+    while not all(_has_ended(process) for process in processes):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True

@@ -86,6 +86,33 @@ def test_send_and_wait(child: subprocess.Popen[str]) -> None:
     assert process.resident_bytes() is None
 
 
+_CARELESS_PARENT = """
+import subprocess, time
+child = subprocess.Popen(["sleep", "60"])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill"])
+def test_a_process_that_nobody_collects_has_ended(end: str) -> None:
+    """A wait is for the end of a process, not for its parent to notice: the first process of a container may take seconds."""
+    with subprocess.Popen([sys.executable, "-c", _CARELESS_PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        try:
+            assert parent.stdout
+            process = Process(int(parent.stdout.readline()), time.time())
+            began = time.monotonic()
+            if end == "terminate":
+                process.send(signal.SIGTERM)
+                assert process.wait(5)
+            else:
+                process.kill_tree()
+            assert not process.alive
+            assert time.monotonic() - began < 2
+        finally:
+            parent.kill()
+
+
 # --- ports --------------------------------------------------------------------------------------------------------------
 
 
