@@ -69,7 +69,7 @@ def show(
 def _ask(user: str | None, question: Callable[[Api], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     import asyncio  # noqa: PLC0415 - lazy
 
-    from cloudia.cli.target import find_target  # noqa: PLC0415 - lazy
+    from cloudia.cli.target import find_target, of_conversation  # noqa: PLC0415 - lazy
     from cloudia.client.api import Api  # noqa: PLC0415 - lazy
 
     target = find_target(user=user)
@@ -78,4 +78,5 @@ def _ask(user: str | None, question: Callable[[Api], Awaitable[dict[str, Any]]])
         async with Api(target.api_url, target.token) as api:
             return await question(api)
 
-    return asyncio.run(ask())
+    with of_conversation():
+        return asyncio.run(ask())

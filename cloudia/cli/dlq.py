@@ -17,6 +17,7 @@ from cloudia.errors import (
     DeadLetteredError,
     JobFailedError,
     LLMUnavailableError,
+    NotFoundError,
     TimedOutError,
     UnavailableError,
     UsageError,
@@ -302,13 +303,13 @@ def _check_choice(ids: Sequence[str] | None, *, every: bool, wanted: _Filter) ->
 
 
 def _by_ids(shelf: Shelf, ids: Sequence[str]) -> list[Letter]:
-    """Return the letters of these ids, each once. `CloudiaError` names one that is not there."""
+    """Return the letters of these ids, each once. `NotFoundError` names one that is not there."""
     chosen: dict[str, Letter] = {}
     for wanted in ids:
         found = [letter for letter in shelf.letters if wanted in {letter.id, letter.message.message_id}]
         if not found:
             unseen = f" {count(shelf.unseen, 'letter')} could not be seen." if shelf.unseen else ""
-            raise CloudiaError(
+            raise NotFoundError(
                 f"there is no dead letter {wanted[:64]!r}.{unseen}",
                 hint="`cloudia dlq list` shows which there are.",
                 code="no_letter",
@@ -363,7 +364,6 @@ def _lines(file: str) -> list[str]:
 def _conversation(services: Services, letter: Letter) -> list[dict[str, Any]]:
     """Return the messages around a letter's own, oldest first."""
     from cloudia.cloud.items import encode_cursor  # noqa: PLC0415 - lazy
-    from cloudia.errors import NotFoundError  # noqa: PLC0415 - lazy
 
     job = letter.job
     if job is None or not letter.redrivable:

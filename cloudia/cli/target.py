@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cloudia.errors import UsageError
+from cloudia.errors import RequestError, UsageError
 from cloudia.sim.project import find_project
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cloudia.settings import Settings
     from cloudia.sim.project import Project
 
-__all__ = ["Target", "find_target", "local_token"]
+__all__ = ["Target", "find_target", "local_token", "of_conversation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,14 @@ def local_token(project: Project, settings: Settings, *, user: str, seconds: flo
     return issue_token(
         project.secrets()["token"], user, seconds=seconds, issuer=settings.auth_issuer, audience=settings.auth_audience
     )
+
+
+@contextmanager
+def of_conversation() -> Iterator[None]:
+    """Ask for what belongs to a conversation: where there is none of that id, the hint says how to find one."""
+    try:
+        yield
+    except RequestError as error:
+        if error.code in {"bad_conversation_id", "no_conversation"}:
+            error.hint = "`cloudia conversations list` shows which there are."
+        raise

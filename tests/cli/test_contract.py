@@ -66,7 +66,7 @@ ROWS = {
     "conversations list": Row(alone=_NEEDS_A_STACK),
     "conversations show": Row("{conversation}", alone=_NEEDS_A_STACK),
     "dlq list": Row(alone=_NEEDS_A_STACK),
-    "dlq show": Row("no-such-letter", code=1, alone=_NEEDS_A_STACK),
+    "dlq show": Row("no-such-letter", code=2, alone=_NEEDS_A_STACK),
     "dlq redrive": Row("--all --dry-run", alone=_NEEDS_A_STACK),
     "dlq export": Row("{folder}/letters.jsonl", alone=_NEEDS_A_STACK),
     "dlq import": Row("/dev/null", alone=_NEEDS_A_STACK),
