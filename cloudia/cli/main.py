@@ -114,6 +114,7 @@ def verbs() -> dict[str, Any]:
 def main() -> int:
     """Run the command line. Return the exit code."""
     STATE.json = "--json" in sys.argv
+    STATE.debug = os.environ.get("CLOUDIA_DEBUG", "") not in {"", "0"}
     try:
         code = app(standalone_mode=False)
     except BaseException as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ class _State:
     """Set by the verb; errors are printed as JSON from then on."""
 
 
-STATE = _State(debug=os.environ.get("CLOUDIA_DEBUG", "") not in {"", "0"})
+STATE = _State()
 
 
 def console() -> Console:
