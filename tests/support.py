@@ -8,9 +8,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudia import telemetry
@@ -25,12 +27,13 @@ from cloudia.settings import Settings, from_environment, to_environment
 from cloudia.sim.project import Project
 from cloudia.sim.provision import provision, secret_values
 from cloudia.stack import Stack
+from tests.forks import can_fork, fork
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from cloudia.protocol import QueuedJob
+    from tests.forks import Child
 
 CLI = [sys.executable, "-m", "cloudia"]
 
@@ -43,19 +46,33 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 def cli(
-    *arguments: str, folder: Path, timeout: float = 60, environment: dict[str, str] | None = None
+    *arguments: str,
+    folder: Path,
+    timeout: float = 60,
+    environment: dict[str, str] | None = None,
+    stdin: bytes = b"",
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of `cloudia` in a folder, without a terminal."""
-    return subprocess.run(
-        [*CLI, *arguments],
-        cwd=folder,
-        env=clean_environment(**(environment or {})),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    variables = clean_environment(**(environment or {}))
+    with tempfile.TemporaryDirectory(prefix="said-") as name:
+        given, out, err = (Path(name, file) for file in ("in", "out", "err"))
+        given.write_bytes(stdin)
+        if can_fork(variables):
+            command = fork("cloudia", *arguments, environment=variables, folder=folder, stdin=given, out=out, err=err)
+            code = command.join(timeout)
+        else:
+            with given.open() as reads, out.open("w") as says, err.open("w") as complains:
+                code = subprocess.run(
+                    [*CLI, *arguments],
+                    cwd=folder,
+                    env=variables,
+                    stdin=reads,
+                    stdout=says,
+                    stderr=complains,
+                    timeout=timeout,
+                    check=False,
+                ).returncode
+        return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
 
 async def eventually(condition: Callable[[], Awaitable[Any] | Any], *, seconds: float = 10, every: float = 0.02) -> Any:
@@ -78,9 +95,11 @@ class RunningStack:
     folder: Path
     run: dict[str, Any]
 
-    def cli(self, *arguments: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *arguments: str, timeout: float = 60, stdin: bytes = b"", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the stack's folder."""
-        return cli(*arguments, folder=self.folder, timeout=timeout, environment=environment)
+        return cli(*arguments, folder=self.folder, timeout=timeout, environment=environment, stdin=stdin)
 
     def json(self, *arguments: str, **options: Any) -> Any:
         """Run a command with `--json` that must succeed, and return its document."""
@@ -186,12 +205,16 @@ def make_cloud(stack: RunningStack, **changes: Any) -> Cloud:
 
 
 @asynccontextmanager
-async def child(module: str, environment: dict[str, str], log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def child(module: str, environment: dict[str, str], log: Path) -> AsyncIterator[Child]:
     """Run `python -m module` until the block ends; its output goes to `log`."""
-    with log.open("ab") as out:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
-        )
+    process: Child
+    if can_fork(environment):
+        process = fork(module, environment=environment, folder=Path.cwd(), out=log, err=log)
+    else:
+        with log.open("ab") as out:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", module, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
     try:
         yield process
     finally:

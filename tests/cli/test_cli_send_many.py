@@ -53,24 +53,16 @@ def _user() -> str:
     return f"user-{secrets.token_hex(4)}"
 
 
-def _send(stack: RunningStack, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def _send(stack: RunningStack, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Run `send` in the stack's folder with `stdin` as its input."""
-    return subprocess.run(
-        [*CLI, "send", *arguments],
-        cwd=stack.folder,
-        env=clean_environment(),
-        input=stdin,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    return stack.cli("send", *arguments, stdin=stdin)
 
 
 def _lines(*messages: Any) -> bytes:
     return b"".join(json.dumps(message).encode() + b"\n" for message in messages)
 
 
-def _results(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
+def _results(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -95,7 +87,7 @@ def test_a_file(stack: RunningStack, tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("from a file\n")
     reply(stack.run, "Read too.")
     sent = _send(stack, "--file", str(tmp_path / "a file"))
-    assert (sent.returncode, sent.stdout) == (0, b"Read too.\n")
+    assert (sent.returncode, sent.stdout) == (0, "Read too.\n")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +111,7 @@ def test_what_cannot_be_sent(arguments: list[str], stdin: bytes, said: str, stac
     """Nothing, too much, and what is not UTF-8 exits 2 with a sentence and a hint."""
     sent = _send(stack, *arguments, "--json", stdin=stdin)
     assert sent.returncode == 2
-    assert sent.stdout == b""
+    assert sent.stdout == ""
     error = json.loads(sent.stderr)["error"]
     assert said in error["message"]
     assert error["hint"]
@@ -159,7 +151,7 @@ def test_many(stack: RunningStack, tmp_path: Path) -> None:
     file = tmp_path / "messages.jsonl"
     file.write_bytes(_lines({"content": "one"}, "two") + b"\n" + _lines({"content": "four", "idempotency_key": "k4"}))
     sent = _send(stack, "--jsonl", str(file), "--user", _user())
-    assert (sent.returncode, sent.stderr) == (0, b"")
+    assert (sent.returncode, sent.stderr) == (0, "")
     results = _results(sent)
     assert all(set(result) == _KEYS for result in results)
     assert sorted(result["line"] for result in results) == [1, 2, 4]
@@ -225,7 +217,7 @@ def test_bad_lines_are_refused_before_anything_is_sent(stack: RunningStack) -> N
     sent = _send(
         stack, "--jsonl", "-", "--json", "--user", user, stdin=_lines("good", "") + b"{\n" + _lines("good too")
     )
-    assert (sent.returncode, sent.stdout) == (2, b"")
+    assert (sent.returncode, sent.stdout) == (2, "")
     assert json.loads(sent.stderr)["error"]["message"] == "2 lines cannot be sent: 2, 3; line 2: content is empty"
     assert stack.json("conversations", "list", "--user", user)["conversations"] == []
 

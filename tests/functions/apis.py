@@ -17,12 +17,12 @@ from tests.functions import contract
 from tests.support import child, eventually
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    from tests.forks import Child
     from tests.support import Cloud
 
 __all__ = ["QuietCloud", "Users", "edge_of", "new_user"]
@@ -68,7 +68,7 @@ class QuietCloud:
 
     cloud: Cloud
     users: Users
-    edge: asyncio.subprocess.Process
+    edge: Child
 
     def client(self, user: str | None) -> httpx2.Client:
         """Return the client of a user."""
@@ -98,7 +98,7 @@ class QuietCloud:
 @asynccontextmanager
 async def edge_of(
     cloud: Cloud, log: Path, *, environment: dict[str, str] | None = None, **changes: Any
-) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+) -> AsyncIterator[tuple[str, Child]]:
     """Run an edge of its own for a cloud, with `changes` of its settings. Yield its URL and its process once it answers."""
     port = choose_port()
     url = f"http://{LOOPBACK}:{port}"

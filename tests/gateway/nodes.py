@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudia.settings import Settings
+    from tests.forks import Child
 
 __all__ = [
     "CONVERSATION",
@@ -51,7 +52,7 @@ class Node:
     """A gateway process."""
 
     port: int
-    process: asyncio.subprocess.Process
+    process: Child
     log: Path
 
     @property

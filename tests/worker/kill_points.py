@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.sim.drill.storm import Message
 from cloudia.sim.drill.witness import Witness
+from tests.forks import fork
 from tests.support import RunningStack, child, clean_environment, start_stack, stop_stack
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ STEPS = ("after receive", "after lease", "in mid-stream", "before commit", "afte
 _TURNS = 2
 """Messages of each conversation, so that an order can be broken."""
 _MID_STREAM = 5
+_ROOT = Path(__file__).parents[2]
 
 
 def start(folder: Path) -> RunningStack:
@@ -42,21 +43,25 @@ def start(folder: Path) -> RunningStack:
     )
 
 
-async def kill_at(stack: RunningStack, step: str, times: int) -> Verdict:
-    """Send as many messages as workers are killed at `step`, kill these, and let one more worker finish. Judge."""
-    message = Message(0.0, f"killed {step} [[words:20]]", twice=False)
-    conversations = [[message] * _TURNS] * max(1, times // _TURNS)
+async def kill_at(stack: RunningStack, *steps: str, times: int) -> Verdict:
+    """Kill `times` workers at each step, all steps at once, with a message for each; let one more worker finish. Judge."""
+    message = Message(0.0, "a worker dies [[words:20]]", twice=False)
+    conversations = [[message] * _TURNS] * max(1, len(steps) * times // _TURNS)
     environment = {**clean_environment(), **stack.run["environment"]}
     async with Witness(stack.run, stack.project.secrets()["token"], conversations, _Silent()) as witness:
         talking = asyncio.create_task(witness.talk())
-        dying = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.worker.kill_points", "--die", step, "--times", str(times)),
-            env={**environment, "CLOUDIA_WORKER_CONCURRENCY": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        assert await dying.wait() == 0, f"not each of {times} workers was killed {step}"
-        async with child("cloudia.worker", environment, stack.folder / f"last-worker-{STEPS.index(step)}.log"):
+        dying = {
+            step: fork(
+                *("tests.worker.kill_points", "--die", step, "--times", str(times)),
+                environment={**environment, "CLOUDIA_WORKER_CONCURRENCY": "1"},
+                folder=_ROOT,
+            )
+            for step in steps
+        }
+        for step, process in dying.items():
+            async with asyncio.timeout(60 + 10 * times):
+                assert await process.wait() == 0, f"not each of {times} workers was killed {step}"
+        async with child("cloudia.worker", environment, stack.folder / "last-worker.log"):
             await talking
         return await witness.verdict()
 
@@ -72,7 +77,7 @@ class _Silent:
 def die_often(step: str, times: int) -> bool:
     """Run `times` workers one after another, each until it is killed at `step`. Tell whether each one was."""
     from cloudia.worker import __main__ as module  # noqa: PLC0415 - loaded once, then forked
-    from cloudia.worker.providers import anthropic, openai  # noqa: F401, PLC0415 - likewise
+    from cloudia.worker.providers import openai  # noqa: F401, PLC0415 - likewise
 
     _arm(step)
     for _ in range(times):
@@ -147,7 +152,7 @@ def main() -> int:
         stack = start(Path(name))
         try:
             for step in STEPS:
-                verdict = asyncio.run(kill_at(stack, step, chosen.times))
+                verdict = asyncio.run(kill_at(stack, step, times=chosen.times))
                 print(f"{step:<14} {chosen.times} times: {verdict.to_json()}", flush=True)
                 broken = broken or bool(verdict.broken)
         finally:

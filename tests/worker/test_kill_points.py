@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +23,6 @@ def workerless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStac
 
 async def test_i1_i2_i3_i4_hold_wherever_a_worker_is_killed(workerless: RunningStack) -> None:
     """I1 to I4: workers killed with SIGKILL at each step; each message is answered once, in order, and its events are whole."""
-    verdicts = await asyncio.gather(*(kill_points.kill_at(workerless, step, 2) for step in kill_points.STEPS))
-    for verdict in verdicts:
-        assert verdict.broken == {}
-        assert (verdict.accepted, verdict.answered) == (2, 2)
+    verdict = await kill_points.kill_at(workerless, *kill_points.STEPS, times=2)
+    assert verdict.broken == {}
+    assert (verdict.accepted, verdict.answered) == (12, 12)

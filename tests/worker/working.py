@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import urllib.request
 from contextlib import asynccontextmanager
@@ -14,6 +13,8 @@ from tests.support import Cloud, RunningStack, child, eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.forks import Child
 
 USER = "alice"
 
@@ -44,7 +45,7 @@ async def ended(cloud: Cloud, job: QueuedJob, *, seconds: float = 20) -> Any:
 
 
 @asynccontextmanager
-async def worker(cloud: Cloud, tmp_path: Path, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def worker(cloud: Cloud, tmp_path: Path, **variables: str) -> AsyncIterator[Child]:
     """Run a worker of this cloud; its log is `worker.log`."""
     async with child("cloudia.worker", {**cloud.environment(), **variables}, tmp_path / "worker.log") as process:
         yield process

@@ -16,8 +16,9 @@ from tests.functions.apis import edge_of
 from tests.support import Cloud, eventually
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
+
+    from tests.forks import Child
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Workshop:
 
     functions: Path
     http: httpx2.AsyncClient
-    process: Process
+    process: Child
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a piece of a function's file, which has to be there once."""
