@@ -5,13 +5,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# What runs is compiled once, also where containers are told to leave no compiled file behind.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: up test test-long test-all contract localstack lint bench drill clean
 
 up: $(VENV)/.installed
 	@exec $(BIN)/cloudia up
 
-# Most of a test's time is waiting for a real part, so three share two cores well; a file's tests stay together.
-PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Most of a test's time is waiting for a real part, so four share two cores well; a file's tests stay together.
+PYTEST = $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed-test
 	@exec $(PYTEST) $(ARGS)
 

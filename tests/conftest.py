@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from tests.support import Cloud, RunningStack, make_cloud, start_stack, stop_stack
 
@@ -22,24 +23,54 @@ _FIRST = (
     "tests/package/test_wheel.py",
     "tests/package/test_bare.py",
     "tests/worker/test_worker_lifetimes.py",
-    "tests/cli/test_cli_up.py",
     "tests/cli/test_dlq.py",
     "tests/sim/test_supervisor.py",
-    "tests/web/test_page_sessions.py",
-    "tests/cli/test_chaos.py",
+    "tests/cli/test_cli_up.py",
     "tests/tui/test_chat.py",
+    "tests/cli/test_chaos.py",
+    "tests/cli/test_cli_restart.py",
+    "tests/web/test_page_sessions.py",
+    "tests/web/test_page.py",
+    "tests/cli/test_cli_send.py",
     "tests/package/test_pytest_plugin.py",
+    "tests/worker/test_worker.py",
+    "tests/cli/test_contract.py",
     "tests/worker/test_kill_points.py",
-    "tests/sim/test_drill.py",
     "tests/worker/test_responders.py",
-    "tests/sim/test_other_services.py",
-    "tests/examples/test_ci.py",
     "tests/worker/test_llm.py",
     "tests/web/",
+    "tests/cli/test_cli_send_many.py",
     "tests/sim/test_lambdas.py",
+    "tests/sim/test_other_services.py",
+    "tests/client/test_client_ask.py",
+    "tests/cli/test_cli_chosen.py",
+    "tests/sim/test_drill.py",
     "tests/sim/test_localstack.py",
+    "tests/cloud/test_dead_letters.py",
+    "tests/worker/",
+    "tests/examples/",
     "tests/contract/",
+    "tests/cli/",
+    "tests/functions/test_bad_input.py",
+    "tests/gateway/",
 )
+
+
+# These share a fixture of the session that takes longer to make than their tests take.
+_TOGETHER = {"tests/package/test_bare.py": "tests/package/test_wheel.py"}
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types.
+    """A file's tests run in one process; so do those of files that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return _TOGETHER.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    """Say which tests share a process."""
+    return _Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import anthropic
 import httpx2
 import openai
 import pytest
@@ -18,6 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import anthropic
 
 Message = dict[str, Any]
 
@@ -116,7 +118,7 @@ class Chat:
     @property
     def errors(self) -> Any:
         """Return the module that has the SDK's exceptions, whose names both vendors share."""
-        return openai if self.sdk == "openai" else anthropic
+        return importlib.import_module(self.sdk)
 
     def ask(self, said: str | list[Message], *, stream: bool = False, timeout: float = 10.0, **more: Any) -> str:
         """Return the answer's text."""
@@ -143,7 +145,7 @@ class Chat:
                 if not stream:
                     return str(got.choices[0].message.content)
                 return "".join([chunk.choices[0].delta.content or "" async for chunk in got if chunk.choices])
-        async with anthropic.AsyncAnthropic(api_key="k", base_url=self.server.url, max_retries=0) as other:
+        async with self.errors.AsyncAnthropic(api_key="k", base_url=self.server.url, max_retries=0) as other:
             got = await other.messages.create(max_tokens=20_000, **asked)
             if not stream:
                 return "".join(block.text for block in got.content)
@@ -152,6 +154,8 @@ class Chat:
 
 @pytest.fixture(scope="session")
 def clients(running: Server) -> Iterator[tuple[openai.OpenAI, anthropic.Anthropic]]:
+    import anthropic  # noqa: PLC0415 - it takes a second, and most processes of a run make none of these tests
+
     with (
         openai.OpenAI(api_key="k", base_url=f"{running.url}/v1", max_retries=0) as first,
         anthropic.Anthropic(api_key="k", base_url=running.url, max_retries=0) as second,
