@@ -385,9 +385,9 @@ class Event:
     | type        | data                                                             |
     |-------------|------------------------------------------------------------------|
     | `ready`     | `session_id`, `connection_id`, `resumed`, `protocol`             |
-    | `started`   | `message_id` of the answer to come                               |
+    | `started`   | `message_id` of the answer to come, `max_attempts`               |
     | `delta`     | `text`                                                           |
-    | `reset`     | `reason`: what was streamed so far is void                       |
+    | `reset`     | `reason`: what came is void; of a new attempt `max_attempts`     |
     | `done`      | `message_id`, `usage`, `provider`, `model`                       |
     | `error`     | `error {code, message, hint, …}`; of a job also `status`         |
     | `cancelled` | `message_id` of what was kept                                    |

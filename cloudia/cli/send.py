@@ -104,11 +104,12 @@ def _send_one(text: str, conversation: str | None, user: str | None, *, seconds:
     import asyncio  # noqa: PLC0415 - lazy
 
     from cloudia.cli.send_result import Result  # noqa: PLC0415 - lazy
-    from cloudia.cli.target import find_target  # noqa: PLC0415 - lazy
+    from cloudia.cli.target import find_target, of_conversation  # noqa: PLC0415 - lazy
 
     target = find_target(user=user)
     if not wait:
-        accepted = asyncio.run(_post(target, text, conversation))
+        with of_conversation():
+            accepted = asyncio.run(_post(target, text, conversation))
         if json:
             print_json({**accepted.to_json(), "status": "queued"})
         else:
@@ -116,7 +117,8 @@ def _send_one(text: str, conversation: str | None, user: str | None, *, seconds:
         return
     result = Result()
     try:
-        asyncio.run(_converse(target, text, conversation, result, seconds=seconds, show=not json))
+        with of_conversation():
+            asyncio.run(_converse(target, text, conversation, result, seconds=seconds, show=not json))
     except TimeoutError as error:
         where = f" It goes on as {result.accepted.job_id}." if result.accepted else ""
         raise TimedOutError(f"no answer within {seconds:g} s.{where}", hint="Wait longer with --timeout.") from error
@@ -164,10 +166,12 @@ async def _converse(
         async for event in client.follow(accepted.job_id):
             if event.type == "delta" and result.first_token_at is None:
                 result.first_token_at = time.monotonic()
-            if streams and event.type == "reset" and answer.text:
-                out.out("")
-                note("— what came so far is void; the answer begins anew —")
+            void = event.type == "reset" and answer.text
             answer.apply(event)
+            if streams and void:
+                anew = answer.attempt_text if answer.resets[-1] == "new_attempt" else "the answer"
+                out.out("")
+                note(f"— what came so far is void; {anew} begins anew —")
             if streams and event.type == "delta":
                 out.out((event.data or {})["text"], end="")
         result.ended_at = time.monotonic()

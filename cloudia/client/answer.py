@@ -26,6 +26,8 @@ class Answer:
     model: str | None = None
     usage: dict[str, int] | None = None
     error: dict[str, Any] | None = None
+    max_attempts: int | None = None
+    """How many attempts the worker makes at most; None where it has not told."""
     resets: list[str] = field(default_factory=list)
     """Why the answer began anew, each time."""
 
@@ -34,10 +36,17 @@ class Answer:
         """Whether the last event has come."""
         return self.status not in {"queued", "running"}
 
+    @property
+    def attempt_text(self) -> str:
+        """Return which attempt it is in words: `attempt 2 of 5`, or `attempt 2`."""
+        most = f" of {self.max_attempts}" if self.max_attempts else ""
+        return f"attempt {max(1, self.attempts)}{most}"
+
     def apply(self, event: Event) -> None:
         """Take the next event of this job."""
         data = event.data or {}
         self.attempts = max(self.attempts, event.attempt or 0)
+        self.max_attempts = data.get("max_attempts", self.max_attempts)
         match event.type:
             case "started":
                 self.status = "running"

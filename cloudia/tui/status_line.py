@@ -43,7 +43,7 @@ def turn_text(turn: Turn | None, now: float) -> str:
         return "sending"
     if turn.started_at is None:
         return f"queued {now - turn.sent_at:.1f} s"
-    facts = [f"queued {turn.started_at - turn.sent_at:.1f} s", f"attempt {max(1, answer.attempts)}"]
+    facts = [f"queued {turn.started_at - turn.sent_at:.1f} s", answer.attempt_text]
     if turn.first_text_at:
         facts.append(f"first token {turn.first_text_at - turn.started_at:.2f} s")
     elif turn.under_way:

@@ -105,7 +105,7 @@ class TurnView(Vertical, can_focus=True):
             return "sending"
         if turn.started_at is None:
             return "queued"
-        return f"attempt {turn.answer.attempts}" if turn.answer.attempts > 1 else "answering"
+        return turn.answer.attempt_text if turn.answer.attempts > 1 else "answering"
 
     def action_copy(self) -> None:
         """Copy the answer."""

@@ -92,7 +92,7 @@ def summary(turn: Turn) -> str:
     if turn.sent_at and turn.ended_at:
         facts.append(f"{turn.ended_at - turn.sent_at:.1f} s")
     if answer.attempts > 1:
-        facts.append(f"attempt {answer.attempts}")
+        facts.append(answer.attempt_text)
     return " · ".join(fact for fact in facts if fact)
 
 

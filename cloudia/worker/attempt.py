@@ -124,10 +124,11 @@ class Attempt:
 
     async def _answer(self) -> list[Message]:
         """Stream the answer into `_text` and to the client. Return the messages that went before."""
+        most = self._to.settings.worker_max_attempts
         if self._lease.fence == 1:  # The first attempt after a redrive is not the first that a client sees.
-            self._stream.emit("started", message_id=ids.reply_id(self._job.message_id))
+            self._stream.emit("started", message_id=ids.reply_id(self._job.message_id), max_attempts=most)
         else:
-            self._stream.emit("reset", reason="new_attempt")
+            self._stream.emit("reset", reason="new_attempt", max_attempts=most)
         before = await self._to.contexts.before(self._job)
         turn = Turn(
             job_id=self._job.job_id,

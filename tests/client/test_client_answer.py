@@ -51,6 +51,16 @@ def test_a_reset_voids_the_text_and_says_why() -> None:
     assert answer.resets == ["new_attempt", "events_interrupted"]
 
 
+def test_which_attempt_it_is_is_told_in_words() -> None:
+    """With how many there are at most where the worker told it, and without where an older one did not."""
+    assert Answer(_JOB).attempt_text == "attempt 1"
+    answer = _applied(_event("started", max_attempts=5))
+    assert answer.attempt_text == "attempt 1 of 5"
+    answer.apply(_event("reset", 2, reason="events_interrupted"))
+    assert answer.attempt_text == "attempt 2 of 5"
+    assert _applied(_event("started"), _event("reset", 2, reason="new_attempt")).attempt_text == "attempt 2"
+
+
 def test_a_cancelled_answer_keeps_what_came() -> None:
     """Cancelled is an end, and the text stays."""
     answer = _applied(_event("started"), _event("delta", text="half"), _event("cancelled", message_id="msg_1"))

@@ -270,7 +270,7 @@ async def test_a_retry_begins_anew_and_a_dead_letter_says_where(own: RunningStac
     try:
         async with chatting(own, tmp_path) as chat:
             view = await chat.say("break [[words:40]]")
-            await chat.until(lambda: "attempt 2" in chat.status or view.turn.answer.ended)
+            await chat.until(lambda: "attempt 2 of 2" in chat.status or view.turn.answer.ended)
             assert view.turn.answer.resets == ["new_attempt"]
             await chat.ended(view)
             assert f"cloudia dlq show {view.turn.job_id}" in chat.facts()

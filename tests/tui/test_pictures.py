@@ -60,7 +60,10 @@ async def test_an_attempt_that_began_anew(tmp_path: Path, monkeypatch: pytest.Mo
     """A second attempt is told while it runs."""
     monkeypatch.setattr("cloudia.tui.chat.time", SimpleNamespace(monotonic=lambda: 100.0))
     ids = ("job_3", "cnv_1", 2)
-    events = (Event("reset", *ids, {"reason": "new_attempt"}), Event("delta", *ids, {"text": "Once **more**."}))
+    events = (
+        Event("reset", *ids, {"reason": "new_attempt", "max_attempts": 5}),
+        Event("delta", *ids, {"text": "Once **more**."}),
+    )
     await compare(chat(tmp_path, *events), "attempt", tmp_path, "h", "i", "enter")
 
 

@@ -31,15 +31,15 @@ def test_a_turn_goes_from_sending_to_its_end() -> None:
     assert turn_text(turn, 10.5) == "sending"
     turn.accepted(Accepted("job_1", "cnv_1", "msg_1"))
     assert turn_text(turn, 10.5) == "queued 0.5 s"
-    turn.apply(event("started"), 11.0)
-    assert turn_text(turn, 13.0) == "queued 1.0 s · attempt 1 · thinking 2.0 s"
+    turn.apply(event("started", max_attempts=5), 11.0)
+    assert turn_text(turn, 13.0) == "queued 1.0 s · attempt 1 of 5 · thinking 2.0 s"
     turn.apply(event("delta", text="because"), 13.5)
     turn.apply(event("reset", 2, reason="new_attempt"), 14.0)
     assert (turn.answer.text, turn.under_way) == ("", True)
     turn.apply(event("delta", 2, text="so"), 15.0)
     turn.apply(event("done", 2, message_id="m", usage={"input_tokens": 3, "output_tokens": 2}, model="sim-1"), 16.0)
-    assert turn_text(turn, 99.0) == "queued 1.0 s · attempt 2 · first token 2.50 s · 3 + 2 tokens"
-    assert summary(turn) == "sim-1 · 2 tokens · first after 3.5 s · 6.0 s · attempt 2"
+    assert turn_text(turn, 99.0) == "queued 1.0 s · attempt 2 of 5 · first token 2.50 s · 3 + 2 tokens"
+    assert summary(turn) == "sim-1 · 2 tokens · first after 3.5 s · 6.0 s · attempt 2 of 5"
     assert (turn.under_way, turn.retryable, what_happened(turn, 0)) == (False, False, "")
 
 

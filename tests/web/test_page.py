@@ -95,9 +95,9 @@ async def test_a_second_attempt_is_told(chat: Chat) -> None:
     """Where a stream breaks off, the page says that the answer began again, and which attempt this is."""
     chat.stack.cli("chaos", "llm", "cut", "--count", "1")
     await chat.say("try this [[words:40]]")
-    await chat.page.get_by_text("Attempt 2: the one before failed").wait_for()
+    await chat.page.get_by_text("Attempt 2 of 5: the one before failed").wait_for()
     await chat.ended()
-    assert "attempt 2" in (await chat.page.locator("footer .facts").text_content() or "")
+    assert "attempt 2 of 5" in (await chat.page.locator("footer .facts").text_content() or "")
 
 
 async def test_what_is_refused_is_not_lost(chat: Chat, noise: list[str]) -> None:

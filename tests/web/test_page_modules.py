@@ -29,8 +29,8 @@ _PLAY = """async transcripts => {
             last = event.id;
             if (following.take(event) === 'show') answer.apply(event); else ask();
         }
-        const { status, text, attempts, resets, messageId, model, usage, error } = answer;
-        return { status, text, attempts, resets, message_id: messageId, model, usage, error };
+        const { status, text, attempts, resets, maxAttempts, messageId, model, usage, error } = answer;
+        return { status, text, attempts, max_attempts: maxAttempts, resets, message_id: messageId, model, usage, error };
     });
 }"""
 

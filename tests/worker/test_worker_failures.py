@@ -32,6 +32,7 @@ async def test_a_failed_attempt_is_made_again_and_the_stream_begins_anew(stack: 
     reset = kinds.index("reset")
     assert {event["attempt"] for event in events[:reset]} == {1}
     assert {event["attempt"] for event in events[reset:]} == {2}
+    assert events[0]["max_attempts"] == events[reset]["max_attempts"] == cloud.settings.worker_max_attempts
     reply = cloud.history.message(job.conversation_id, done.reply_message_id)
     assert reply is not None
     assert "".join(event["text"] for event in events[reset:] if event["type"] == "delta") == reply.content

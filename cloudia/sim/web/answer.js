@@ -14,6 +14,7 @@ export class Answer {
     this.model = null;
     this.usage = null;
     this.error = null;
+    this.maxAttempts = null; // how many the worker makes at most, where it has told
     this.resets = []; // why the answer began anew, each time
   }
 
@@ -21,9 +22,15 @@ export class Answer {
     return this.status !== "queued" && this.status !== "running";
   }
 
+  // Which attempt it is, in words: "attempt 2 of 5", or "attempt 2".
+  get attemptText() {
+    return `attempt ${Math.max(1, this.attempts)}${this.maxAttempts ? ` of ${this.maxAttempts}` : ""}`;
+  }
+
   // Take the next event of this job.
   apply(event) {
     this.attempts = Math.max(this.attempts, event.attempt ?? 0);
+    this.maxAttempts = event.max_attempts ?? this.maxAttempts;
     switch (event.type) {
       case "started":
         this.status = "running";

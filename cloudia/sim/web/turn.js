@@ -5,7 +5,7 @@ import { announce, beforeFrame, button, copy, el, icon, seconds } from "./dom.js
 import { StreamedMarkdown } from "./markdown.js";
 
 const RESETS = {
-  new_attempt: (attempt) => `Attempt ${attempt}: the one before failed, so the answer began again.`,
+  new_attempt: (attempt) => `${attempt[0].toUpperCase()}${attempt.slice(1)}: the one before failed, so the answer began again.`,
   events_interrupted: () => "The stream was interrupted; the answer was sent again from its beginning.",
   events_lost: () => "Part of the stream was lost; this is the recorded answer.",
 };
@@ -21,10 +21,10 @@ export class Turn {
   // The answer's state in one shape, whether it is recorded or under way.
   get told() {
     const { reply, answer } = this;
-    if (reply && !answer?.ended) return { ...reply, text: reply.content ?? "", version: "recorded", resets: [], attempts: 0 };
+    if (reply && !answer?.ended) return { ...reply, text: reply.content ?? "", version: "recorded", resets: [], attempts: 0, attempt: "" };
     if (!answer) return null;
-    const { status, text, usage, model, error, resets, attempts } = answer;
-    return { status, text, usage, model, error, resets, attempts, version: resets.length };
+    const { status, text, usage, model, error, resets, attempts, attemptText: attempt } = answer;
+    return { status, text, usage, model, error, resets, attempts, attempt, version: resets.length };
   }
 
   get ended() {
@@ -92,9 +92,9 @@ export class TurnView {
     this.onDrawn?.();
   }
 
-  #drawNote({ resets, attempts }) {
+  #drawNote({ resets, attempt }) {
     const reason = resets.at(-1);
-    const text = reason === undefined ? "" : (RESETS[reason] ?? RESETS.new_attempt)(attempts);
+    const text = reason === undefined ? "" : (RESETS[reason] ?? RESETS.new_attempt)(attempt);
     this.note.hidden = !text;
     if (this.note.textContent !== text) this.note.textContent = text;
   }
@@ -121,7 +121,7 @@ export class TurnView {
     if (this.#status === "queued" || this.#status === "running") announce(this.#spoken(told));
   }
 
-  #facts({ status, usage, model, attempts }) {
+  #facts({ status, usage, model, attempts, attempt }) {
     const { sent, first, ended } = this.turn.times;
     return [
       status === "cancelled" && "Stopped",
@@ -129,7 +129,7 @@ export class TurnView {
       usage?.output_tokens != null && `${usage.output_tokens} tokens`,
       sent && first && `first token ${seconds(first - sent)}`,
       sent && ended && `${seconds(ended - sent)} in all`,
-      attempts > 1 && `attempt ${attempts}`,
+      attempts > 1 && attempt,
     ].filter(Boolean);
   }
 
