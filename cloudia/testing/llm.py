@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx2
 
-from cloudia.errors import PartError, request_error
+from cloudia.errors import NotFoundError, PartError, request_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
@@ -19,6 +20,8 @@ __all__ = ["LLMRequest", "ScriptedLLM"]
 _SECONDS = 5.0
 _SETTLE_SECONDS = 1.0
 """An answer can reach a client a moment before the provider has counted its request."""
+_KEEP = 1_000
+"""Of how many requests the provider keeps the prompts: as many as it lists."""
 _FULL_PACE = {"ttft": 0, "tps": 0}
 
 
@@ -35,6 +38,38 @@ class LLMRequest:
     attempt: int | None
     """Of the job, counted from 1."""
     completion_tokens: int
+    _prompt: Mapping[str, Any] | None = field(repr=False, compare=False)
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """What was said, in order, the same for both providers: `[{"role": "system", "content": "…"}, {"role": "user", …}]`.
+
+        The roles are `system user assistant tool`. A content in parts is joined by newlines, an image is `[image_url]`.
+        """
+        messages: list[dict[str, str]] = self._kept["messages"]
+        return messages
+
+    @property
+    def tools(self) -> list[str]:
+        """The names of the tools that were offered."""
+        tools: list[str] = self._kept["tools"]
+        return tools
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The request as it was sent, in the provider's own words: tools with their schemas, `temperature`, all there is."""
+        body: dict[str, Any] = self._kept["body"]
+        return body
+
+    @property
+    def _kept(self) -> Mapping[str, Any]:
+        if self._prompt is None:
+            raise NotFoundError(
+                "what this request said was not kept",
+                hint="It was refused, or more came since than the provider keeps: a thousand requests, 16 MB.",
+                code="not_kept",
+            )
+        return self._prompt
 
 
 class ScriptedLLM:
@@ -86,10 +121,18 @@ class ScriptedLLM:
         """What the worker asked since the test began, the first one first, once each request that is under way has ended.
 
         One that does not end within a second is not waited for, and not among them.
+
+            cloudia_client.ask("and in winter?")
+            (asked,) = cloudia_llm.requests
+            assert asked.model == "gpt-5-mini"
+            assert asked.messages[0] == {"role": "system", "content": TONE}
+            assert asked.messages[-1] == {"role": "user", "content": "and in winter?"}
+            assert asked.tools == ["look_up"]
         """
         deadline = time.monotonic() + _SETTLE_SECONDS
         while (counted := self._call("GET", "requests"))["in_flight"] and time.monotonic() < deadline:
             time.sleep(0.01)
+        prompts = {prompt["sequence"]: prompt for prompt in self._call("GET", "prompts")["prompts"]}
         return [
             LLMRequest(
                 provider=record["api"],
@@ -98,14 +141,16 @@ class ScriptedLLM:
                 job_id=record["job_id"],
                 attempt=int(record["attempt"]) if record["attempt"] else None,
                 completion_tokens=record["completion_tokens"],
+                _prompt=prompts.get(record["sequence"]),
             )
             for record in counted["records"]
         ]
 
     def reset(self) -> None:
-        """Forget replies, failures and requests, and answer as fast as can be."""
+        """Forget replies, failures and requests, and answer as fast as can be; keep what requests say from now on."""
         for name in ("replies", "faults", "requests"):
             self._call("DELETE", name)
+        self._call("POST", "prompts", {"keep": _KEEP})
         self._call("POST", "settings", _FULL_PACE)
 
     def _call(self, method: str, name: str, body: dict[str, Any] | None = None) -> Any:

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx2
 import pytest
-from helpdesk import FOOTER, HOURS
+from helpdesk import FOOTER, HOURS, TONE
 
 from cloudia.errors import InvalidRequestError
 from cloudia.testing import ChatClient, RunningStack, ScriptedLLM
@@ -29,6 +29,21 @@ def test_it_remembers(cloudia_client: ChatClient) -> None:
     first = cloudia_client.ask("my parrot is called Humboldt")
     second = cloudia_client.ask("and now?", conversation_id=first.conversation_id)
     assert "Humboldt" in second.text
+
+
+def test_what_the_llm_is_asked(cloudia_client: ChatClient, cloudia_llm: ScriptedLLM) -> None:
+    """The LLM gets the system prompt, what was said before, and the question in the tone of the help desk."""
+    cloudia_llm.reply("On Friday.")
+    first = cloudia_client.ask("when does it arrive?")
+    cloudia_client.ask("and by express?", conversation_id=first.conversation_id)
+    asked = cloudia_llm.requests[-1]
+    assert asked.model == "sim-1"
+    assert [message["role"] for message in asked.messages] == ["system", "user", "assistant", "user"]
+    assert asked.messages[1:] == [
+        {"role": "user", "content": "when does it arrive?"},
+        {"role": "assistant", "content": "On Friday." + FOOTER},
+        {"role": "user", "content": TONE + "and by express?"},
+    ]
 
 
 def test_a_busy_llm_is_asked_again(cloudia_client: ChatClient, cloudia_llm: ScriptedLLM) -> None:

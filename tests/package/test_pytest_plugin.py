@@ -49,9 +49,10 @@ _SUITE = """
 import asyncio
 import os
 
+import httpx2
 import pytest
 
-from cloudia.errors import InvalidRequestError, TimedOutError, UsageError
+from cloudia.errors import InvalidRequestError, NotFoundError, TimedOutError, UsageError
 from cloudia.testing import ChatClient, Reply, RunningStack, ScriptedLLM
 
 USERS = set()
@@ -91,6 +92,44 @@ def test_nothing_is_left_of_the_script_before(cloudia_client, cloudia_llm):
     assert reply.status == "done"
     assert reply.text != "nobody asks for this"
     assert cloudia_client.user not in USERS
+
+
+def test_what_the_llm_was_asked(cloudia_client, cloudia_llm):
+    cloudia_llm.reply("Hello, Humboldt.")
+    first = cloudia_client.ask("my parrot is called Humboldt")
+    cloudia_client.ask("and now?", conversation_id=first.conversation_id)
+    before, asked = cloudia_llm.requests
+    assert asked.messages == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "my parrot is called Humboldt"},
+        {"role": "assistant", "content": "Hello, Humboldt."},
+        {"role": "user", "content": "and now?"},
+    ]
+    assert before.messages == asked.messages[:2]
+    assert (asked.model, asked.tools, asked.body["stream"]) == ("gpt-5-mini", [], True)
+    assert "Humboldt" not in repr(asked)
+    assert hash(asked)
+
+
+def test_the_tools_that_were_offered(cloudia_client, cloudia_llm):
+    assert cloudia_client.ask('with tools [[tool:add {"a": 1}]]').status == "done"
+    offered, answered = cloudia_llm.requests
+    assert offered.tools == answered.tools == ["add"]
+    assert offered.body["tools"][0]["function"]["description"] == "Add."
+    assert answered.messages[-1] == {"role": "tool", "content": "2"}
+
+
+def test_what_a_request_said_that_failed(cloudia_client, cloudia_llm):
+    cloudia_llm.fail(status=400)
+    cloudia_client.ask("refuse me")
+    assert cloudia_llm.requests[-1].messages[-1]["content"] == "refuse me"
+
+
+def test_what_is_not_kept_is_told(cloudia_stack, cloudia_llm):
+    httpx2.post(f"{cloudia_stack.llm_url}/v1/messages", json={}, trust_env=False)
+    (refused,) = cloudia_llm.requests
+    with pytest.raises(NotFoundError, match="was not kept"):
+        refused.messages
 
 
 def test_failures_as_users_see_them(cloudia_client, cloudia_llm):
@@ -179,10 +218,21 @@ def test_that_fails_without_the_stack():
 """
 
 _BOT = """
+from cloudia.worker import Tool
+
+
+async def add(a):
+    return str(a + 1)
+
+
+ADD = Tool("add", "Add.", {"type": "object", "properties": {"a": {"type": "integer"}}}, add)
+
+
 async def answer(turn):
     if "bug" in turn.messages[-1].content:
         raise ValueError("a bug of mine")
-    async for text in turn.llm.stream(turn.messages):
+    tools = [ADD] if "tools" in turn.messages[-1].content else []
+    async for text in turn.llm.stream(turn.messages, tools=tools):
         yield text
 """
 
@@ -232,10 +282,12 @@ def test_a_suite(suite: pytest.Pytester, stack: RunningStack, monkeypatch: pytes
         "cloudia_settings =\n"
         '    worker.responder = "bot:answer"\n'
         "    worker.max_attempts = 1\n"
+        '    llm.model = "gpt-5-mini"\n'
+        '    llm.system_prompt = "Be kind."\n'
     )
     suite.makepyfile(test_suite=_SUITE, bot=_BOT)
     ran = suite.runpytest_subprocess("-p", "no:cacheprovider", timeout=90)
-    ran.assert_outcomes(passed=15, failed=2)
+    ran.assert_outcomes(passed=19, failed=2)
     said = ran.stdout.str()
     failed, _, other = said.partition("test_that_fails_without_the_stack ___")
     assert "- cloudia logs -" in failed
@@ -264,7 +316,7 @@ def test_the_example(suite: pytest.Pytester) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "8 passed" in done.stdout
+    assert "9 passed" in done.stdout
     assert {path.name for path in folder.iterdir()} == names
     assert not supervisors(temporary)
     assert (temporary / "cloudia0" / ".cloudia" / "logs" / "worker.log").is_file()

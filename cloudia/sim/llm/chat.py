@@ -10,6 +10,7 @@ from cloudia.errors import TimedOutError, TooLargeError
 from cloudia.sim.llm import answers, fields
 from cloudia.sim.llm.delivery import Delivery
 from cloudia.sim.llm.fields import FieldError
+from cloudia.sim.llm.kept import Kept
 from cloudia.sim.llm.line import GoneError, Line
 from cloudia.sim.llm.pacing import Pace
 from cloudia.sim.llm.settings import Settings
@@ -39,6 +40,7 @@ class State:
     ledger: Ledger
     script: Script
     settings: Settings = field(default_factory=Settings)
+    kept: Kept = field(default_factory=Kept)
 
 
 class _RefusedError(Exception):
@@ -75,7 +77,7 @@ class Chat:
         settings = self._state.settings
         arrived = self._state.clock()
         try:
-            prompt = await self._asked(line)
+            prompt = await self._asked(line, record)
         except _RefusedError as refused:
             record.outcome = "refused"
             error = self._api.error(refused.status, refused.message, refused.param)
@@ -94,7 +96,7 @@ class Chat:
             await delivery.answer(self._reply(prompt))
             record.outcome = "answered"
 
-    async def _asked(self, line: Line) -> Prompt:
+    async def _asked(self, line: Line, record: Record) -> Prompt:
         try:
             body = await line.body(MAX_BODY)
         except TooLargeError as error:
@@ -104,9 +106,11 @@ class Chat:
         if not self._api.key(line.headers):
             raise _RefusedError(401, "No API key came with the request; any key that is not empty will do.")
         try:
-            return self._api.parse(fields.decode(body))
+            prompt = self._api.parse(fields.decode(body))
         except FieldError as error:
             raise _RefusedError(400, error.problem, error.name or None) from error
+        self._state.kept.add(record.sequence, prompt, body)
+        return prompt
 
     def _reply(self, prompt: Prompt) -> Reply:
         text = self._state.script.take()

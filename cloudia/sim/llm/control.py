@@ -3,6 +3,10 @@
     GET    /_cloudia/health     {"status": "ok", "pid", "uptime", "in_flight"}
     GET    /_cloudia/requests   {"total", "in_flight", "by_api", "by_outcome", "records"}: chat requests that ended
     DELETE /_cloudia/requests   {"deleted": total}
+    GET    /_cloudia/prompts    {"keep", "prompts"}: what the last requests said, where that is kept, each as {"sequence",
+                                "messages": [{"role", "content"}], "tools": names, "body": as it was sent}
+    POST   /_cloudia/prompts    {"keep"}: of how many requests from now on, at first 0; {"keep"}
+    DELETE /_cloudia/prompts    {"deleted": how many}
     GET    /_cloudia/faults     {"faults": [...]}: each as it was sent, with "id", "struck", "remaining_count" and
                                 "remaining_seconds" (null: without end)
     POST   /_cloudia/faults     one fault (see `faults.Fault`); 201 and the fault as GET lists it
@@ -21,7 +25,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cloudia.errors import InvalidRequestError
@@ -50,10 +54,13 @@ class Control:
 
     def routes(self) -> list[Route]:
         """Return the routes, a method each."""
-        table: list[tuple[str, str, Callable[[Request], Awaitable[JSONResponse]]]] = [
+        table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
             ("GET", "health", self._health),
             ("GET", "requests", self._requests),
             ("DELETE", "requests", self._reset),
+            ("GET", "prompts", self._prompts),
+            ("POST", "prompts", self._keep_prompts),
+            ("DELETE", "prompts", self._clear_prompts),
             ("GET", "faults", self._faults),
             ("POST", "faults", self._add_fault),
             ("DELETE", "faults", self._clear_faults),
@@ -75,6 +82,16 @@ class Control:
 
     async def _reset(self, _: Request) -> JSONResponse:
         return JSONResponse({"deleted": self._state.ledger.reset()})
+
+    async def _prompts(self, _: Request) -> Response:
+        return Response(self._state.kept.to_json(), media_type="application/json")
+
+    async def _keep_prompts(self, request: Request) -> JSONResponse:
+        self._state.kept.set(await _body(request))
+        return JSONResponse({"keep": self._state.kept.most})
+
+    async def _clear_prompts(self, _: Request) -> JSONResponse:
+        return JSONResponse({"deleted": self._state.kept.clear()})
 
     async def _faults(self, _: Request) -> JSONResponse:
         return JSONResponse({"faults": self._state.faults.entries()})
