@@ -258,7 +258,7 @@ class Job:
     reply_message_id: str | None = None
     provider: str | None = None
     model: str | None = None
-    usage: dict[str, int] | None = None
+    usage: dict[str, float] | None = None
     error: dict[str, Any] | None = None
     cancel_requested: bool = False
     trace_id: str | None = None
@@ -290,7 +290,7 @@ class Message:
     job_id: str
     status: JobStatus | None = None
     error: dict[str, Any] | None = None
-    usage: dict[str, int] | None = None
+    usage: dict[str, float] | None = None
     model: str | None = None
 
     def to_json(self) -> dict[str, Any]:

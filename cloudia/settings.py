@@ -38,6 +38,7 @@ def _setting(
     default: Any,
     doc: str,
     *,
+    kind: type | None = None,
     env: tuple[str, ...] = (),
     low: float | None = None,
     high: float | None = None,
@@ -46,8 +47,12 @@ def _setting(
     blank: bool = False,
     secret: bool = False,
 ) -> Any:
-    """Return a field. Text with a default cannot be emptied, unless `blank` says that empty is a value of its own."""
+    """Return a field. Text with a default cannot be emptied, unless `blank` says that empty is a value of its own.
+
+    `kind` is the type of what has no default: None until it is set.
+    """
     metadata = {
+        "kind": kind or type(default),
         "doc": doc,
         "env": env,
         "low": low,
@@ -119,6 +124,12 @@ class Settings:
         "You are a helpful assistant. Answer in Markdown.", "system prompt; empty is none", blank=True
     )
     llm_max_tokens: int = _setting(2048, "most tokens of an answer", low=1, high=1_000_000)
+    llm_input_price: float | None = _setting(
+        None, "US dollars per million input tokens of llm.model; unset is unknown", kind=float, low=0, high=1_000_000
+    )
+    llm_output_price: float | None = _setting(
+        None, "US dollars per million output tokens of llm.model; unset is unknown", kind=float, low=0, high=1_000_000
+    )
     llm_connect_seconds: float = _setting(5.0, "deadline for the connection", low=0.05, high=120)
     llm_first_token_seconds: float = _setting(30.0, "deadline for the first token", low=0.05, high=600)
     llm_gap_seconds: float = _setting(30.0, "deadline between tokens", low=0.05, high=600)
@@ -282,7 +293,7 @@ _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", 
 
 def _convert(name: str, raw: Any, source: str) -> Any:
     item = _FIELDS[name]
-    kind = type(item.default)
+    kind = item.metadata["kind"]
     value = _parse(kind, raw)
     where = f"{dotted(name)} (from {source})"
     if value is None:

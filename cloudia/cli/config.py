@@ -31,7 +31,7 @@ def config(
         given = row["source"] != "default"
         table.add_row(
             row["name"],
-            Text(str(row["value"]), "bold" if given else ""),
+            Text("" if row["value"] is None else str(row["value"]), "bold" if given else ""),
             Text(row["source"], "" if given else "dim"),
             Text(row["doc"], "dim"),
         )

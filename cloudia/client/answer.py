@@ -24,7 +24,7 @@ class Answer:
     message_id: str | None = None
     provider: str | None = None
     model: str | None = None
-    usage: dict[str, int] | None = None
+    usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     max_attempts: int | None = None
     """How many attempts the worker makes at most; None where it has not told."""

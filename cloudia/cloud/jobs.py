@@ -337,7 +337,7 @@ class Jobs:
         content: str,
         provider: str | None = None,
         model: str | None = None,
-        usage: dict[str, int] | None = None,
+        usage: dict[str, float] | None = None,
         error: dict[str, Any] | None = None,
     ) -> Message:
         """End a job and record its answer, together or not at all. Return the answer's message.

@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from cloudia.client.breakers import worst_breakers
+from cloudia.tui.turns import cost_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,8 @@ def turn_text(turn: Turn | None, now: float) -> str:
         facts.append(f"thinking {now - turn.started_at:.1f} s")
     if answer.usage:
         facts.append(f"{answer.usage['input_tokens']} + {answer.usage['output_tokens']} tokens")
-    return " · ".join(facts)
+        facts.append(cost_text(answer.usage))
+    return " · ".join(fact for fact in facts if fact)
 
 
 def breaker_of(health: Mapping[str, Any] | None) -> tuple[str, str] | None:

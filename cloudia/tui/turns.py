@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from cloudia.protocol import Accepted, Event
 
-__all__ = ["Turn", "summary", "to_markdown", "turns_of", "what_happened"]
+__all__ = ["Turn", "cost_text", "summary", "to_markdown", "turns_of", "what_happened"]
 
 _UNAVAILABLE = "llm_unavailable"
 
@@ -81,12 +82,22 @@ def turns_of(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
     return list(turns.values())
 
 
+def cost_text(usage: Mapping[str, Any]) -> str:
+    """Return what an answer cost, as `$1.25` or with two digits that count, `$0.0012`; nothing where it is not known."""
+    cost = usage.get("cost_usd")
+    if not isinstance(cost, int | float):
+        return ""
+    if not cost:
+        return "$0"
+    return f"${cost:.{max(2, 1 - math.floor(math.log10(cost)))}f}"
+
+
 def summary(turn: Turn) -> str:
-    """Return the facts of an ended answer: model, tokens, times."""
+    """Return the facts of an ended answer: model, tokens, cost, times."""
     answer = turn.answer
     facts = [answer.model or ""]
     if answer.usage:
-        facts.append(f"{answer.usage['output_tokens']} tokens")
+        facts += [f"{answer.usage['output_tokens']} tokens", cost_text(answer.usage)]
     if turn.sent_at and turn.first_text_at:
         facts.append(f"first after {turn.first_text_at - turn.sent_at:.1f} s")
     if turn.sent_at and turn.ended_at:

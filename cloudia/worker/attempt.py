@@ -14,6 +14,7 @@ from cloudia import ids, telemetry
 from cloudia.cloud.jobs import LostLeaseError
 from cloudia.errors import UnavailableError
 from cloudia.worker.context import chat_messages
+from cloudia.worker.cost import cost_usd
 from cloudia.worker.endings import bury, last_event
 from cloudia.worker.failures import Fail, Failure, GiveUp, Retry, decide, describe
 from cloudia.worker.turn import Turn
@@ -213,7 +214,7 @@ class Attempt:
 
     async def _end(self, status: JobStatus, failure: Failure | None = None) -> Message:
         """Record how the job ended, then tell it."""
-        usage = self._llm.usage.to_json() if self._llm.usage else None
+        usage = self._usage(status)
         reply = await self._record(
             status,
             content="".join(self._text),
@@ -245,6 +246,18 @@ class Attempt:
         self._stream.emit(kind, **data)
         await self._stream.flushed()
         return reply
+
+    def _usage(self, status: JobStatus) -> dict[str, float] | None:
+        """Return the tokens that were counted, and what they cost where that is known: of a whole answer, at a known price."""
+        told, settings = self._llm.usage, self._to.settings
+        if told is None:
+            return None
+        usage: dict[str, float] = {**told.to_json()}
+        if status == "done" and self._llm.as_configured:
+            cost = cost_usd(told, input_price=settings.llm_input_price, output_price=settings.llm_output_price)
+            if cost is not None:
+                usage["cost_usd"] = cost
+        return usage
 
     async def _record(self, status: JobStatus, **fields: Any) -> Message:
         for attempt in range(_RECORD_TRIES):

@@ -22,7 +22,7 @@ def last_event(
     message_id: str | None,
     provider: str | None,
     model: str | None,
-    usage: dict[str, int] | None,
+    usage: dict[str, float] | None,
     error: dict[str, Any] | None,
 ) -> tuple[str, dict[str, Any]]:
     """Return the type and the data of the event that ends a job."""

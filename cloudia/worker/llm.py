@@ -133,6 +133,8 @@ class LlmCall:
         """Requests made. Those beyond the first of an answer may have been paid in vain."""
         self.usage: Usage | None = None
         """Adds up over the calls; None until a provider has told any."""
+        self.as_configured = True
+        """Whether all of the usage is of the configured model: a fallback, or a model named at a redrive, has its own price."""
 
     @property
     def model(self) -> str:
@@ -172,7 +174,7 @@ class LlmCall:
             piece: Piece | None = first
             while piece is not None:
                 if isinstance(piece, Usage):
-                    self._count(piece)
+                    self._count(piece, route)
                 elif piece:
                     yield piece
                 try:
@@ -233,9 +235,10 @@ class LlmCall:
             raise ProviderError("rate_limited", "the provider asked for a pause", status=429, retry_after=min(cooling))
         raise LlmUnavailableError(max(1.0, min(route.breaker.retry_after for route in self._routes)))
 
-    def _count(self, usage: Usage) -> None:
+    def _count(self, usage: Usage, route: Route) -> None:
         before = self.usage or Usage(0, 0)
         self.usage = Usage(before.input_tokens + usage.input_tokens, before.output_tokens + usage.output_tokens)
+        self.as_configured &= route is self._routes[0] and self._model in {None, route.model}
 
 
 def _is_blip(error: BaseException) -> bool:

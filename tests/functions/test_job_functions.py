@@ -94,6 +94,18 @@ def test_a_job_that_has_ended_stays_as_it_is(quiet: QuietCloud, user: str, statu
     assert client.get(f"/jobs/{job_id}").json() == before
 
 
+def test_what_an_answer_cost_is_shown(quiet: QuietCloud, user: str) -> None:
+    """The cost that a worker recorded is in the usage of the job and of its answer."""
+    client = quiet.client(user)
+    job_id = client.post("/messages", json={"content": "hello"}).json()["job_id"]
+    lease = quiet.cloud.jobs.lease(job_id, "a worker", 60)
+    assert isinstance(lease, Lease)
+    usage = {"input_tokens": 24, "output_tokens": 61, "cost_usd": 0.000128}
+    quiet.cloud.jobs.finish(lease, "done", content="so far", usage=usage)
+    job = client.get(f"/jobs/{job_id}").json()
+    assert job["usage"] == job["reply"]["usage"] == usage
+
+
 def test_a_queued_job_keeps_the_request_to_stop(quiet: QuietCloud, user: str) -> None:
     """The flag waits for the worker; asking again, with any body, is a 202 again."""
     client = quiet.client(user)

@@ -8,7 +8,7 @@ import pytest
 
 from cloudia.protocol import Accepted, Event
 from cloudia.tui.status_line import breaker_of, connection_text, turn_text
-from cloudia.tui.turns import Turn, summary, to_markdown, turns_of, what_happened
+from cloudia.tui.turns import Turn, cost_text, summary, to_markdown, turns_of, what_happened
 
 
 def event(kind: str, attempt: int = 1, **data: Any) -> Event:
@@ -55,6 +55,35 @@ def test_what_went_wrong_is_said() -> None:
     refused = Turn("x", refused="the HTTP API cannot be reached")
     assert what_happened(refused, 0) == "Not sent: the HTTP API cannot be reached"
     assert all(turn.retryable and not turn.under_way for turn in (breaker, dead, other, refused))
+
+
+@pytest.mark.parametrize(
+    ("cost", "says"),
+    [
+        (None, ""),
+        (0, "$0"),
+        (12.3456, "$12.35"),
+        (1, "$1.00"),
+        (0.34, "$0.34"),
+        (0.0123, "$0.012"),
+        (0.00123456, "$0.0012"),
+        (1e-12, "$0.0000000000010"),
+    ],
+)
+def test_a_cost_has_the_digits_that_count(cost: float | None, says: str) -> None:
+    """Dollars to the cent, less than that with two digits; nothing where it is not known."""
+    assert cost_text({"input_tokens": 3} if cost is None else {"cost_usd": cost}) == says
+
+
+def test_a_known_cost_is_told_with_the_tokens() -> None:
+    """In the status line and in the facts."""
+    turn = Turn("why?", sent_at=10.0)
+    turn.accepted(Accepted("job_1", "cnv_1", "msg_1"))
+    turn.apply(event("started", max_attempts=5), 11.0)
+    usage = {"input_tokens": 3, "output_tokens": 2, "cost_usd": 0.00123}
+    turn.apply(event("done", message_id="m", usage=usage, model="sim-1"), 12.0)
+    assert turn_text(turn, 19.0) == "queued 1.0 s · attempt 1 of 5 · 3 + 2 tokens · $0.0012"
+    assert summary(turn) == "sim-1 · 2 tokens · $0.0012 · 2.0 s"
 
 
 def test_a_history_becomes_turns() -> None:

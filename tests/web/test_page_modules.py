@@ -43,6 +43,14 @@ async def test_transcripts_make_the_same_answers(stack: RunningStack, page: Page
         assert answer == transcript["expected"], transcript["name"]
 
 
+async def test_a_cost_has_the_digits_that_count(stack: RunningStack, page: Page) -> None:
+    """Dollars as the TUI writes them; nothing where the cost is not known."""
+    await page.goto(stack.run["web_url"])
+    script = "async costs => { const { cost } = await import('/dom.js'); return costs.map(cost); }"
+    said = ["", "$0", "$12.35", "$1.00", "$0.34", "$0.012", "$0.0012", "$0.0000000000010"]
+    assert await page.evaluate(script, [None, 0, 12.3456, 1, 0.34, 0.0123, 0.00123456, 1e-12]) == said
+
+
 async def test_a_checkpoint_is_before_what_is_under_way(stack: RunningStack, page: Page) -> None:
     """A page that is loaded again is given the events from before the first one of a job that has not ended."""
     await page.goto(stack.run["web_url"])

@@ -60,6 +60,12 @@ export function announce(text) {
   setTimeout(() => (region.textContent = text), 50);
 }
 
+// What an answer cost, as "$1.25" or with two digits that count, "$0.0012"; nothing where it is not known.
+export function cost(dollars) {
+  if (typeof dollars !== "number") return "";
+  return dollars === 0 ? "$0" : `$${dollars.toFixed(Math.max(2, 1 - Math.floor(Math.log10(dollars))))}`;
+}
+
 export function seconds(milliseconds) {
   const value = milliseconds / 1000;
   return `${value < 10 ? value.toFixed(2).replace(/0$/, "") : Math.round(value)} s`;

@@ -1,7 +1,7 @@
 // One turn on the page: what the user said, and the answer with its state told truthfully.
 
 import { sentence } from "./api.js";
-import { announce, beforeFrame, button, copy, el, icon, seconds } from "./dom.js";
+import { announce, beforeFrame, button, copy, cost, el, icon, seconds } from "./dom.js";
 import { StreamedMarkdown } from "./markdown.js";
 
 const RESETS = {
@@ -127,6 +127,7 @@ export class TurnView {
       status === "cancelled" && "Stopped",
       model,
       usage?.output_tokens != null && `${usage.output_tokens} tokens`,
+      cost(usage?.cost_usd),
       sent && first && `first token ${seconds(first - sent)}`,
       sent && ended && `${seconds(ended - sent)} in all`,
       attempts > 1 && attempt,
