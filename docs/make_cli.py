@@ -22,7 +22,7 @@ PAGE = Path(__file__).parent / "cli.md"
 EXIT_CODES = {
     0: "ok",
     1: "failed: the job, a part of the stack, a service, or the disk",
-    2: "usage: the command line, the configuration, or what was sent is wrong",
+    2: "usage: the command line, the configuration, or what was sent is wrong, or names what is not there",
     3: "no stack is running here",
     4: "not allowed: the token is missing, wrong or expired",
     5: "timed out",

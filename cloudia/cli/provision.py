@@ -10,6 +10,8 @@ from cloudia.cli.confirm import confirm
 from cloudia.cli.output import STATE, console, note, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cloudia.sim.provision import Change
 
 
@@ -19,12 +21,18 @@ def provision(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Create what is missing, bring back what drifted: queues, tables, parameters."""
+    """Create what is missing, bring back what drifted: queues, tables, parameters.
+
+    --destroy also deletes the functions and the HTTP API that `up --functions zip` has put into an engine.
+    """
     from dataclasses import replace  # noqa: PLC0415 - lazy
+    from itertools import chain  # noqa: PLC0415 - lazy
 
     from cloudia.cloud.aws import Aws  # noqa: PLC0415 - lazy
+    from cloudia.sim import lambdas  # noqa: PLC0415 - lazy
     from cloudia.sim import provision as work  # noqa: PLC0415 - lazy
     from cloudia.sim.endpoint import check_url  # noqa: PLC0415 - lazy
+    from cloudia.sim.http_api import takes_zips  # noqa: PLC0415 - lazy
     from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 
@@ -36,16 +44,19 @@ def provision(
         settings = replace(settings, aws_endpoint_url=run["aws_endpoint_url"], stack_name=run["stack_name"])
     if settings.aws_endpoint_url:
         check_url(settings.aws_endpoint_url)
-    stack = Stack(settings.stack_name)
+    aws, stack = Aws(settings), Stack(settings.stack_name)
     where = settings.aws_endpoint_url or f"AWS, {settings.aws_region}"
     if destroy:
-        confirm(f"Delete the queues, tables and parameters of {stack.name!r} at {where}, and all they hold?", yes=yes)
-        changes = work.destroy(Aws(settings), stack)
+        zips = bool(settings.aws_endpoint_url) and takes_zips(settings.aws_endpoint_url)
+        what = "queues, tables, parameters and functions" if zips else "queues, tables and parameters"
+        confirm(f"Delete the {what} of {stack.name!r} at {where}, and all they hold?", yes=yes)
+        deployed = lambdas.remove(aws, stack) if zips else ()
+        changes: Iterator[Change] = chain(deployed, work.destroy(aws, stack))
     else:
         secrets = work.secret_values(stack, settings, project.secrets())
         # A stack that others use keeps its secrets: who signs with another one here would lock them out.
         keep = frozenset({stack.token_secret.name, stack.session_secret.name})
-        changes = work.provision(Aws(settings), stack, secrets, keep=keep)
+        changes = work.provision(aws, stack, secrets, keep=keep)
     if not json:
         note(f"{stack.name} at {where}")
     done = []

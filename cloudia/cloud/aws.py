@@ -117,6 +117,11 @@ class Aws:
         """API Gateway's HTTP APIs."""
         return self._client("apigatewayv2")
 
+    @cached_property
+    def logs(self) -> Any:
+        """CloudWatch Logs."""
+        return self._client("logs")
+
 
 def _credentials(endpoint: str | None) -> dict[str, Any]:
     """Return stand-in credentials for an engine on loopback where the environment has none: it asks for some, any."""

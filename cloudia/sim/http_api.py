@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudia.errors import UsageError
+from cloudia.sim.endpoint import who_answers
 
 if TYPE_CHECKING:
     from cloudia.settings import Settings
 
-__all__ = ["API_ID_TAG", "check_zips", "http_api_url"]
+__all__ = ["API_ID_TAG", "check_zips", "http_api_url", "takes_zips"]
 
 API_ID_TAG = "ms-custom-id"
 """MiniStack gives an API the id that this tag names, so its URL is known before the API is there, and outlives a restart."""
@@ -20,6 +21,12 @@ _LONGEST_FUNCTION = 24
 def http_api_url(engine_url: str, stack_name: str) -> str:
     """Return the URL of a stack's HTTP API. By its path: names under `*.localhost` do not resolve everywhere."""
     return f"{engine_url}/_aws/execute-api/{stack_name}"
+
+
+def takes_zips(url: str) -> bool:
+    """Ask what answers at a URL: whether it is an engine that the functions' zips are deployed to."""
+    answering = who_answers(url)
+    return answering is not None and answering.name == "MiniStack"
 
 
 def check_zips(settings: Settings) -> None:

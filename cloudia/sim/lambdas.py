@@ -37,6 +37,9 @@ _SETTLED_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _READ_BY_FUNCTIONS = tuple(f"CLOUDIA_{table}_" for table in ("STACK", "AWS", "AUTH", "LIMITS", "LOG"))
 _STAGE = "$default"
+_LOG_GROUPS = "/aws/lambda/"
+"""Lambda makes a log group for each function when it is first called:
+https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html"""
 _UNGUARDED = "health"
 _SERVER_ERROR = 500
 _NOT_FOUND = frozenset({"NotFoundException", "ResourceNotFoundException"})
@@ -67,10 +70,16 @@ def deploy(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
 
 
 def remove(aws: Aws, stack: Stack) -> Iterator[Change]:
-    """Delete exactly what `deploy` makes; its Lambda processes end. Yield each resource."""
-    yield _HttpApi(aws, stack).remove()
-    for name in dict.fromkeys(route.function for route in stack.routes):
-        yield _Functions(aws, {}).remove(function_name(stack, name))
+    """Delete what `deploy` made and what its functions logged; its Lambda processes end. Yield each resource that was there."""
+    functions = [function_name(stack, name) for name in dict.fromkeys(route.function for route in stack.routes)]
+    if _is_deleted(aws.http_apis.delete_api, ApiId=stack.name):
+        yield Change("api", stack.name, "deleted")
+    for name in functions:
+        if _is_deleted(aws.lambda_.delete_function, FunctionName=name):
+            yield Change("function", name, "deleted")
+    for name in functions:
+        if _is_deleted(aws.logs.delete_log_group, logGroupName=_LOG_GROUPS + name):
+            yield Change("log_group", _LOG_GROUPS + name, "deleted")
 
 
 def _check_answers(aws: Aws, name: str) -> None:
@@ -151,10 +160,6 @@ class _Functions:
                 )
             time.sleep(_LOOK_SECONDS)
 
-    def remove(self, name: str) -> Change:
-        gone = _found(self._lambda.delete_function, FunctionName=name)
-        return Change("function", name, "absent" if gone is None else "deleted")
-
 
 class _HttpApi:
     """One HTTP API with one stage, `$default`, so that its paths are those of the routes."""
@@ -186,10 +191,6 @@ class _HttpApi:
             self._create(arns, cors)
         return Change("api", self._stack.name, "updated" if drift else "unchanged", tuple(drift))
 
-    def remove(self) -> Change:
-        gone = _found(self._api.delete_api, ApiId=self._stack.name)
-        return Change("api", self._stack.name, "absent" if gone is None else "deleted")
-
     def _create(self, arns: Mapping[str, str], cors: Mapping[str, Any]) -> None:
         api_id = call(
             self._api.create_api,
@@ -220,6 +221,11 @@ class _HttpApi:
         arns = {f"integrations/{each['IntegrationId']}": each["IntegrationUri"] for each in integrations}
         routes = call(self._api.get_routes, ApiId=api_id)["Items"]
         return {each["RouteKey"]: arns.get(each.get("Target", ""), "") for each in routes}
+
+
+def _is_deleted(method: Callable[..., Any], **arguments: Any) -> bool:
+    """Call what deletes something. Return whether that was there."""
+    return _found(method, **arguments) is not None
 
 
 def _found(method: Callable[..., Any], **arguments: Any) -> Any:

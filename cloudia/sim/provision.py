@@ -36,7 +36,7 @@ Action: TypeAlias = Literal["created", "updated", "unchanged", "deleted", "absen
 class Change:
     """What was done to one resource; `drift` names what was not as defined."""
 
-    kind: Literal["queue", "table", "parameter", "function", "api"]
+    kind: Literal["queue", "table", "parameter", "function", "api", "log_group"]
     name: str
     action: Action
     drift: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ def provision(
 
 
 def destroy(aws: Aws, stack: Stack) -> Iterator[Change]:
-    """Delete exactly what `provision` makes; yield each resource."""
+    """Delete exactly what `provision` makes; yield each resource. What `lambdas.deploy` makes, `lambdas.remove` deletes."""
     for queue in reversed(stack.queues):
         yield _Queues(aws).destroy(queue)
     for table in stack.tables:
@@ -320,7 +320,7 @@ def _functions(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
     if settings.up_functions == "zip":
         yield from lambdas.deploy(aws, stack, settings)
     elif settings.up_engine == "ministack" and settings.up_persist:
-        yield from (change for change in lambdas.remove(aws, stack) if change.action != "absent")
+        yield from lambdas.remove(aws, stack)
 
 
 def main() -> int:

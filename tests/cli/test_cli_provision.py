@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloudia.bundle.archive import archive
 from cloudia.cloud.aws import Aws
 from cloudia.settings import Settings
+from cloudia.sim.lambdas import deploy, remove
 from cloudia.sim.provision import destroy
 from cloudia.stack import Stack
 from tests.cli.provider import reply
@@ -147,6 +149,51 @@ def test_destroy_removes_exactly_these(provision: Callable[..., Any], aws: Aws) 
     finally:
         aws.sqs.delete_queue(QueueUrl=aws.sqs.get_queue_url(QueueName=f"{_NAME}-jobs2.fifo")["QueueUrl"])
         aws.ssm.delete_parameter(Name=f"/{_NAME}/mine")
+
+
+def _deployed(aws: Aws) -> dict[str, set[str]]:
+    """Return the names of the engine's functions, HTTP APIs and log groups."""
+    return {
+        "function": {entry["FunctionName"] for entry in aws.lambda_.list_functions()["Functions"]},
+        "api": {entry["ApiId"] for entry in aws.http_apis.get_apis()["Items"]},
+        "log_group": {entry["logGroupName"] for entry in aws.logs.describe_log_groups()["logGroups"]},
+    }
+
+
+@pytest.fixture
+def neighbours(aws: Aws) -> Iterator[None]:
+    """A function, an API and a log group of somebody else, whose names begin like ours."""
+    code = {"ZipFile": archive({"app.py": b"def handler(event, context): pass"})}
+    name, role = f"{_NAME}-health2", "arn:aws:iam::000000000000:role/mine"
+    aws.lambda_.create_function(FunctionName=name, Role=role, Code=code, Runtime="python3.13", Handler="app.handler")
+    api_id = aws.http_apis.create_api(Name=_NAME, ProtocolType="HTTP")["ApiId"]
+    aws.logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
+    yield
+    aws.logs.delete_log_group(logGroupName=f"/aws/lambda/{name}")
+    aws.http_apis.delete_api(ApiId=api_id)
+    aws.lambda_.delete_function(FunctionName=name)
+
+
+@pytest.mark.usefixtures("neighbours")
+def test_destroy_takes_the_functions_too(provision: Callable[..., Any], aws: Aws) -> None:
+    """What `up --functions zip` deployed is deleted and named: functions, API, their log groups; nothing beside it."""
+    before = _deployed(aws)
+    assert provision().returncode == 0
+    settings = Settings(aws_endpoint_url=aws.sqs.meta.endpoint_url, stack_name=_NAME, api_port=4321)
+    try:
+        list(deploy(aws, Stack(_NAME), settings))
+        made = {kind: names - before[kind] for kind, names in _deployed(aws).items()}
+        assert made["api"] == {_NAME}
+        assert made["log_group"] == {f"/aws/lambda/{_NAME}-health"}  # Deploying calls this one.
+        assert len(made["function"]) == len({route.function for route in Stack(_NAME).routes})
+        done = provision("--destroy", "--yes", "--json")
+        assert done.returncode == 0, done.stderr
+        gone = {(entry["kind"], entry["name"]) for entry in json.loads(done.stdout)["resources"]}
+        assert gone >= {(kind, name) for kind, names in made.items() for name in names}
+        assert _deployed(aws) == before
+        assert _everything(aws) & _defined() == set()
+    finally:
+        list(remove(aws, Stack(_NAME)))
 
 
 def test_destroy_is_never_done_unasked(provision: Callable[..., Any], aws: Aws) -> None:
