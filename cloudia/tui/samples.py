@@ -78,9 +78,12 @@ class History:
     jobs: deque[EndedJob] = field(default_factory=lambda: deque(maxlen=_JOBS))
 
     def add(self, sample: Sample) -> None:
-        """Take the next sample."""
+        """Take the next sample. A job that ended again, as a redriven one does, is there once, with its last end."""
         self.samples.append(sample)
-        self.jobs.extend(sample.jobs)
+        for job in sample.jobs:
+            for before in [known for known in self.jobs if known.job_id == job.job_id]:
+                self.jobs.remove(before)
+            self.jobs.append(job)
 
     def depths(self) -> list[float]:
         """Return how many jobs waited in the queue, sample by sample."""

@@ -22,16 +22,16 @@ def sample(at: float, *, visible: int | None = 0, jobs: tuple[EndedJob, ...] = (
     return Sample(at, "ready", (), visible, 1, 0, None, jobs)
 
 
-def ended(first_token: float | None, total: float) -> EndedJob:
+def ended(first_token: float | None, total: float, job_id: str = "job_1") -> EndedJob:
     """Return a job."""
-    return EndedJob("job_1", "2026-11-23T01:46:31Z", "done", 1, 5, first_token, total, 10, "worker")
+    return EndedJob(job_id, "2026-11-23T01:46:31Z", "done", 1, 5, first_token, total, 10, "worker")
 
 
 def test_what_is_computed_from_samples() -> None:
     """Depths, rates over the true time between samples, and percentiles; a job without a first token has none."""
     history = History()
     history.add(sample(0.0, visible=3))
-    history.add(sample(2.0, visible=None, jobs=(ended(100, 1000), ended(None, 9))))
+    history.add(sample(2.0, visible=None, jobs=(ended(100, 1000), ended(None, 9, "job_2"))))
     assert history.depths() == [3.0, 0.0]
     assert history.in_flight() == [1.0, 1.0]
     assert history.throughput() == [1.0]
@@ -39,6 +39,14 @@ def test_what_is_computed_from_samples() -> None:
     assert history.total(0.5) == 504.5
     assert percentile([], 0.5) is None
     assert percentile(list(range(101)), 0.95) == 95
+
+
+def test_a_job_that_ends_again_is_listed_once() -> None:
+    """A redriven job ends a second time under its id; it counts with its last end, and stands behind what ended before."""
+    history = History()
+    history.add(sample(0.0, jobs=(ended(None, 9), ended(50, 60, "job_2"))))
+    history.add(sample(2.0, jobs=(ended(100, 1000),)))
+    assert [(job.job_id, job.total_ms) for job in history.jobs] == [("job_2", 60), ("job_1", 1000)]
 
 
 async def test_it_shows_a_stack_that_runs(stack: RunningStack, tmp_path: Path) -> None:
