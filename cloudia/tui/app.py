@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
@@ -34,7 +35,8 @@ class _CloudiaApp(App[None]):
     ]
 
     def __init__(self, preferences: Preferences | None) -> None:
-        super().__init__()
+        # Textual's answer to NO_COLOR is shades of grey, unless the terminal's own colours are asked for: then there are none.
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._preferences = preferences or Preferences()
 
     async def on_mount(self) -> None:
