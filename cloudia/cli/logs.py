@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -12,7 +12,16 @@ from cloudia.errors import NoStackError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from cloudia.sim.project import Project
+
+
+class Source(Protocol):
+    """Gives the lines that were added since it was last asked."""
+
+    def read(self) -> list[str]:
+        """Return them."""
+        ...
 
 
 def logs(
@@ -25,11 +34,16 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of each part to begin with.")] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """Print the logs of the stack of this folder, in the order of their times."""
+    """Print the logs of the stack of this folder, in the order of their times.
+
+    With `up --functions zip` the functions log to the engine, which is asked for what api shows: the last hour, while it runs.
+    """
     from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.sim.tail import Tail  # noqa: PLC0415 - lazy
 
     STATE.json = json
-    folder = find_project().root / ".cloudia" / "logs"
+    project = find_project()
+    folder = project.root / ".cloudia" / "logs"
     paths = {path.stem: path for path in sorted(folder.glob("*.log"))}
     if not paths:
         raise NoStackError("there are no logs here", hint="Start a stack with `cloudia up --detach`.")
@@ -38,7 +52,25 @@ def logs(
         if not chosen:
             raise UsageError(f"there is no part {part!r}", hint=f"There are {', '.join(paths)}.")
         paths = chosen
-    _print(paths, _as_json if json else _for_people(), lines=lines, follow=follow)
+    tails: list[tuple[str, Source]] = [(name, Tail(path, lines=lines)) for name, path in paths.items()]
+    if "api" in paths:
+        tails += [("api", source) for source in _functions(project, lines)]
+    _print(tails, _as_json if json else _for_people(), follow=follow)
+
+
+def _functions(project: Project, lines: int) -> list[Source]:
+    """Return what reads the functions' logs, where those are with the engine."""
+    from cloudia.settings import from_environment  # noqa: PLC0415 - lazy
+
+    run = project.live_run()
+    settings = from_environment(run["environment"]) if run and run.get("environment") else None
+    if settings is None or settings.up_functions != "zip":
+        return []
+    from cloudia.cloud.aws import Aws  # noqa: PLC0415 - lazy
+    from cloudia.sim.function_logs import FunctionLogs  # noqa: PLC0415 - lazy
+    from cloudia.stack import Stack  # noqa: PLC0415 - lazy
+
+    return [FunctionLogs(Aws(settings), Stack(settings.stack_name), lines=lines)]
 
 
 def _as_json(name: str, line: str) -> None:
@@ -56,14 +88,13 @@ def _for_people() -> Callable[[str, str], None]:
     return lambda name, line: out.print(render(line, name))
 
 
-def _print(paths: dict[str, Path], show: Callable[[str, str], None], *, lines: int, follow: bool) -> None:
+def _print(tails: list[tuple[str, Source]], show: Callable[[str, str], None], *, follow: bool) -> None:
     import time  # noqa: PLC0415 - lazy
 
-    from cloudia.sim.tail import Tail, in_order  # noqa: PLC0415 - lazy
+    from cloudia.sim.tail import in_order  # noqa: PLC0415 - lazy
 
-    tails = {name: Tail(path, lines=lines) for name, path in paths.items()}
     while True:
-        new = [(name, line) for name, tail in tails.items() for line in tail.read()]
+        new = [(name, line) for name, tail in tails for line in tail.read()]
         for name, line in in_order(new):
             show(name, line)
         if not follow:

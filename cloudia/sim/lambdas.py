@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cloudia.settings import Settings
     from cloudia.stack import Stack
 
-__all__ = ["deploy", "function_environment", "function_name", "remove"]
+__all__ = ["deploy", "function_environment", "function_name", "log_groups", "remove"]
 
 _ROLE = "arn:aws:iam::000000000000:role/cloudia-functions"
 """An engine asks for one and looks at none."""
@@ -50,6 +50,15 @@ def function_name(stack: Stack, function: str) -> str:
     return f"{stack.name}-{function}"
 
 
+def log_groups(stack: Stack) -> list[str]:
+    """Return the log group of each function."""
+    return [_LOG_GROUPS + name for name in _function_names(stack)]
+
+
+def _function_names(stack: Stack) -> list[str]:
+    return [function_name(stack, name) for name in dict.fromkeys(route.function for route in stack.routes)]
+
+
 def function_environment(settings: Settings) -> dict[str, str]:
     """Return the variables of a function: what it reads, and no secret; it asks SSM for those."""
     return {name: value for name, value in public_environment(settings).items() if name.startswith(_READ_BY_FUNCTIONS)}
@@ -71,15 +80,14 @@ def deploy(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
 
 def remove(aws: Aws, stack: Stack) -> Iterator[Change]:
     """Delete what `deploy` made and what its functions logged; its Lambda processes end. Yield each resource that was there."""
-    functions = [function_name(stack, name) for name in dict.fromkeys(route.function for route in stack.routes)]
     if _is_deleted(aws.http_apis.delete_api, ApiId=stack.name):
         yield Change("api", stack.name, "deleted")
-    for name in functions:
+    for name in _function_names(stack):
         if _is_deleted(aws.lambda_.delete_function, FunctionName=name):
             yield Change("function", name, "deleted")
-    for name in functions:
-        if _is_deleted(aws.logs.delete_log_group, logGroupName=_LOG_GROUPS + name):
-            yield Change("log_group", _LOG_GROUPS + name, "deleted")
+    for group in log_groups(stack):
+        if _is_deleted(aws.logs.delete_log_group, logGroupName=group):
+            yield Change("log_group", group, "deleted")
 
 
 def _check_answers(aws: Aws, name: str) -> None:

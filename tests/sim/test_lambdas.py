@@ -17,8 +17,10 @@ from cloudia.bundle.archive import archive
 from cloudia.bundle.functions import build_functions
 from cloudia.client import Client
 from cloudia.client.answer import Answer
+from cloudia.cloud.aws import Aws
 from cloudia.errors import NotFoundError, UnauthorizedError, UnavailableError, UsageError
 from cloudia.settings import Settings
+from cloudia.sim.function_logs import FunctionLogs
 from cloudia.sim.http_api import check_zips, http_api_url
 from cloudia.sim.lambdas import deploy, function_environment, function_name, remove
 from cloudia.sim.ministack import environment
@@ -218,6 +220,38 @@ def test_the_page_of_the_edge_stays_at_home(stack: RunningStack) -> None:
     with httpx2.Client(base_url=stack.run["web_url"], trust_env=False) as http:
         assert http.get("/page/config", headers={"x-cloudia": "1"}).json()["api_url"] == ""
         assert "connect-src 'self' ws: wss:" in http.get("/").headers["content-security-policy"]
+
+
+def test_their_logs(zipped: RunningStack) -> None:
+    """`logs api` shows what the functions logged in the engine, in its place among the others, without any message text."""
+    job = zipped.json("send", f"a secret {SHORT}")["job_id"]
+    shown = zipped.cli("logs")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = [line for line in shown.stdout.splitlines() if job in line]
+    accepted, *_ = [line for line in lines if "job accepted" in line]
+    (ended,) = [line for line in lines if "job ended" in line]
+    assert accepted.split()[1] == "api"
+    assert lines.index(accepted) < lines.index(ended)
+    assert "secret" not in shown.stdout
+    assert "RequestId" not in shown.stdout
+    (last,) = [json.loads(line) for line in zipped.cli("logs", "api", "--json", "-n", "50").stdout.splitlines()[-1:]]
+    assert (last["part"], last["event"], last["job_id"]) == ("api", "job accepted", job)
+    assert "job accepted" not in zipped.cli("logs", "gateway").stdout
+
+
+async def test_their_logs_as_they_come(zipped: RunningStack) -> None:
+    """The first look has the last lines, the next what came since, each line once; none while the engine has none."""
+    definition = Stack(zipped.run["stack_name"])
+    jobs = [zipped.json("send", SHORT)["job_id"] for _ in range(2)]
+    logs = FunctionLogs(Aws(zipped.settings), definition, lines=1)
+    assert [json.loads(line)["job_id"] for line in logs.read()] == jobs[1:]
+    none = FunctionLogs(Aws(zipped.settings), definition, lines=0)
+    assert none.read() == []
+    job = zipped.json("send", SHORT)["job_id"]
+    for each in (logs, none):
+        assert [json.loads(line)["job_id"] for line in await eventually(each.read)] == [job]
+    nowhere = Aws(replace(zipped.settings, aws_endpoint_url="http://127.0.0.1:9"))
+    assert FunctionLogs(nowhere, definition, lines=9).read() == []
 
 
 @pytest.mark.long
