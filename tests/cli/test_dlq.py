@@ -274,9 +274,9 @@ def test_the_service_s_own_move_task_is_used_where_there_is_one(own: RunningStac
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("show", "job_x"), 1, "no dead letter 'job_x'"),
-        (("redrive", "job_x"), 1, "no dead letter 'job_x'"),
-        (("purge", "job_x", "--yes"), 1, "no dead letter 'job_x'"),
+        (("show", "job_x"), 2, "no dead letter 'job_x'"),
+        (("redrive", "job_x"), 2, "no dead letter 'job_x'"),
+        (("purge", "job_x", "--yes"), 2, "no dead letter 'job_x'"),
         (("redrive",), 2, "which letters"),
         (("redrive", "job_x", "--all"), 2, "not both"),
         (("redrive", "--all", "--native", "--set", "model=x"), 2, "--native"),
