@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +21,8 @@ settings.load_profile("suite")
 
 # The files that take longest, so that none of them begins when the others are done.
 _FIRST = (
-    "tests/package/test_wheel.py",
-    "tests/package/test_bare.py",
+    "tests/package/",
+    "tests/web/",
     "tests/worker/test_worker_lifetimes.py",
     "tests/cli/test_dlq.py",
     "tests/sim/test_supervisor.py",
@@ -29,16 +30,12 @@ _FIRST = (
     "tests/tui/test_chat.py",
     "tests/cli/test_chaos.py",
     "tests/cli/test_cli_restart.py",
-    "tests/web/test_page_sessions.py",
-    "tests/web/test_page.py",
     "tests/cli/test_cli_send.py",
-    "tests/package/test_pytest_plugin.py",
     "tests/worker/test_worker.py",
     "tests/cli/test_contract.py",
     "tests/worker/test_kill_points.py",
     "tests/worker/test_responders.py",
     "tests/worker/test_llm.py",
-    "tests/web/",
     "tests/cli/test_cli_send_many.py",
     "tests/sim/test_lambdas.py",
     "tests/sim/test_other_services.py",
@@ -56,8 +53,8 @@ _FIRST = (
 )
 
 
-# These share a fixture of the session that takes longer to make than their tests take.
-_TOGETHER = {"tests/package/test_bare.py": "tests/package/test_wheel.py"}
+# Their files share what takes long to make: environments, a browser.
+_TOGETHER = ("tests/package/", "tests/web/")
 
 
 class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types.
@@ -65,12 +62,18 @@ class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no typ
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return _TOGETHER.get(file, file)
+        return next((folder for folder in _TOGETHER if file.startswith(folder)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
     """Say which tests share a process."""
     return _Scheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collector's way: it is most of what there is, and stays."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,25 +5,41 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 from platformdirs import user_cache_path
 
 ROOT = Path(__file__).parents[2]
+_CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
-@dataclass(frozen=True)
 class Environments:
-    """The wheel, and an environment each for what may be installed of it."""
+    """The wheel, and an environment each for what may be installed of it; each is made when a test first asks for it."""
 
-    wheel: Path
-    whole: Path
-    """`pip install WHEEL`: no extra, no MiniStack."""
-    bare: Path
-    """What `cloudia/worker/requirements.txt` names, and the wheel without what it depends on."""
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def wheel(self) -> Path:
+        """The wheel that is built of the tree."""
+        build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(self._folder / "dist"), str(ROOT)]
+        subprocess.run(build, check=True, capture_output=True, timeout=120)
+        (wheel,) = (self._folder / "dist").iterdir()
+        return wheel
+
+    @cached_property
+    def whole(self) -> Path:
+        """`pip install WHEEL`: no extra, no MiniStack."""
+        return _installed(self._folder / "whole", [*_CONSTRAINTS, str(self.wheel)])
+
+    @cached_property
+    def bare(self) -> Path:
+        """What `cloudia/worker/requirements.txt` names, and the wheel without what it depends on."""
+        requirements = ["--requirement", str(ROOT / "cloudia" / "worker" / "requirements.txt")]
+        return _installed(self._folder / "bare", [*_CONSTRAINTS, *requirements], ["--no-deps", str(self.wheel)])
 
     @staticmethod
     def variables(cache: Path) -> dict[str, str]:
@@ -44,38 +60,15 @@ class Environments:
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Environments:
-    """Build the wheel and make the environments, both at the same time: pip takes one core for each."""
-    folder = tmp_path_factory.mktemp("package")
-    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder / "dist"), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True, timeout=120)
-    (wheel,) = (folder / "dist").iterdir()
-    made = Environments(wheel, folder / "whole", folder / "bare")
-    constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    requirements = ["--requirement", str(ROOT / "cloudia" / "worker" / "requirements.txt")]
-    _make(made.whole)
-    _make(made.bare)
-    installing = [
-        _install(made.whole, *constraints, str(wheel)),
-        _install(made.bare, *constraints, *requirements),
-    ]
-    for process in installing:
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-    without = _install(made.bare, "--no-deps", str(wheel))
-    _, said = without.communicate(timeout=60)
-    assert without.returncode == 0, said
-    return made
+    """The package as others get it."""
+    return Environments(tmp_path_factory.mktemp("package"))
 
 
-def _make(folder: Path) -> None:
+def _installed(folder: Path, *steps: list[str]) -> Path:
+    """Make an environment and run the steps of pip in it. Return its folder."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60)
-
-
-def _install(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*_PIP, "--python", str(folder / "bin" / "python"), "install", "--quiet", "--no-compile", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    for step in steps:
+        install = ["--python", str(folder / "bin" / "python"), "install", "--quiet", "--no-compile", *step]
+        done = subprocess.run([*_PIP, *install], capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder

@@ -83,6 +83,7 @@ def _without_type_checking(tree: ast.Module) -> ast.Module:
     return ast.Module(kept, [])
 
 
+@pytest.mark.long
 def test_nothing_else_is_there(environments: Environments) -> None:
     """The bare environment has no terminal toolkit, no web server and no simulator's part, and all rooms import in it."""
     python = environments.bare / "bin" / "python"
@@ -98,6 +99,7 @@ def test_nothing_else_is_imported() -> None:
     assert _foreign(modules) == set()
 
 
+@pytest.mark.long
 async def test_a_bare_worker_answers(
     environments: Environments, stack: RunningStack, cloud: Cloud, tmp_path: Path
 ) -> None:
@@ -131,6 +133,7 @@ async def test_a_bare_worker_answers(
     assert code == 0, (tmp_path / "log").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["cloudia.sim", "cloudia.cli.main"])
 def test_the_rest_needs_more(module: str, environments: Environments) -> None:
     """A proof of the proof: what needs more than the bare environment does not import there, except for a bare name."""
