@@ -99,7 +99,10 @@ def off(*, json: Json = False) -> None:
     if json:
         print_json({"ended": ended, "resumed": resumed})
     else:
-        note(f"{ended} faults ended" + (f", {', '.join(resumed)} resumed" if resumed else ""))
+        note(
+            f"{ended} {'fault' if ended == 1 else 'faults'} ended"
+            + (f", {', '.join(resumed)} resumed" if resumed else "")
+        )
 
 
 def _chaos() -> Chaos:

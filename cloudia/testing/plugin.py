@@ -75,7 +75,10 @@ def cloudia_client(cloudia_stack: RunningStack) -> Iterator[ChatClient]:
 
 @pytest.fixture
 def cloudia_llm(cloudia_stack: RunningStack) -> Iterator[ScriptedLLM]:
-    """Script the LLM: `.reply("…")`, `.fail(status=429, times=2)`, `.requests`. After the test it is as it was before."""
+    """Script the LLM: `.reply("…")`, `.fail(status=429, times=2)`; `.requests[-1].messages` is what it was asked last.
+
+    After the test it is as it was before.
+    """
     from cloudia.testing.llm import ScriptedLLM  # noqa: PLC0415 - not before it is used
 
     with ScriptedLLM(cloudia_stack.llm_url) as llm:
