@@ -20,12 +20,14 @@ _THREADS = 8
 
 
 async def _main() -> None:
+    gc.disable()  # While it starts, all that is made stays.
     settings = from_environment()
     telemetry.configure_logs("worker", settings.log_level)
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="aws"))
     worker = Worker(await make_services(settings))
     gc.freeze()  # What a process starts with is most of its objects, and never garbage.
+    gc.enable()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     await worker.run()
