@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cloudia.cli.log_lines import render
 from cloudia.cli.output import STATE, console, print_json, stderr_console
+from cloudia.cli.own_command import own_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +123,7 @@ def show_ready(run: Mapping[str, Any], *, seconds: float | None = None) -> None:
     table = Table.grid(padding=(0, 2))
     for label, name in _URLS:
         table.add_row(Text(label, "dim"), Text(run[name], "bold" if name == "web_url" else ""))
-    table.add_row(Text("try", "dim"), "cloudia send hello")
+    table.add_row(Text("try", "dim"), f"{own_command()} send hello")
     took = f" after {seconds:.1f} s" if seconds else ""
     out.print(Text.assemble(("ready", "bold green"), took))
     out.print(table)
