@@ -69,11 +69,13 @@ def long_conversation(stack: RunningStack, turns: int) -> str:
     aws, definition = Aws(settings), Stack(settings.stack_name)
     conversation_id, now, message_id, rows = ids.conversation_id(), ids.now(), None, []
     for number in range(turns):
-        message_id, reply_id = ids.turn_ids(message_id)
-        base = {"conversation_id": conversation_id, "created_at": now, "job_id": ids.job_id(message_id)}
+        job_id, message_id = ids.turn_ids(message_id)
+        base = {"conversation_id": conversation_id, "created_at": now, "job_id": job_id}
         answer = f"Answer **{number}**\n\n- one\n- two\n\n```python\nprint({number})\n```\n\nAnd so on, and on."
         rows.append({**base, "message_id": message_id, "role": "user", "content": f"question {number}"})
-        rows.append({**base, "message_id": reply_id, "role": "assistant", "content": answer, "status": "done"})
+        rows.append(
+            {**base, "message_id": ids.reply_id(message_id), "role": "assistant", "content": answer, "status": "done"}
+        )
     for start in range(0, len(rows), 25):
         puts: Any = [{"PutRequest": {"Item": to_item(row)}} for row in rows[start : start + 25]]
         aws.dynamodb.batch_write_item(RequestItems={definition.messages.name: puts})
