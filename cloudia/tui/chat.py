@@ -33,6 +33,8 @@ __all__ = ["ChatScreen"]
 
 _PAGE = 20
 """Messages that are loaded at first, and each time the top is reached."""
+_IN_VIEW = 4
+"""Turns that are drawn first: a screenful, so that it need not wait for those above it."""
 _TICK_SECONDS = 0.2
 _HEALTH_SECONDS = 3.0
 _NARROW = 70
@@ -154,10 +156,13 @@ class ChatScreen(Screen[None]):
         self._conversation_id, self._older = conversation_id, page["next_cursor"]
         turns = turns_of(reversed(page["messages"]))
         box = self.query_one("#turns", VerticalScroll)
+        views = [TurnView(turn) for turn in turns]
         async with self.batch():
             await box.remove_children()
-            await box.mount_all([TurnView(turn) for turn in turns])
+            await box.mount_all(views[-_IN_VIEW:])
         box.anchor()
+        if len(views) > _IN_VIEW:
+            await box.mount_all(views[:-_IN_VIEW], before=0)
         self._show_list()
         for view in box.query(TurnView):
             if view.turn.under_way:
