@@ -75,7 +75,7 @@ class Reply:
         return self._known().attempts
 
     @property
-    def usage(self) -> dict[str, int] | None:
+    def usage(self) -> dict[str, Any] | None:
         """`input_tokens` and `output_tokens`; None where no LLM was called."""
         return self._known().usage
 
