@@ -22,12 +22,23 @@ if TYPE_CHECKING:
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
+        "anyio._backends._asyncio",
         "boto3",
         "cloudia.cli.main",
+        "cloudia.cli.services",
+        "cloudia.cli.target",
         "cloudia.client.client",
+        "cloudia.cloud.dead_letters",
         "cloudia.gateway.__main__",
+        "cloudia.sim.chaos",
+        "cloudia.sim.health",
+        "cloudia.sim.provision",
+        "cloudia.sim.start",
         "cloudia.worker.__main__",
         "cloudia.worker.providers.openai",
+        "encodings.idna",
+        "httpcore2",
+        "httpx2",
         "rich.console",
         "rich.table",
     ]
