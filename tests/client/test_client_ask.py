@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -110,16 +111,17 @@ async def test_i5_thirty_answers_at_once_are_each_ones_own(stack: RunningStack) 
 
 async def test_i1_a_request_whose_answer_got_lost_is_one_message(stack: RunningStack) -> None:
     """The API took the message and its 202 never came: it is sent again with the same key, and is one job."""
+    word = f"once-{secrets.token_hex(4)}"
     async with line(stack.run["api_url"]) as way:
         way.lost_answers = 2
         url = f"http://{LOOPBACK}:{way.port}"
         async with Client(url, stack.run["websocket_url"], stack.token()) as client:
-            events = await _collect(client.ask("only once [[words:5]]"))
+            events = await _collect(client.ask(f"{word} [[words:5]]"))
             assert events[-1].type == "done"
             assert way.lost_answers == 0
             messages = await client.api.messages(events[0].conversation_id or "")
         assert [message["role"] for message in messages["messages"]] == ["user", "assistant"]
-        assert (await _listed(stack, "only once")) == 1
+        assert (await _listed(stack, word)) == 1
 
 
 async def _listed(stack: RunningStack, title: str) -> int:
