@@ -12,7 +12,7 @@ from cloudia.cli.output import STATE, console, note, print_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloudia.sim.provision import Change
+    from cloudia.sim.change import Change
 
 
 def provision(

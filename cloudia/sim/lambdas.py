@@ -13,9 +13,9 @@ from cloudia.bundle.functions import RUNTIME, build_functions
 from cloudia.cloud.aws import call, error_code, is_missing
 from cloudia.errors import UnavailableError
 from cloudia.settings import public_environment
+from cloudia.sim.change import Change
 from cloudia.sim.http_api import API_ID_TAG
 from cloudia.sim.ports import LOOPBACK
-from cloudia.sim.provision import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

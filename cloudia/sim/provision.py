@@ -9,14 +9,14 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from cloudia.cloud.aws import Aws, call, error_code, is_missing
 from cloudia.errors import CloudiaError, UnavailableError
 from cloudia.settings import from_environment
+from cloudia.sim.change import Change
 from cloudia.stack import Stack
 
 if TYPE_CHECKING:
@@ -25,25 +25,9 @@ if TYPE_CHECKING:
     from cloudia.settings import Settings
     from cloudia.stack import Parameter, Queue, Table
 
-__all__ = ["Change", "destroy", "provision", "secret_values"]
+__all__ = ["destroy", "provision", "secret_values"]
 
 _ACTIVE_SECONDS = 60.0
-
-Action: TypeAlias = Literal["created", "updated", "unchanged", "deleted", "absent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What was done to one resource; `drift` names what was not as defined."""
-
-    kind: Literal["queue", "table", "parameter", "function", "api", "log_group"]
-    name: str
-    action: Action
-    drift: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the change as `cloudia provision --json` prints it."""
-        return asdict(self)
 
 
 def secret_values(stack: Stack, settings: Settings, own: Mapping[str, str]) -> dict[str, str]:
@@ -315,7 +299,7 @@ class _Parameters:
 
 def _functions(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
     """Put the functions where the settings want them; what `--persist` kept of them goes when the edge has them."""
-    from cloudia.sim import lambdas  # noqa: PLC0415 - it stands on this module
+    from cloudia.sim import lambdas  # noqa: PLC0415 - only where the functions were zips, or are to be
 
     if settings.up_functions == "zip":
         yield from lambdas.deploy(aws, stack, settings)

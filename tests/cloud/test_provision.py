@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError
 from cloudia.cloud.aws import Aws
 from cloudia.errors import CloudiaError
 from cloudia.settings import Settings
-from cloudia.sim.provision import Change, destroy, provision, secret_values
+from cloudia.sim.change import Change
+from cloudia.sim.provision import destroy, provision, secret_values
 from cloudia.stack import Parameter, Stack
 from tests.support import Cloud, RunningStack, make_cloud
 
