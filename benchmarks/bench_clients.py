@@ -92,12 +92,12 @@ def script_answer(run: dict[str, Any]) -> None:
     urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
 
 
-def long_conversation(run: dict[str, Any]) -> str:
-    """Put a conversation of 2,000 messages into the stack's tables. Return its id."""
+def long_conversation(run: dict[str, Any], turns: int) -> str:
+    """Put a conversation of the user `local` into a stack's tables. Return its id."""
     settings = from_environment(run["environment"])
     aws, stack = Aws(settings), Stack(settings.stack_name)
     conversation_id, now, message_id, rows = ids.conversation_id(), ids.now(), None, []
-    for number in range(TURNS):
+    for number in range(turns):
         job_id, message_id = ids.turn_ids(message_id)
         base = {"conversation_id": conversation_id, "created_at": now, "job_id": job_id}
         text = f"Answer **{number}**\n\n- one\n- two\n\n```python\nprint({number})\n```\n\nAnd so on: end{number:04d}."
@@ -324,7 +324,7 @@ def main() -> None:
         out = subprocess.run([*CLI, "up", "--detach", "--json"], cwd=folder, check=True, capture_output=True, text=True)
         run = json.loads(out.stdout)
         try:
-            conversation_id = long_conversation(run)
+            conversation_id = long_conversation(run, TURNS)
             Chaos(run).set_pace(ttft=0.2, tps=TOKENS_PER_SECOND, seed=0)
             if "--page" not in sys.argv:
                 bench_tui(folder, run, conversation_id)

@@ -65,6 +65,7 @@ class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no typ
         return next((folder for folder in _TOGETHER if file.startswith(folder)), file)
 
 
+@pytest.hookimpl(optionalhook=True)  # Also without xdist, one after the other.
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
     """Say which tests share a process."""
     return _Scheduling(config, log)

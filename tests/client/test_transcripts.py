@@ -33,10 +33,9 @@ class Played(EventStream):
         await asyncio.Event().wait()
 
 
-@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=[transcript["name"] for transcript in TRANSCRIPTS])
-async def test_a_transcript_makes_the_answer(transcript: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the client makes of these frames, and of the job's record where events were lost, is the answer."""
-    job_id = next(frame["job_id"] for frame in transcript["events"] if "job_id" in frame)
+def client_of(transcript: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[Client, str]:
+    """Return a client that is given a transcript's frames and, when it asks, the job's record; and the job's id."""
+    job_id: str = next(frame["job_id"] for frame in transcript["events"] if "job_id" in frame)
     client, stream = Client("http://127.0.0.1:9", "ws://127.0.0.1:9", "token"), Played("ws://127.0.0.1:9", "token")
     stream.frames, client.stream = transcript["events"], stream
 
@@ -45,9 +44,16 @@ async def test_a_transcript_makes_the_answer(transcript: dict[str, Any], monkeyp
         return transcript["record"]
 
     monkeypatch.setattr(client.api, "job", record)
+    client._queue(job_id)  # So that a `ready` finds who follows, as in a client that sent the message.
+    return client, job_id
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=[transcript["name"] for transcript in TRANSCRIPTS])
+async def test_a_transcript_makes_the_answer(transcript: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the client makes of these frames, and of the job's record where events were lost, is the answer."""
+    client, job_id = client_of(transcript, monkeypatch)
     answer = Answer(job_id)
     following = client.follow(job_id)
-    client._queue(job_id)  # So that a `ready` finds who follows, as in a client that sent the message.
     async with asyncio.timeout(5), client:
         async for event in following:
             answer.apply(event)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from textual.app import App
 
-from cloudia.client import Client
 from cloudia.tui.status_line import turn_text
 from cloudia.tui.turn_view import TurnView
 from cloudia.tui.turns import Turn, what_happened
-from tests.client.test_transcripts import TRANSCRIPTS, Played
+from tests.client.test_transcripts import TRANSCRIPTS, client_of
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -46,19 +45,11 @@ class OneTurn(App[None]):
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=[transcript["name"] for transcript in TRANSCRIPTS])
 async def test_a_transcript_makes_the_turn(transcript: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The turn is what the transcript expects, and the view shows its text, its end, and which attempt it was."""
-    job_id = next(frame["job_id"] for frame in transcript["events"] if "job_id" in frame)
-    client, stream = Client("http://127.0.0.1:9", "ws://127.0.0.1:9", "token"), Played("ws://127.0.0.1:9", "token")
-    stream.frames, client.stream = transcript["events"], stream
-
-    async def record(_: str) -> Any:
-        return transcript["record"]
-
-    monkeypatch.setattr(client.api, "job", record)
+    client, job_id = client_of(transcript, monkeypatch)
     turn = Turn("why?", job_id=job_id, sent_at=time.monotonic())
     turn.answer.job_id = job_id
     app, expected = OneTurn(turn), transcript["expected"]
     following = client.follow(job_id)
-    client._queue(job_id)  # So that a `ready` finds who follows, as in a client that sent the message.
     async with app.run_test(size=(100, 40)) as pilot, client:
         async for event in following:
             turn.apply(event, time.monotonic())

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cloudia import ids
-from cloudia.cloud.aws import Aws
-from cloudia.cloud.items import to_item
-from cloudia.stack import Stack
+from benchmarks.bench_clients import long_conversation
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from tests.support import RunningStack
     from tests.web.chat import Chat
 
 
@@ -63,34 +59,12 @@ async def test_a_conversation_that_is_gone(chat: Chat, noise: list[str]) -> None
     await chat.ended()
 
 
-def long_conversation(stack: RunningStack, turns: int) -> str:
-    """Put a conversation into the stack's tables. Return its id."""
-    settings = stack.settings
-    aws, definition = Aws(settings), Stack(settings.stack_name)
-    conversation_id, now, message_id, rows = ids.conversation_id(), ids.now(), None, []
-    for number in range(turns):
-        job_id, message_id = ids.turn_ids(message_id)
-        base = {"conversation_id": conversation_id, "created_at": now, "job_id": job_id}
-        answer = f"Answer **{number}**\n\n- one\n- two\n\n```python\nprint({number})\n```\n\nAnd so on, and on."
-        rows.append({**base, "message_id": message_id, "role": "user", "content": f"question {number}"})
-        rows.append(
-            {**base, "message_id": ids.reply_id(message_id), "role": "assistant", "content": answer, "status": "done"}
-        )
-    for start in range(0, len(rows), 25):
-        puts: Any = [{"PutRequest": {"Item": to_item(row)}} for row in rows[start : start + 25]]
-        aws.dynamodb.batch_write_item(RequestItems={definition.messages.name: puts})
-    owned = {"user_id": "local", "conversation_id": conversation_id, "title": "A very long one"}
-    row = to_item({**owned, "created_at": now, "updated_at": now, "last_message_id": rows[-2]["message_id"]})
-    aws.dynamodb.put_item(TableName=definition.conversations.name, Item=row)
-    return conversation_id
-
-
 async def test_a_long_conversation_is_shown_at_once(chat: Chat) -> None:
     """Of 2,000 messages the newest are on the page at once; older ones come as one scrolls, and nothing jumps.
 
     It takes 85 to 190 ms on a machine with nothing else to do; the other tests take most of this one.
     """
-    conversation_id = long_conversation(chat.stack, 1000)
+    conversation_id = long_conversation(chat.stack.run, 1000)
     took = []
     for _ in range(3):
         await chat.page.evaluate("location.hash = ''; document.getElementById('new').click()")
