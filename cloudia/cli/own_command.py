@@ -17,7 +17,7 @@ def own_command() -> str:
     if own.name != "cloudia":
         return f"{shlex.quote(Path(sys.executable).name)} -m cloudia"
     found = shutil.which("cloudia")
-    if found and Path(found).samefile(own):
+    if not own.exists() or (found and own.samefile(found)):
         return "cloudia"
     near = os.path.relpath(own)
     return shlex.quote(str(own) if near.startswith("..") else near)

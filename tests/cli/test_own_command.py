@@ -55,3 +55,11 @@ def test_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m cloudia`."""
     monkeypatch.setattr(sys, "argv", ["/somewhere/cloudia/__main__.py"])
     assert own_command().endswith(" -m cloudia")
+
+
+def test_by_a_name_that_is_no_file(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts it may call it what they like; a name alone is told as it is, found on the PATH or not."""
+    monkeypatch.setattr(sys, "argv", ["cloudia"])
+    assert own_command() == "cloudia"
+    monkeypatch.setenv("PATH", str(installed.parent))
+    assert own_command() == "cloudia"
