@@ -35,7 +35,7 @@ def test_what_is_in_it(environments: Environments) -> None:
         "cloudia/py.typed",
         "cloudia/functions/openapi.json",
         "cloudia/worker/requirements.txt",
-        "cloudia/sim/web/index.html",
+        "cloudia/web/index.html",
     } <= names
     assert {name.split("/")[0] for name in names} == {"cloudia", f"cloudia-{__version__}.dist-info"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

@@ -126,7 +126,7 @@ class _Pages(StaticFiles):
 
     def __init__(self, *origins: str) -> None:
         sources = ("'self'", *origins)
-        super().__init__(packages=[("cloudia.sim", "web")], html=True)
+        super().__init__(packages=[("cloudia", "web")], html=True)
         self._headers = {
             **_PAGE_HEADERS,
             "content-security-policy": f"{_POLICY}; connect-src {' '.join(sources)} ws: wss:",
