@@ -38,9 +38,9 @@ from cloudia.client.stream import EventStream
 from cloudia.cloud.aws import Aws
 from cloudia.cloud.identity import issue_token
 from cloudia.cloud.items import to_item
+from cloudia.local.chaos import Chaos
+from cloudia.local.project import Project
 from cloudia.settings import from_environment
-from cloudia.sim.chaos import Chaos
-from cloudia.sim.project import Project
 from cloudia.stack import Stack
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ import openai
 
 from cloudia.client import Client
 from cloudia.cloud.identity import issue_token
+from cloudia.local.project import Project
 from cloudia.protocol import PostMessage
 from cloudia.sim.probes import get_json
-from cloudia.sim.project import Project
 from cloudia.stack import Stack
 
 CLI = [sys.executable, "-m", "cloudia"]

@@ -28,9 +28,9 @@ from cloudia.client import Client
 from cloudia.client.api import Api
 from cloudia.cloud.identity import issue_token
 from cloudia.cloud.redis import Keys
+from cloudia.local.chaos import Chaos
+from cloudia.local.project import Project
 from cloudia.protocol import PostMessage
-from cloudia.sim.chaos import Chaos
-from cloudia.sim.project import Project
 
 CLI = [sys.executable, "-m", "cloudia"]
 STREAMS = 300

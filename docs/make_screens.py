@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cloudia.cli.top import make_sampler
 from cloudia.client import Client
 from cloudia.cloud.identity import issue_token
-from cloudia.sim.project import Project
+from cloudia.local.project import Project
 from cloudia.tui.app import ChatApp, TopApp
 from cloudia.tui.composer import Composer
 from cloudia.tui.preferences import Preferences

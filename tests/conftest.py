@@ -25,7 +25,7 @@ _FIRST = (
     "tests/package/",
     "tests/worker/test_worker_lifetimes.py",
     "tests/cli/test_dlq.py",
-    "tests/sim/test_supervisor.py",
+    "tests/local/test_supervisor.py",
     "tests/cli/test_cli_up.py",
     "tests/tui/test_chat.py",
     "tests/cli/test_chaos.py",

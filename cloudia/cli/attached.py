@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from cloudia.sim.project import find_project
+from cloudia.local.project import find_project
 
 __all__ = ["become"]
 

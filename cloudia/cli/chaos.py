@@ -11,7 +11,7 @@ from cloudia.cli.output import STATE, console, note, print_json
 from cloudia.errors import UsageError
 
 if TYPE_CHECKING:
-    from cloudia.sim.chaos import Chaos
+    from cloudia.local.chaos import Chaos
 
 app = typer.Typer(
     help="Break parts of the local stack on purpose, to see what holds.", no_args_is_help=True, rich_markup_mode=None
@@ -33,7 +33,7 @@ def llm(
     json: Json = False,
 ) -> None:
     """Make the simulated provider fail."""
-    from cloudia.sim.chaos import parse_seconds  # noqa: PLC0415 - lazy
+    from cloudia.local.chaos import parse_seconds  # noqa: PLC0415 - lazy
 
     STATE.json = json
     seconds = parse_seconds(for_) if for_ else None
@@ -106,14 +106,14 @@ def off(*, json: Json = False) -> None:
 
 
 def _chaos() -> Chaos:
-    from cloudia.sim.chaos import Chaos  # noqa: PLC0415 - lazy
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.chaos import Chaos  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     return Chaos(find_project().require_run())
 
 
 def _break(part: str, action: str, for_: str, *, signal_name: str = "KILL", every: bool = False, json: bool) -> None:
-    from cloudia.sim.chaos import parse_seconds  # noqa: PLC0415 - lazy
+    from cloudia.local.chaos import parse_seconds  # noqa: PLC0415 - lazy
 
     STATE.json = json
     chaos = _chaos()

@@ -23,7 +23,7 @@ def chat(
     from cloudia.cli.target import Target, find_target  # noqa: PLC0415 - lazy
     from cloudia.cli.top import make_sampler  # noqa: PLC0415 - lazy
     from cloudia.errors import UsageError  # noqa: PLC0415 - lazy
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("this needs a terminal", hint="In a script, use `cloudia send`.")

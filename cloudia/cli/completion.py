@@ -18,7 +18,7 @@ _MOST = 20
 
 def complete_part(incomplete: str) -> list[str]:
     """Return the parts whose names begin with what was typed."""
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     try:
         run = find_project().read_run() or {}

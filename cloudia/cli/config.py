@@ -14,7 +14,7 @@ def config(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show every setting of this folder, its value, and the source of it. Secrets are masked."""
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     STATE.json = json
     rows = find_project().settings().rows()

@@ -164,7 +164,7 @@ def export_(
     import json as encoder  # noqa: PLC0415 - lazy
     from pathlib import Path  # noqa: PLC0415 - lazy
 
-    from cloudia.sim.project import write_private  # noqa: PLC0415 - lazy
+    from cloudia.local.project import write_private  # noqa: PLC0415 - lazy
 
     STATE.json = json
     if json and file == "-":
@@ -287,7 +287,7 @@ def _services() -> Services:
 
 
 def _seconds(text: str | None) -> float | None:
-    from cloudia.sim.chaos import parse_seconds  # noqa: PLC0415 - lazy
+    from cloudia.local.chaos import parse_seconds  # noqa: PLC0415 - lazy
 
     if text is None:
         return None

@@ -15,8 +15,8 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check this machine. Exits 1 where something that `cloudia up` needs is missing."""
-    from cloudia.sim.checkup import check_all  # noqa: PLC0415 - lazy
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.checkup import check_all  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     STATE.json = json
     checks = check_all(find_project())

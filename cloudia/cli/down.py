@@ -14,8 +14,8 @@ def down(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Stop the stack that runs in this folder, and leave nothing behind."""
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
-    from cloudia.sim.stop import stop_stack  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.stop import stop_stack  # noqa: PLC0415 - lazy
 
     STATE.json = json
     stopped = stop_stack(find_project())

@@ -19,7 +19,7 @@ def init(
     """Write a small project that runs at once: settings, a responder, its tests, and a pipeline."""
     from shlex import quote  # noqa: PLC0415 - lazy
 
-    from cloudia.sim.scaffold import scaffold  # noqa: PLC0415 - lazy
+    from cloudia.local.scaffold import scaffold  # noqa: PLC0415 - lazy
 
     STATE.json = json
     written = scaffold(folder, force=force)

@@ -13,7 +13,7 @@ from cloudia.errors import NoStackError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cloudia.sim.project import Project
+    from cloudia.local.project import Project
 
 
 class Source(Protocol):
@@ -38,8 +38,8 @@ def logs(
 
     With `up --functions zip` the functions log to the engine, which is asked for what api shows: the last hour, while it runs.
     """
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
-    from cloudia.sim.tail import Tail  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.tail import Tail  # noqa: PLC0415 - lazy
 
     STATE.json = json
     project = find_project()
@@ -91,7 +91,7 @@ def _for_people() -> Callable[[str, str], None]:
 def _print(tails: list[tuple[str, Source]], show: Callable[[str, str], None], *, follow: bool) -> None:
     import time  # noqa: PLC0415 - lazy
 
-    from cloudia.sim.tail import in_order  # noqa: PLC0415 - lazy
+    from cloudia.local.tail import in_order  # noqa: PLC0415 - lazy
 
     while True:
         new = [(name, line) for name, tail in tails for line in tail.read()]

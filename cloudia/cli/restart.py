@@ -22,8 +22,8 @@ def restart(
 
     A worker finishes its jobs, or hands them back. An engine is provisioned anew; without --persist its data is gone.
     """
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
-    from cloudia.sim.restart import restart as restart_part  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.restart import restart as restart_part  # noqa: PLC0415 - lazy
 
     STATE.json = json
     restarted = restart_part(find_project(), part, seconds=timeout)

@@ -90,8 +90,8 @@ def _send_many(
 
 def _content_bytes() -> int:
     """Return how large a message may be: what the stack of this folder takes, or the most that any can be set to."""
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
     from cloudia.settings import from_environment  # noqa: PLC0415 - lazy
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
 
     project = find_project()
     run = project.live_run()

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudia.errors import NoStackError, UsageError
-from cloudia.sim.project import find_project
+from cloudia.local.project import find_project
 
 if TYPE_CHECKING:
     from cloudia.cloud.dead_letters import DeadLetters
     from cloudia.cloud.history import History
     from cloudia.cloud.jobs import Jobs
     from cloudia.cloud.queue import JobQueue
+    from cloudia.local.project import Project
     from cloudia.settings import Settings
-    from cloudia.sim.project import Project
 
 __all__ = ["Services", "open_services"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from cloudia.sim.project import Project
+    from cloudia.local.project import Project
 
 _LOOK_SECONDS = 0.2
 _BREAKER_STYLES = {"closed": "green", "half-open": "yellow", "open": "red"}
@@ -36,8 +36,8 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the parts of the stack that runs in this folder."""
-    from cloudia.sim.health import look  # noqa: PLC0415 - lazy
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.health import look  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     STATE.json = json
     project = find_project()
@@ -52,7 +52,7 @@ def _wait(project: Project, *, seconds: float) -> dict[str, Any]:
     """Look until all is ready, and return that. `NoStackError` where nothing runs, `TimedOutError` after `seconds`."""
     import time  # noqa: PLC0415 - lazy
 
-    from cloudia.sim.health import look  # noqa: PLC0415 - lazy
+    from cloudia.local.health import look  # noqa: PLC0415 - lazy
 
     deadline = time.monotonic() + seconds
     while True:

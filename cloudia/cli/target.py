@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudia.errors import RequestError, UsageError
-from cloudia.sim.project import find_project
+from cloudia.local.project import find_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cloudia.local.project import Project
     from cloudia.settings import Settings
-    from cloudia.sim.project import Project
 
 __all__ = ["Target", "find_target", "local_token", "of_conversation"]
 

@@ -17,7 +17,7 @@ def token(
 ) -> None:
     """Print a bearer token, signed with the local stack's own secret."""
     from cloudia.cli.target import local_token  # noqa: PLC0415 - lazy
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     STATE.json = json
     project = find_project()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cloudia.sim.project import Project
-    from cloudia.sim.sampler import LocalSampler
+    from cloudia.local.project import Project
+    from cloudia.local.sampler import LocalSampler
 
 
 def top() -> None:
@@ -14,7 +14,7 @@ def top() -> None:
     import sys  # noqa: PLC0415 - lazy
 
     from cloudia.errors import UsageError  # noqa: PLC0415 - lazy
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("this needs a terminal", hint="In a script, use `cloudia status --json`.")
@@ -29,6 +29,6 @@ def top() -> None:
 def make_sampler(project: Project) -> LocalSampler:
     """Return what looks at the stack that runs in a project, and tells its logs readably."""
     from cloudia.cli.log_lines import render  # noqa: PLC0415 - lazy
-    from cloudia.sim.sampler import LocalSampler  # noqa: PLC0415 - lazy
+    from cloudia.local.sampler import LocalSampler  # noqa: PLC0415 - lazy
 
     return LocalSampler(project, lambda line, part: render(line, part).plain)

@@ -37,8 +37,8 @@ def up(
 ) -> None:
     """Run the stack of this folder: HTTP API, queue, worker, gateway, and all that they stand on."""
     from cloudia.cli.up_view import UpView, show_ready  # noqa: PLC0415 - lazy
-    from cloudia.sim import start  # noqa: PLC0415 - lazy
-    from cloudia.sim.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local import start  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     STATE.json = json
     flags: dict[str, Any] = {

@@ -17,7 +17,7 @@ from cloudia.cli.own_command import own_command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloudia.sim.part import Part
+    from cloudia.local.part import Part
 
 __all__ = ["UpView", "show_ready"]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from cloudia.errors import PartError, UsageError
 from cloudia.sim import docker, endpoint, localstack, ministack
-from cloudia.sim.part import PartSpec
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import http_json
+from cloudia.sim.spec import PartSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

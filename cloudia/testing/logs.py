@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from cloudia.sim.tail import Tail, in_order
+from cloudia.local.tail import Tail, in_order
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudia.sim.project import Project
+from cloudia.local.project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path

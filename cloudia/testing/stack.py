@@ -12,9 +12,9 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.local.project import Project, find_project
+from cloudia.local.stop import stop_stack
 from cloudia.settings import from_toml
-from cloudia.sim.project import Project, find_project
-from cloudia.sim.stop import stop_stack
 from cloudia.testing.llm import ScriptedLLM
 from cloudia.testing.logs import Logs
 from cloudia.testing.project import BorrowedProject

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import CloudiaError
-from cloudia.sim.supervisor import Supervisor
+from cloudia.local.supervisor import Supervisor
 from cloudia.testing.project import BorrowedProject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloudia.sim.part import Part
+    from cloudia.local.part import Part
 
 
 class _Teller:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudia.sim.chaos import Chaos
+from cloudia.local.chaos import Chaos
 from tests.support import RunningStack, clean_environment, eventually, start_stack, stop_stack
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from cloudia.sim.project import Project
-from cloudia.sim.restart import take_requests
+from cloudia.local.project import Project
+from cloudia.local.restart import take_requests
 from tests.cli.provider import ask_provider, quick, reply
 from tests.cli.terminal import running, terminal
 from tests.support import RunningStack, cli, eventually, start_stack, stop_stack

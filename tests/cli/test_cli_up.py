@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia.sim.project import Project
+from cloudia.local.project import Project
 from tests.cli.provider import ask_provider, reply
 from tests.cli.terminal import CTRL_C, terminal
-from tests.sim.leftovers import Leftovers
+from tests.local.leftovers import Leftovers
 from tests.support import CLI, RunningStack, clean_environment, cli, eventually
 
 if TYPE_CHECKING:

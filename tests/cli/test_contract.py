@@ -224,5 +224,5 @@ def test_an_interrupted_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cloudia.sim.project.find_project", interrupted)
+    monkeypatch.setattr("cloudia.local.project.find_project", interrupted)
     assert _here(["config"], tmp_path, monkeypatch) == (130, "", "")

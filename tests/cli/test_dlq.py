@@ -15,8 +15,8 @@ from cloudia.cloud.aws import Aws
 from cloudia.cloud.history import History
 from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.queue import JobQueue
+from cloudia.local.chaos import Chaos
 from cloudia.protocol import PostMessage, event_order
-from cloudia.sim.chaos import Chaos
 from cloudia.stack import Stack
 from tests.cli.terminal import terminal
 from tests.support import RunningStack, clean_environment, cli, eventually, start_stack, stop_stack

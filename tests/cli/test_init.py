@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudia.sim.scaffold import FILES
+from cloudia.local.scaffold import FILES
 from tests.support import CLI, clean_environment, cli
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudia.sim.project import Project
-from cloudia.sim.stop import stop_stack
+from cloudia.local.project import Project
+from cloudia.local.stop import stop_stack
 from tests.support import clean_environment
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ _CEILINGS = [
     ("cloudia.worker.worker", 2.0, 620),
     ("cloudia.worker.__main__", 2.0, 760),
     ("cloudia.gateway.__main__", 2.0, 780),
-    ("cloudia.sim.supervisor", 1.5, 330),
+    ("cloudia.local.supervisor", 1.5, 330),
 ]
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from cloudia.local.scaffold import FILES
 from cloudia.sim.ministack import VERSION
-from cloudia.sim.scaffold import FILES
 from tests.package.conftest import ROOT, Environments
 from tests.support import eventually
 

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from cloudia import __version__
-from cloudia.sim.project import Project
+from cloudia.local.project import Project
+from tests.local.leftovers import Leftovers
 from tests.package.conftest import Environments
-from tests.sim.leftovers import Leftovers
 from tests.support import eventually
 
 if TYPE_CHECKING:

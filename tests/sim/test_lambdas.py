@@ -26,7 +26,7 @@ from cloudia.sim.lambdas import deploy, function_environment, function_name, rem
 from cloudia.sim.ministack import environment
 from cloudia.stack import Stack
 from tests.functions import contract
-from tests.sim.leftovers import Leftovers
+from tests.local.leftovers import Leftovers
 from tests.support import Cloud, RunningStack, cli, eventually, make_cloud, start_stack, stop_stack
 
 if TYPE_CHECKING:

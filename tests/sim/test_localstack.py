@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from cloudia.errors import PartError, UsageError
+from cloudia.local.project import Project
 from cloudia.sim import docker
 from cloudia.sim.endpoint import Answering, who_answers
 from cloudia.sim.localstack import DEFAULT_URL, FREE_IMAGE, check_services, check_token, container_name, needs_token
 from cloudia.sim.ports import choose_port
-from cloudia.sim.project import Project
 from tests.cli.provider import quick
 from tests.sim import stand_in_docker
 from tests.sim.stand_in_docker import StandInDocker

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.widgets import DataTable, Static
 
-from cloudia.sim.sampler import LocalSampler
+from cloudia.local.sampler import LocalSampler
 from cloudia.tui.app import TopApp
 from cloudia.tui.preferences import Preferences
 from cloudia.tui.samples import EndedJob, History, Sample, percentile

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError
-from cloudia.sim import start
-from cloudia.sim.chaos import Chaos
+from cloudia.local import start
+from cloudia.local.chaos import Chaos
+from cloudia.local.project import Project
+from cloudia.local.stop import stop_stack
 from cloudia.sim.drill.storm import make_storm
 from cloudia.sim.drill.witness import Witness, ended
-from cloudia.sim.project import Project
-from cloudia.sim.stop import stop_stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cloudia.local.start import Progress
     from cloudia.sim.drill.storm import Blow, Storm, StormSize
     from cloudia.sim.drill.verdict import Verdict
     from cloudia.sim.drill.witness import DrillView
-    from cloudia.sim.start import Progress
 
 __all__ = ["run_drill"]
 

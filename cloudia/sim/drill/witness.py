@@ -15,9 +15,9 @@ from cloudia.cloud.identity import issue_token
 from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.queue import JobQueue
 from cloudia.errors import PartError, TimedOutError, UnavailableError
+from cloudia.local.chaos import Chaos
 from cloudia.protocol import PostMessage
 from cloudia.settings import from_environment
-from cloudia.sim.chaos import Chaos
 from cloudia.sim.drill.verdict import Sent, Verdict, judge
 from cloudia.stack import Stack
 

@@ -1,6 +1,6 @@
 """The supervisor: starts the parts of a local stack, keeps them running, and stops them in order.
 
-`python -m cloudia.sim.supervisor` runs one without a terminal; that is what `cloudia up --detach` starts.
+`python -m cloudia.local.supervisor` runs one without a terminal; that is what `cloudia up --detach` starts.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.local.logfile import LogFile
+from cloudia.local.part import Part
+from cloudia.local.plan import Plan, make_plan
+from cloudia.local.processes import Process
+from cloudia.local.project import Project
+from cloudia.local.restart import RESTART_SIGNAL, take_requests
+from cloudia.local.sources import SourceFiles
+from cloudia.local.stop import TEMPORARY_PREFIX, clean_up
 from cloudia.settings import public_environment
 from cloudia.sim.docker import remove_container
-from cloudia.sim.logfile import LogFile
-from cloudia.sim.part import Part
-from cloudia.sim.plan import Plan, make_plan
-from cloudia.sim.processes import Process
-from cloudia.sim.project import Project
-from cloudia.sim.restart import RESTART_SIGNAL, take_requests
-from cloudia.sim.sources import SourceFiles
-from cloudia.sim.stop import TEMPORARY_PREFIX, clean_up
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterator

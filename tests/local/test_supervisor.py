@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from cloudia.sim.project import Project
+from cloudia.local.project import Project
 from cloudia.stack import Stack
 from tests.cli.provider import ask_provider, reply
-from tests.sim.leftovers import Leftovers
+from tests.local.leftovers import Leftovers
 from tests.support import RunningStack, cli, eventually, start_stack, stop_stack
 
 if TYPE_CHECKING:

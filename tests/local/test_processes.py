@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudia.errors import UsageError
-from cloudia.sim.logfile import LogFile
+from cloudia.local.logfile import LogFile
+from cloudia.local.processes import Process
+from cloudia.local.tail import Tail, in_order
 from cloudia.sim.ports import choose_port
-from cloudia.sim.processes import Process
-from cloudia.sim.tail import Tail, in_order
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def test_a_port_that_was_just_closed() -> None:
 
 def test_a_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log over its bound becomes `.1`, replacing the one before; a new run begins a new one."""
-    monkeypatch.setattr("cloudia.sim.logfile._MOST_BYTES", 100)
+    monkeypatch.setattr("cloudia.local.logfile._MOST_BYTES", 100)
     path = tmp_path / "part.log"
     log = LogFile(path)
     for number in range(30):

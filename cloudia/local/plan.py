@@ -13,16 +13,16 @@ from cloudia.errors import UsageError
 from cloudia.settings import Resolved, Settings, to_environment
 from cloudia.sim.engines import choose_engine
 from cloudia.sim.http_api import check_zips, http_api_url
-from cloudia.sim.part import PartSpec
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import gateway_says_ready, http_json, redis_answers
 from cloudia.sim.redis_server import check_redis, find_redis
+from cloudia.sim.spec import PartSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from cloudia.sim.project import Project
+    from cloudia.local.project import Project
 
 __all__ = ["Plan", "make_plan"]
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from cloudia.errors import PartError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from cloudia.sim.logfile import LogFile
+    from cloudia.local.logfile import LogFile
+    from cloudia.sim.spec import PartSpec
 
-__all__ = ["Part", "PartSpec", "PartState"]
+__all__ = ["Part", "PartState"]
 
 PartState: TypeAlias = Literal["starting", "ready", "restarting", "stopping", "stopped", "failed"]
 
@@ -33,23 +34,6 @@ _ASK_SECONDS = 0.02
 _TAIL_LINES = 20
 _LINE_LIMIT = 1024 * 1024
 _PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True, slots=True)
-class PartSpec:
-    """What a part is: how to start it, and how to ask whether it is ready."""
-
-    name: str
-    command: list[str]
-    environment: Mapping[str, str]
-    ready: Callable[[int], Awaitable[bool]]
-    """Asks the part, given its process id; False or any error is "not yet", but a `PartError` is "never"."""
-    detail: str = ""
-    """One line for the user: a version, a URL."""
-    grace_seconds: float = 5.0
-    """Time between SIGTERM and SIGKILL."""
-    ready_seconds: float = 30.0
-    """Time from its start until it must be ready."""
 
 
 @dataclass(slots=True)

@@ -115,7 +115,7 @@ class Project:
 
     def live_run(self) -> dict[str, Any] | None:
         """Return what `run.json` says, None where the supervisor that wrote it has ended."""
-        from cloudia.sim.processes import Process  # noqa: PLC0415 - not every verb asks
+        from cloudia.local.processes import Process  # noqa: PLC0415 - not every verb asks
 
         run = self.read_run()
         return run if run and Process(**run["supervisor"]).alive else None

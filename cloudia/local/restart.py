@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError, PartError, TimedOutError, UsageError
-from cloudia.sim.processes import Process
+from cloudia.local.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloudia.sim.project import Project
+    from cloudia.local.project import Project
 
 __all__ = ["RESTART_SIGNAL", "restart", "take_requests"]
 

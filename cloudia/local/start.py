@@ -12,15 +12,15 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudia.errors import CloudiaError, PartError, UsageError
-from cloudia.sim.stop import supervisor_of
-from cloudia.sim.supervisor import Supervisor
+from cloudia.local.stop import supervisor_of
+from cloudia.local.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cloudia.local.project import Project
+    from cloudia.local.supervisor import Watcher
     from cloudia.settings import Resolved
-    from cloudia.sim.project import Project
-    from cloudia.sim.supervisor import Watcher
 
 __all__ = ["Progress", "detached", "in_foreground", "running"]
 
@@ -70,7 +70,7 @@ def detached(project: Project, flags: Mapping[str, Any], view: Progress) -> dict
     log.write_bytes(b"")
     with log.open("ab") as out:  # Another `up` of the same moment writes there too.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cloudia.sim.supervisor"],
+            [sys.executable, "-P", "-m", "cloudia.local.supervisor"],
             cwd=project.root,
             env={**os.environ, "CLOUDIA_FLAGS": json.dumps(flags)},
             stdin=subprocess.DEVNULL,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError
+from cloudia.local.processes import Process
+from cloudia.local.stop import supervisor_of
 from cloudia.sim.endpoint import who_answers
 from cloudia.sim.probes import get_json
-from cloudia.sim.processes import Process
-from cloudia.sim.stop import supervisor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloudia.sim.project import Project
+    from cloudia.local.project import Project
 
 __all__ = ["look"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from cloudia.cloud.aws import Aws
 from cloudia.cloud.queue import JobQueue
 from cloudia.errors import UnavailableError
+from cloudia.local.health import look
+from cloudia.local.tail import Tail, in_order
 from cloudia.settings import from_environment
-from cloudia.sim.health import look
-from cloudia.sim.tail import Tail, in_order
 from cloudia.stack import Stack
 from cloudia.tui.samples import EndedJob, PartSample, Sample
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cloudia.cloud.queue import QueueStats
-    from cloudia.sim.project import Project
+    from cloudia.local.project import Project
 
 __all__ = ["LocalSampler"]
 

@@ -19,8 +19,8 @@ from cloudia.sim.redis_server import find_redis
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloudia.local.project import Project
     from cloudia.settings import Settings
-    from cloudia.sim.project import Project
 
 __all__ = ["Check", "check_all"]
 

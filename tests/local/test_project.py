@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudia.errors import NoStackError, UsageError
-from cloudia.sim.logfile import LogFile
-from cloudia.sim.processes import Process
-from cloudia.sim.project import Project, find_project
+from cloudia.local.logfile import LogFile
+from cloudia.local.processes import Process
+from cloudia.local.project import Project, find_project
 
 if TYPE_CHECKING:
     from pathlib import Path

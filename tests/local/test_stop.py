@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia.sim.project import Project
-from cloudia.sim.stop import clean_up, stop_stack, supervisor_of
+from cloudia.local.project import Project
+from cloudia.local.stop import clean_up, stop_stack, supervisor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from cloudia.errors import PartError, UnavailableError
-from cloudia.sim.logfile import LogFile
-from cloudia.sim.part import Part, PartSpec
+from cloudia.local.logfile import LogFile
+from cloudia.local.part import Part
+from cloudia.sim.spec import PartSpec
 from tests.support import eventually
 
 if TYPE_CHECKING:

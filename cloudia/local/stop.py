@@ -7,10 +7,10 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudia.sim.processes import Process
+from cloudia.local.processes import Process
 
 if TYPE_CHECKING:
-    from cloudia.sim.project import Project
+    from cloudia.local.project import Project
 
 __all__ = ["TEMPORARY_PREFIX", "clean_up", "stop_stack", "supervisor_of"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cloudia.errors import NoStackError, PartError, UsageError
-from cloudia.sim.processes import Process
+from cloudia.local.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
