@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from cloudia.sim import ministack
+from cloudia.sim.engines import ministack
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import get_json
 from cloudia.sim.redis_server import find_redis

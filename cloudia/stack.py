@@ -134,3 +134,20 @@ class Stack:
             Route("POST", "/jobs/{id}/cancel", "cancel_job"),
             Route("GET", "/health", "health"),
         )
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions behind the routes."""
+        return tuple(dict.fromkeys(route.function for route in self.routes))
+
+    def function_name(self, function: str) -> str:
+        """Return the name that a function bears in Lambda."""
+        return f"{self.name}-{function}"
+
+    @property
+    def log_groups(self) -> tuple[str, ...]:
+        """The log group of each function.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html
+        """
+        return tuple(f"/aws/lambda/{self.function_name(function)}" for function in self.functions)

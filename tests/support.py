@@ -23,9 +23,9 @@ from cloudia.cloud.identity import issue_token
 from cloudia.cloud.intake import Intake
 from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.queue import JobQueue
+from cloudia.deploy.provision import provision, secret_values
 from cloudia.local.project import Project
 from cloudia.settings import Settings, from_environment, to_environment
-from cloudia.sim.provision import provision, secret_values
 from cloudia.stack import Stack
 from tests.forks import can_fork, fork
 

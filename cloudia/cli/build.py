@@ -11,7 +11,7 @@ from cloudia.cli.output import STATE, console, note, print_json
 from cloudia.errors import UsageError
 
 if TYPE_CHECKING:
-    from cloudia.bundle.functions import FunctionZip
+    from cloudia.deploy.zips.functions import FunctionZip
 
 _PIPED_WIDTH = 10_000
 """No line is broken where a program reads."""
@@ -28,7 +28,7 @@ def functions(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make the functions' zips for Lambda, one each; the same sources make the same bytes."""
-    from cloudia.bundle.functions import ARCHITECTURES, RUNTIME, build_functions  # noqa: PLC0415 - lazy
+    from cloudia.deploy.zips.functions import ARCHITECTURES, RUNTIME, build_functions  # noqa: PLC0415 - lazy
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 
     STATE.json = json

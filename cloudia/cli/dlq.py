@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from cloudia.cli.services import Services
-    from cloudia.cloud.dead_letters import Edit, Letter, Redriven, Shelf
+    from cloudia.operate.dead_letters import Edit, Letter, Redriven, Shelf
     from cloudia.protocol import Job
 
 app = typer.Typer(
@@ -193,7 +193,7 @@ def import_(
 ) -> None:
     """Put exported letters back into the DLQ. Nothing is sent where a line is none of an export."""
     from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
-    from cloudia.cloud.dead_letters import decode_export  # noqa: PLC0415 - lazy
+    from cloudia.operate.dead_letters import decode_export  # noqa: PLC0415 - lazy
 
     STATE.json = json
     letters, bad = [], []

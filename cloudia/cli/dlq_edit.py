@@ -16,7 +16,7 @@ from cloudia.errors import CloudiaError, InvalidRequestError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloudia.cloud.dead_letters import Edit
+    from cloudia.operate.dead_letters import Edit
     from cloudia.protocol import QueuedJob
 
 __all__ = ["edit_job", "parse_sets"]
@@ -73,7 +73,7 @@ def _checked(wanted: dict[str, object], max_content_bytes: int) -> Edit:
     """Return an edit whose text could have been sent as a message."""
     import json  # noqa: PLC0415 - lazy
 
-    from cloudia.cloud.dead_letters import Edit  # noqa: PLC0415 - lazy
+    from cloudia.operate.dead_letters import Edit  # noqa: PLC0415 - lazy
     from cloudia.protocol import PostMessage  # noqa: PLC0415 - lazy
 
     content, model = wanted.get("content"), wanted.get("model")

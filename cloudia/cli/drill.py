@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-    from cloudia.sim.drill.verdict import Verdict
+    from cloudia.drill.verdict import Verdict
 
 _ROWS = (
     ("jobs accepted", "accepted", False),
@@ -46,8 +46,8 @@ def drill(
 
     Exits 1 where an invariant broke.
     """
-    from cloudia.sim.drill.run import run_drill  # noqa: PLC0415 - lazy
-    from cloudia.sim.drill.storm import StormSize  # noqa: PLC0415 - lazy
+    from cloudia.drill.run import run_drill  # noqa: PLC0415 - lazy
+    from cloudia.drill.storm import StormSize  # noqa: PLC0415 - lazy
 
     STATE.json = json
     size = StormSize(

@@ -67,7 +67,7 @@ def _functions(project: Project, lines: int) -> list[Source]:
     if settings is None or settings.up_functions != "zip":
         return []
     from cloudia.cloud.aws import Aws  # noqa: PLC0415 - lazy
-    from cloudia.sim.function_logs import FunctionLogs  # noqa: PLC0415 - lazy
+    from cloudia.operate.function_logs import FunctionLogs  # noqa: PLC0415 - lazy
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 
     return [FunctionLogs(Aws(settings), Stack(settings.stack_name), lines=lines)]

@@ -12,7 +12,7 @@ from cloudia.cli.output import STATE, console, note, print_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloudia.sim.change import Change
+    from cloudia.deploy.change import Change
 
 
 def provision(
@@ -29,11 +29,11 @@ def provision(
     from itertools import chain  # noqa: PLC0415 - lazy
 
     from cloudia.cloud.aws import Aws  # noqa: PLC0415 - lazy
+    from cloudia.deploy import lambdas  # noqa: PLC0415 - lazy
+    from cloudia.deploy import provision as work  # noqa: PLC0415 - lazy
+    from cloudia.deploy.http_api import takes_zips  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
-    from cloudia.sim import lambdas  # noqa: PLC0415 - lazy
-    from cloudia.sim import provision as work  # noqa: PLC0415 - lazy
-    from cloudia.sim.endpoint import check_url  # noqa: PLC0415 - lazy
-    from cloudia.sim.http_api import takes_zips  # noqa: PLC0415 - lazy
+    from cloudia.sim.engines.endpoint import check_url  # noqa: PLC0415 - lazy
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 
     STATE.json = json

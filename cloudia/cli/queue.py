@@ -75,7 +75,7 @@ def peek(
 
     SQS itself cannot do that. There, --receive hides the messages from the workers for a moment and counts as a delivery.
     """
-    from cloudia.cloud import peek as work  # noqa: PLC0415 - lazy
+    from cloudia.operate import peek as work  # noqa: PLC0415 - lazy
 
     STATE.json = json
     services = _services()
@@ -132,7 +132,7 @@ def _stats(services: Services) -> list[dict[str, Any]]:
 
 def _one(queue: JobQueue, role: str) -> dict[str, Any]:
     """Return a queue's counts. The age of the oldest is None where the service does not tell it, as SQS itself."""
-    from cloudia.cloud.peek import peek as look_inside  # noqa: PLC0415 - lazy
+    from cloudia.operate.peek import peek as look_inside  # noqa: PLC0415 - lazy
 
     counts = queue.stats()
     seen = look_inside(queue)
@@ -163,7 +163,7 @@ def _table(queues: Sequence[Mapping[str, Any]]) -> Table:
 
 def _entry(message: QueueMessage, now: float) -> dict[str, Any]:
     """Return what is shown of a message: no text of it."""
-    from cloudia.cloud.dead_letters import read_letter  # noqa: PLC0415 - lazy
+    from cloudia.operate.dead_letters import read_letter  # noqa: PLC0415 - lazy
 
     job = read_letter(message).job
     return {

@@ -9,11 +9,11 @@ from cloudia.errors import NoStackError, UsageError
 from cloudia.local.project import find_project
 
 if TYPE_CHECKING:
-    from cloudia.cloud.dead_letters import DeadLetters
     from cloudia.cloud.history import History
     from cloudia.cloud.jobs import Jobs
     from cloudia.cloud.queue import JobQueue
     from cloudia.local.project import Project
+    from cloudia.operate.dead_letters import DeadLetters
     from cloudia.settings import Settings
 
 __all__ = ["Services", "open_services"]
@@ -37,10 +37,10 @@ class Services:
 def open_services() -> Services:
     """Make the services. `NoStackError` where nothing runs here and AWS is not configured either."""
     from cloudia.cloud.aws import Aws  # noqa: PLC0415 - lazy
-    from cloudia.cloud.dead_letters import DeadLetters  # noqa: PLC0415 - lazy
     from cloudia.cloud.history import History  # noqa: PLC0415 - lazy
     from cloudia.cloud.jobs import Jobs  # noqa: PLC0415 - lazy
     from cloudia.cloud.queue import JobQueue  # noqa: PLC0415 - lazy
+    from cloudia.operate.dead_letters import DeadLetters  # noqa: PLC0415 - lazy
     from cloudia.settings import from_environment  # noqa: PLC0415 - lazy
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 

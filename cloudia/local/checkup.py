@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cloudia.errors import CloudiaError, PartError, UsageError
-from cloudia.sim import docker, localstack, ministack
-from cloudia.sim.endpoint import who_answers
+from cloudia.sim.engines import docker, localstack, ministack
+from cloudia.sim.engines.endpoint import who_answers
 from cloudia.sim.ports import choose_port
 from cloudia.sim.redis_server import find_redis
 

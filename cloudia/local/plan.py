@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from cloudia.deploy.http_api import check_zips, http_api_url
 from cloudia.errors import UsageError
 from cloudia.settings import Resolved, Settings, to_environment
 from cloudia.sim.engines import choose_engine
-from cloudia.sim.http_api import check_zips, http_api_url
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import gateway_says_ready, http_json, redis_answers
 from cloudia.sim.redis_server import check_redis, find_redis
@@ -119,7 +119,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     }
     provision = PartSpec(
         "provision",
-        _python("cloudia.sim.provision"),
+        _python("cloudia.deploy.provision"),
         {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(secrets)},
         _always,
     )

@@ -57,7 +57,7 @@ def clean_up(project: Project) -> bool:
     if temporary.name.startswith(TEMPORARY_PREFIX):
         shutil.rmtree(temporary, ignore_errors=True)
     if run.get("container"):
-        from cloudia.sim.docker import remove_container  # noqa: PLC0415 - only where there is one
+        from cloudia.sim.engines.docker import remove_container  # noqa: PLC0415 - only where there is one
 
         remove_container(run["container"])
     project.remove_run()

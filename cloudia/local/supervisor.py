@@ -27,7 +27,7 @@ from cloudia.local.restart import RESTART_SIGNAL, take_requests
 from cloudia.local.sources import SourceFiles
 from cloudia.local.stop import TEMPORARY_PREFIX, clean_up
 from cloudia.settings import public_environment
-from cloudia.sim.docker import remove_container
+from cloudia.sim.engines.docker import remove_container
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterator

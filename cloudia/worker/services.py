@@ -16,12 +16,12 @@ from cloudia.cloud.queue import JobQueue
 from cloudia.cloud.redis import connect
 from cloudia.ids import part_id
 from cloudia.stack import Stack
-from cloudia.worker.cancels import Cancels
+from cloudia.worker.background.cancels import Cancels
+from cloudia.worker.background.leases import Leases
+from cloudia.worker.background.outbox import Outbox
+from cloudia.worker.background.receipts import Receipts
 from cloudia.worker.context import Contexts
-from cloudia.worker.leases import Leases
 from cloudia.worker.llm import Llm, make_llm
-from cloudia.worker.outbox import Outbox
-from cloudia.worker.receipts import Receipts
 from cloudia.worker.responders import answer_with_llm, load_responder
 
 if TYPE_CHECKING:

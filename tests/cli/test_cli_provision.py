@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia.bundle.archive import archive
 from cloudia.cloud.aws import Aws
+from cloudia.deploy.lambdas import deploy, remove
+from cloudia.deploy.provision import destroy
+from cloudia.deploy.zips.archive import archive
 from cloudia.settings import Settings
-from cloudia.sim.lambdas import deploy, remove
-from cloudia.sim.provision import destroy
 from cloudia.stack import Stack
 from tests.cli.provider import reply
 from tests.cli.terminal import terminal

@@ -10,9 +10,9 @@ import pytest
 
 from cloudia import ids
 from cloudia.cloud.queue import BATCH, JobQueue, Received
+from cloudia.deploy.provision import provision
 from cloudia.errors import UnavailableError
 from cloudia.protocol import QueuedJob
-from cloudia.sim.provision import provision
 from cloudia.stack import Queue
 from tests.support import Cloud, eventually
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudia.sim.provision import destroy
+from cloudia.deploy.provision import destroy
 from tests.contract import localstack
 from tests.support import Cloud, RunningStack, make_cloud
 

@@ -21,10 +21,10 @@ from cloudia.cloud.items import to_item
 from cloudia.cloud.jobs import Ended, Held, Lease, LostLeaseError
 from cloudia.cloud.parameters import Parameters
 from cloudia.cloud.queue import JobQueue, Received
+from cloudia.deploy.provision import destroy, provision
 from cloudia.errors import UnavailableError
 from cloudia.protocol import QueuedJob
-from cloudia.sim.endpoint import who_answers
-from cloudia.sim.provision import destroy, provision
+from cloudia.sim.engines.endpoint import who_answers
 from cloudia.stack import Parameter, Queue, Stack
 from tests.cli.provider import reply
 from tests.support import Cloud, RunningStack, eventually, make_cloud, start_stack, stop_stack

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from cloudia.local.scaffold import FILES
-from cloudia.sim.ministack import VERSION
+from cloudia.sim.engines.ministack import VERSION
 from tests.package.conftest import ROOT, Environments
 from tests.support import eventually
 

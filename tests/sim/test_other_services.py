@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudia.cloud.aws import Aws
+from cloudia.deploy.provision import destroy
 from cloudia.settings import Settings
-from cloudia.sim.provision import destroy
 from cloudia.stack import Stack
 from tests.cli.provider import quick, reply
 from tests.support import RunningStack, start_stack, stop_stack

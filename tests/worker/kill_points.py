@@ -14,15 +14,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudia.sim.drill.storm import Message
-from cloudia.sim.drill.witness import Witness
+from cloudia.drill.storm import Message
+from cloudia.drill.witness import Witness
 from tests.forks import fork
 from tests.support import RunningStack, child, clean_environment, start_stack, stop_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cloudia.sim.drill.verdict import Verdict
+    from cloudia.drill.verdict import Verdict
 
 STEPS = ("after receive", "after lease", "in mid-stream", "before commit", "after commit", "before delete")
 _TURNS = 2
@@ -94,8 +94,8 @@ def _arm(step: str) -> None:
     """Put the kill at its step."""
     from cloudia.cloud.jobs import Jobs, Lease  # noqa: PLC0415 - only in the workers
     from cloudia.cloud.queue import JobQueue  # noqa: PLC0415 - likewise
-    from cloudia.worker.outbox import Stream  # noqa: PLC0415 - likewise
-    from cloudia.worker.receipts import Receipts  # noqa: PLC0415 - likewise
+    from cloudia.worker.background.outbox import Stream  # noqa: PLC0415 - likewise
+    from cloudia.worker.background.receipts import Receipts  # noqa: PLC0415 - likewise
 
     pieces = 0
 

@@ -10,8 +10,8 @@ from cloudia import ids
 from cloudia.client import Answer
 from cloudia.cloud.events import START, EventLog
 from cloudia.cloud.redis import connect
+from cloudia.deploy.provision import destroy, provision, secret_values
 from cloudia.protocol import Event
-from cloudia.sim.provision import destroy, provision, secret_values
 from tests.gateway.lines import own_redis
 from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.worker.working import USER, accept, depth, ended, log_lines, worker

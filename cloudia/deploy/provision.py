@@ -1,6 +1,6 @@
 """Provisioning: brings the cloud into the state that `cloudia.stack` defines. Run twice, it changes nothing.
 
-`python -m cloudia.sim.provision` does it for the environment's settings and prints the changes as JSON.
+`python -m cloudia.deploy.provision` does it for the environment's settings and prints the changes as JSON.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from cloudia.cloud.aws import Aws, call, error_code, is_missing
+from cloudia.deploy.change import Change
 from cloudia.errors import CloudiaError, UnavailableError
 from cloudia.settings import from_environment
-from cloudia.sim.change import Change
 from cloudia.stack import Stack
 
 if TYPE_CHECKING:
@@ -299,7 +299,7 @@ class _Parameters:
 
 def _functions(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
     """Put the functions where the settings want them; what `--persist` kept of them goes when the edge has them."""
-    from cloudia.sim import lambdas  # noqa: PLC0415 - only where the functions were zips, or are to be
+    from cloudia.deploy import lambdas  # noqa: PLC0415 - only where the functions were zips, or are to be
 
     if settings.up_functions == "zip":
         yield from lambdas.deploy(aws, stack, settings)

@@ -13,17 +13,17 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from cloudia.bundle.archive import archive
-from cloudia.bundle.functions import build_functions
 from cloudia.client import Client
 from cloudia.client.answer import Answer
 from cloudia.cloud.aws import Aws
+from cloudia.deploy.http_api import check_zips, http_api_url
+from cloudia.deploy.lambdas import deploy, function_environment, remove
+from cloudia.deploy.zips.archive import archive
+from cloudia.deploy.zips.functions import build_functions
 from cloudia.errors import NotFoundError, UnauthorizedError, UnavailableError, UsageError
+from cloudia.operate.function_logs import FunctionLogs
 from cloudia.settings import Settings
-from cloudia.sim.function_logs import FunctionLogs
-from cloudia.sim.http_api import check_zips, http_api_url
-from cloudia.sim.lambdas import deploy, function_environment, function_name, remove
-from cloudia.sim.ministack import environment
+from cloudia.sim.engines.ministack import environment
 from cloudia.stack import Stack
 from tests.functions import contract
 from tests.local.leftovers import Leftovers
@@ -289,11 +289,11 @@ async def test_deploying_twice_changes_nothing(stack: RunningStack, deployable: 
     names = sorted({route.function for route in definition.routes})
     first = list(deploy(cloud.aws, definition, cloud.settings))
     assert [change.action for change in first] == ["created"] * (len(names) + 1)
-    assert [change.name for change in first] == [*(function_name(definition, name) for name in names), definition.name]
+    assert [change.name for change in first] == [*(definition.function_name(name) for name in names), definition.name]
     again = list(deploy(cloud.aws, definition, cloud.settings))
     assert {change.action for change in again} == {"unchanged"}
     for each in build_functions(definition):
-        found = cloud.aws.lambda_.get_function_configuration(FunctionName=function_name(definition, each.name))
+        found = cloud.aws.lambda_.get_function_configuration(FunctionName=definition.function_name(each.name))
         assert (found["CodeSha256"], found["Handler"]) == (each.code_sha256, each.handler)
     url = http_api_url(cloud.settings.aws_endpoint_url, definition.name)
     with httpx2.Client(base_url=url, headers={"authorization": f"Bearer {cloud.token()}"}, trust_env=False) as http:
@@ -304,9 +304,9 @@ async def test_deploying_twice_changes_nothing(stack: RunningStack, deployable: 
         assert {change.action for change in gone} == {"deleted"}
         assert [change.name for change in gone if change.kind == "api"] == [definition.name]
         assert {change.name for change in gone if change.kind == "function"} == {
-            function_name(definition, name) for name in names
+            definition.function_name(name) for name in names
         }
-        called = {f"/aws/lambda/{function_name(definition, name)}" for name in ("health", "post_message")}
+        called = {f"/aws/lambda/{definition.function_name(name)}" for name in ("health", "post_message")}
         assert {change.name for change in gone if change.kind == "log_group"} == called
         assert http.post("/messages", json={"content": "x"}).status_code == 404
     await eventually(lambda: not [process for process in running if process.is_running()])
@@ -318,7 +318,7 @@ def test_drift_is_brought_back(deployable: Cloud) -> None:
     """Another code, other variables, other origins and a route that is missing are each found, named and mended."""
     cloud, definition = deployable, deployable.stack
     list(deploy(cloud.aws, definition, cloud.settings))
-    name = function_name(definition, "get_job")
+    name = definition.function_name("get_job")
     another = archive({"cloudia/functions/get_job.py": b"handler = print"})
     cloud.aws.lambda_.update_function_code(FunctionName=name, ZipFile=another)
     routes = cloud.aws.http_apis.get_routes(ApiId=definition.name)["Items"]
@@ -396,7 +396,7 @@ def test_a_name_that_lambda_does_not_take() -> None:
     fits = Settings(stack_name="x" * 40)
     check_zips(fits)
     definition = Stack(fits.stack_name)
-    assert all(len(function_name(definition, route.function)) <= 64 for route in definition.routes)
+    assert all(len(definition.function_name(route.function)) <= 64 for route in definition.routes)
 
 
 @pytest.mark.parametrize(

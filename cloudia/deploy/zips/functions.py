@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudia
-from cloudia.bundle.archive import archive
-from cloudia.bundle.libraries import Libraries
-from cloudia.bundle.sources import Sources
+from cloudia.deploy.zips.archive import archive
+from cloudia.deploy.zips.libraries import Libraries
+from cloudia.deploy.zips.sources import Sources
 
 if TYPE_CHECKING:
     from cloudia.stack import Stack

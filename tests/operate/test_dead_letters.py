@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudia import ids, telemetry
-from cloudia.cloud import peek as peek_module
-from cloudia.cloud.dead_letters import DeadLetters, Edit, Letter, decode_export
 from cloudia.cloud.jobs import Ended, Held, Lease, Reopened, Resent, Unknown
 from cloudia.cloud.queue import Sending
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
+from cloudia.operate import peek as peek_module
+from cloudia.operate.dead_letters import DeadLetters, Edit, Letter, decode_export
 from cloudia.protocol import QueuedJob
 from tests.support import Cloud, RunningStack, make_cloud
 

@@ -14,10 +14,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cloudia.cloud.aws import Aws
+from cloudia.deploy.change import Change
+from cloudia.deploy.provision import destroy, provision, secret_values
 from cloudia.errors import CloudiaError
 from cloudia.settings import Settings
-from cloudia.sim.change import Change
-from cloudia.sim.provision import destroy, provision, secret_values
 from cloudia.stack import Parameter, Stack
 from tests.support import Cloud, RunningStack, make_cloud
 
@@ -348,14 +348,14 @@ def test_a_kept_secret_is_not_replaced_by_who_came_second(cloud: Cloud, kept: bo
 
 
 def test_as_a_process_it_prints_its_changes(cloud: Cloud) -> None:
-    """`python -m cloudia.sim.provision` provisions what its environment says, and prints JSON without a secret."""
+    """`python -m cloudia.deploy.provision` provisions what its environment says, and prints JSON without a secret."""
     environment = {
         **cloud.environment(),
         "CLOUDIA_STACK_NAME": "prov-process",
         "CLOUDIA_OWN_SECRETS": json.dumps({"token": "process-token", "session": "process-session"}),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "cloudia.sim.provision"],
+        [sys.executable, "-m", "cloudia.deploy.provision"],
         env=environment,
         capture_output=True,
         text=True,
@@ -372,7 +372,7 @@ def test_as_a_process_it_fails_in_one_line(cloud: Cloud) -> None:
     """An error is one JSON object on stderr, and exit status 1."""
     environment = {**cloud.environment(), "CLOUDIA_AWS_ENDPOINT_URL": "not a url"}
     done = subprocess.run(
-        [sys.executable, "-m", "cloudia.sim.provision"],
+        [sys.executable, "-m", "cloudia.deploy.provision"],
         env=environment,
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cloudia.errors import PartError
-from cloudia.sim.commands import run_command
+from cloudia.sim.engines.commands import run_command
 from cloudia.sim.ports import LOOPBACK
 
 if TYPE_CHECKING:

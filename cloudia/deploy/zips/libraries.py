@@ -6,14 +6,14 @@ import re
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
 from typing import TYPE_CHECKING
 
-from cloudia.bundle.imports import imports
+from cloudia.deploy.zips.imports import imports
 from cloudia.errors import CloudiaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
-    from cloudia.bundle.imports import Version
+    from cloudia.deploy.zips.imports import Version
 
 __all__ = ["Libraries"]
 

@@ -15,13 +15,20 @@ import pytest
 
 from cloudia.errors import PartError, UsageError
 from cloudia.local.project import Project
-from cloudia.sim import docker
-from cloudia.sim.endpoint import Answering, who_answers
-from cloudia.sim.localstack import DEFAULT_URL, FREE_IMAGE, check_services, check_token, container_name, needs_token
+from cloudia.sim.engines import docker
+from cloudia.sim.engines.endpoint import Answering, who_answers
+from cloudia.sim.engines.localstack import (
+    DEFAULT_URL,
+    FREE_IMAGE,
+    check_services,
+    check_token,
+    container_name,
+    needs_token,
+)
 from cloudia.sim.ports import choose_port
 from tests.cli.provider import quick
-from tests.sim import stand_in_docker
-from tests.sim.stand_in_docker import StandInDocker
+from tests.sim.engines import stand_in_docker
+from tests.sim.engines.stand_in_docker import StandInDocker
 from tests.support import RunningStack, cli, eventually, start_stack, stop_stack
 
 TOKEN = "ls-secret-token-of-mine"

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from cloudia.bundle.functions import RUNTIME, build_functions
 from cloudia.cloud.aws import call, error_code, is_missing
+from cloudia.deploy.change import Change
+from cloudia.deploy.http_api import API_ID_TAG
+from cloudia.deploy.zips.functions import RUNTIME, build_functions
 from cloudia.errors import UnavailableError
 from cloudia.settings import public_environment
-from cloudia.sim.change import Change
-from cloudia.sim.http_api import API_ID_TAG
 from cloudia.sim.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from cloudia.bundle.functions import FunctionZip
     from cloudia.cloud.aws import Aws
+    from cloudia.deploy.zips.functions import FunctionZip
     from cloudia.settings import Settings
     from cloudia.stack import Stack
 
-__all__ = ["deploy", "function_environment", "function_name", "log_groups", "remove"]
+__all__ = ["deploy", "function_environment", "remove"]
 
 _ROLE = "arn:aws:iam::000000000000:role/cloudia-functions"
 """An engine asks for one and looks at none."""
@@ -37,26 +37,9 @@ _SETTLED_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _READ_BY_FUNCTIONS = tuple(f"CLOUDIA_{table}_" for table in ("STACK", "AWS", "AUTH", "LIMITS", "LOG"))
 _STAGE = "$default"
-_LOG_GROUPS = "/aws/lambda/"
-"""Lambda makes a log group for each function when it is first called:
-https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html"""
 _UNGUARDED = "health"
 _SERVER_ERROR = 500
 _NOT_FOUND = frozenset({"NotFoundException", "ResourceNotFoundException"})
-
-
-def function_name(stack: Stack, function: str) -> str:
-    """Return the name that a function bears in Lambda."""
-    return f"{stack.name}-{function}"
-
-
-def log_groups(stack: Stack) -> list[str]:
-    """Return the log group of each function."""
-    return [_LOG_GROUPS + name for name in _function_names(stack)]
-
-
-def _function_names(stack: Stack) -> list[str]:
-    return [function_name(stack, name) for name in dict.fromkeys(route.function for route in stack.routes)]
 
 
 def function_environment(settings: Settings) -> dict[str, str]:
@@ -70,22 +53,22 @@ def deploy(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
     functions = _Functions(aws, function_environment(settings))
     arns = {}
     for each in zips:
-        change, arns[each.name] = functions.provision(function_name(stack, each.name), each)
+        change, arns[each.name] = functions.provision(stack.function_name(each.name), each)
         yield change
     for each in zips:
-        functions.settle(function_name(stack, each.name))
+        functions.settle(stack.function_name(each.name))
     yield _HttpApi(aws, stack).provision(arns, _origins(settings))
-    _check_answers(aws, function_name(stack, _UNGUARDED))
+    _check_answers(aws, stack.function_name(_UNGUARDED))
 
 
 def remove(aws: Aws, stack: Stack) -> Iterator[Change]:
     """Delete what `deploy` made and what its functions logged; its Lambda processes end. Yield each resource that was there."""
     if _is_deleted(aws.http_apis.delete_api, ApiId=stack.name):
         yield Change("api", stack.name, "deleted")
-    for name in _function_names(stack):
+    for name in map(stack.function_name, stack.functions):
         if _is_deleted(aws.lambda_.delete_function, FunctionName=name):
             yield Change("function", name, "deleted")
-    for group in log_groups(stack):
+    for group in stack.log_groups:
         if _is_deleted(aws.logs.delete_log_group, logGroupName=group):
             yield Change("log_group", group, "deleted")
 

@@ -21,9 +21,9 @@ from botocore.exceptions import ClientError
 from cloudia import ids, telemetry
 from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.jobs import Deleted, Ended, Held, Reopened, Resent, Unknown
-from cloudia.cloud.peek import PATIENCE_SECONDS, Hands, look
 from cloudia.cloud.queue import BATCH, REFUSED, Sending
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
+from cloudia.operate.peek import PATIENCE_SECONDS, Hands, look
 from cloudia.protocol import QueuedJob, decode_object
 
 if TYPE_CHECKING:

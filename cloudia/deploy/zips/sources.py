@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cloudia.bundle.imports import imports
+from cloudia.deploy.zips.imports import imports
 from cloudia.errors import CloudiaError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudia.bundle.imports import Import, Version
+    from cloudia.deploy.zips.imports import Import, Version
 
 __all__ = ["Sources"]
 

@@ -1,7 +1,7 @@
 """Docker, through its command: whether it is there, an image, and a container that does not outlive its stack.
 
-`python -m cloudia.sim.docker NAME ARGUMENTS…` is `docker run` in the foreground, as a part of a stack. However it ends, by
-itself or by SIGTERM, the container is removed; where it was killed, whoever starts or stops the stack next does that.
+`python -m cloudia.sim.engines.docker NAME ARGUMENTS…` is `docker run` in the foreground, as a part of a stack. However it
+ends, by itself or by SIGTERM, the container is removed; where it was killed, whoever starts or stops the stack next does that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from cloudia.errors import PartError
-from cloudia.sim.commands import run_command
+from cloudia.sim.engines.commands import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,21 +9,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloudia.drill.storm import make_storm
+from cloudia.drill.witness import Witness, ended
 from cloudia.errors import NoStackError
 from cloudia.local import start
 from cloudia.local.chaos import Chaos
 from cloudia.local.project import Project
 from cloudia.local.stop import stop_stack
-from cloudia.sim.drill.storm import make_storm
-from cloudia.sim.drill.witness import Witness, ended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cloudia.drill.storm import Blow, Storm, StormSize
+    from cloudia.drill.verdict import Verdict
+    from cloudia.drill.witness import DrillView
     from cloudia.local.start import Progress
-    from cloudia.sim.drill.storm import Blow, Storm, StormSize
-    from cloudia.sim.drill.verdict import Verdict
-    from cloudia.sim.drill.witness import DrillView
 
 __all__ = ["run_drill"]
 

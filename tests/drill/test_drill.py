@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloudia.drill.storm import StormSize, make_storm
+from cloudia.drill.verdict import Sent, judge
 from cloudia.protocol import Event
-from cloudia.sim.drill.storm import StormSize, make_storm
-from cloudia.sim.drill.verdict import Sent, judge
 from tests.support import cli
 
 if TYPE_CHECKING:

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudia.client import Answer, Client
 from cloudia.cloud.aws import Aws
-from cloudia.cloud.dead_letters import DeadLetters
 from cloudia.cloud.identity import issue_token
 from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.queue import JobQueue
+from cloudia.drill.verdict import Sent, Verdict, judge
 from cloudia.errors import PartError, TimedOutError, UnavailableError
 from cloudia.local.chaos import Chaos
+from cloudia.operate.dead_letters import DeadLetters
 from cloudia.protocol import PostMessage
 from cloudia.settings import from_environment
-from cloudia.sim.drill.verdict import Sent, Verdict, judge
 from cloudia.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
+    from cloudia.drill.storm import Message
     from cloudia.protocol import Accepted
-    from cloudia.sim.drill.storm import Message
 
 __all__ = ["DrillView", "Witness", "ended"]
 

@@ -12,7 +12,7 @@ from cloudia.sim.ports import LOOPBACK
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudia.sim.endpoint import Answering
+    from cloudia.sim.engines.endpoint import Answering
 
 __all__ = ["DEFAULT_URL", "FREE_IMAGE", "arguments", "check_services", "check_token", "container_name", "needs_token"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudia.errors import PartError, UsageError
-from cloudia.sim import docker, endpoint, localstack, ministack
+from cloudia.sim.engines import docker, endpoint, localstack, ministack
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import http_json
 from cloudia.sim.spec import PartSpec
@@ -124,7 +124,14 @@ async def _localstack_container(settings: Settings, folder: Path, say: Callable[
 
     part = PartSpec(
         "engine",
-        [sys.executable, "-P", "-m", "cloudia.sim.docker", name, *localstack.arguments(image, port, token=bool(token))],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "cloudia.sim.engines.docker",
+            name,
+            *localstack.arguments(image, port, token=bool(token)),
+        ],
         {**os.environ, "LOCALSTACK_AUTH_TOKEN": token} if token else os.environ,
         ready,
         f"{image} in Docker",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudia.errors import UsageError
-from cloudia.sim.endpoint import who_answers
+from cloudia.sim.engines.endpoint import who_answers
 
 if TYPE_CHECKING:
     from cloudia.settings import Settings

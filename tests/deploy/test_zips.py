@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 import cloudia
-from cloudia.bundle.archive import archive
-from cloudia.bundle.functions import FunctionZip, build_functions
-from cloudia.bundle.imports import Import, imports
-from cloudia.bundle.libraries import Libraries
-from cloudia.bundle.sources import Sources
+from cloudia.deploy.zips.archive import archive
+from cloudia.deploy.zips.functions import FunctionZip, build_functions
+from cloudia.deploy.zips.imports import Import, imports
+from cloudia.deploy.zips.libraries import Libraries
+from cloudia.deploy.zips.sources import Sources
 from cloudia.errors import CloudiaError
 from cloudia.stack import Stack
 from tests.support import clean_environment, cli

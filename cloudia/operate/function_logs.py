@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.cloud.aws import call, is_missing
 from cloudia.errors import CloudiaError, UnavailableError
-from cloudia.sim.lambdas import log_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,7 @@ class FunctionLogs:
         self._logs = aws.logs
         self._lines: int | None = lines
         since = int((time.time() - _BEFORE_SECONDS) * 1000)
-        self._read_to = dict.fromkeys(log_groups(stack), (since, 0))
+        self._read_to = dict.fromkeys(stack.log_groups, (since, 0))
         """By log group: a time in milliseconds, and how many events of that time were read."""
         self._next = 0.0
 

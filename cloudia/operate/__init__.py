@@ -1,0 +1,1 @@
+"""What an operator does with a stack that runs or is deployed: its queues, its dead letters, what its functions logged."""
