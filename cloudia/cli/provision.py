@@ -31,9 +31,9 @@ def provision(
     from cloudia.cloud.aws import Aws  # noqa: PLC0415 - lazy
     from cloudia.deploy import lambdas  # noqa: PLC0415 - lazy
     from cloudia.deploy import provision as work  # noqa: PLC0415 - lazy
-    from cloudia.deploy.http_api import takes_zips  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
-    from cloudia.sim.engines.endpoint import check_url  # noqa: PLC0415 - lazy
+    from cloudia.sim.engines import takes_zips  # noqa: PLC0415 - lazy
+    from cloudia.sim.engines.answering import check_url  # noqa: PLC0415 - lazy
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 
     STATE.json = json

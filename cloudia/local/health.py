@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cloudia.errors import NoStackError
 from cloudia.local.processes import Process
 from cloudia.local.stop import supervisor_of
-from cloudia.sim.engines.endpoint import who_answers
+from cloudia.sim.engines.answering import who_answers
 from cloudia.sim.probes import get_json
 
 if TYPE_CHECKING:

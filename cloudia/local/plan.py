@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cloudia.deploy.http_api import check_zips, http_api_url
+from cloudia.deploy.http_api import http_api_url
 from cloudia.errors import UsageError
 from cloudia.settings import Resolved, Settings, to_environment
-from cloudia.sim.engines import choose_engine
+from cloudia.sim.engines import ENGINES, check_zips
+from cloudia.sim.engines.engine import Folders
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import gateway_says_ready, http_json, redis_answers
 from cloudia.sim.redis_server import check_redis, find_redis
@@ -66,7 +67,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     secrets = project.secrets()
     specs: list[PartSpec] = []
 
-    engine = await choose_engine(chosen, project.root, temporary=temporary, data=data, say=say)
+    engine = await ENGINES[chosen.up_engine](chosen).prepare(Folders(project.root, temporary, data), say)
     if engine.part:
         specs.append(engine.part)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import psutil
 from platformdirs import user_cache_path
 
-from cloudia.sim.engines.endpoint import who_answers
+from cloudia.sim.engines.answering import who_answers
 from cloudia.sim.ports import choose_port
 
 if TYPE_CHECKING:

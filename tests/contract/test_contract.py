@@ -24,7 +24,7 @@ from cloudia.cloud.queue import JobQueue, Received
 from cloudia.deploy.provision import destroy, provision
 from cloudia.errors import UnavailableError
 from cloudia.protocol import QueuedJob
-from cloudia.sim.engines.endpoint import who_answers
+from cloudia.sim.engines.answering import who_answers
 from cloudia.stack import Parameter, Queue, Stack
 from tests.cli.provider import reply
 from tests.support import Cloud, RunningStack, eventually, make_cloud, start_stack, stop_stack

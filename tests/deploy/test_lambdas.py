@@ -16,13 +16,14 @@ import pytest_asyncio
 from cloudia.client import Client
 from cloudia.client.answer import Answer
 from cloudia.cloud.aws import Aws
-from cloudia.deploy.http_api import check_zips, http_api_url
+from cloudia.deploy.http_api import http_api_url
 from cloudia.deploy.lambdas import deploy, function_environment, remove
 from cloudia.deploy.zips.archive import archive
 from cloudia.deploy.zips.functions import build_functions
 from cloudia.errors import NotFoundError, UnauthorizedError, UnavailableError, UsageError
 from cloudia.operate.function_logs import FunctionLogs
 from cloudia.settings import Settings
+from cloudia.sim.engines import check_zips
 from cloudia.sim.engines.ministack import environment
 from cloudia.stack import Stack
 from tests.functions import contract

@@ -1,93 +1,50 @@
-"""Whatever answers as AWS at a URL of the user's: whether anything does, and what it says it is."""
+"""The engine of the user's own: whatever answers as AWS at `aws.endpoint_url`."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import ssl
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+import asyncio
+from typing import TYPE_CHECKING, ClassVar
 
-from cloudia.errors import PartError, UsageError
+from cloudia.errors import UsageError
+from cloudia.sim.checks import Check
+from cloudia.sim.engines.answering import check_answers, who_answers
+from cloudia.sim.engines.engine import EngineSpec
 
-__all__ = ["Answering", "check_answers", "check_url", "who_answers"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-_SECONDS = 5.0
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_MOST_BYTES = 1024 * 1024
-_NOT_USABLE = frozenset({"disabled", "error"})
+    from cloudia.settings import Settings
+    from cloudia.sim.engines.engine import Folders
+
+__all__ = ["Endpoint"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answering:
-    """What answers at a URL, as it says itself. Without a name it says nothing that we know."""
+class Endpoint:
+    """A URL; what it stands for is the user's to start, and so are its credentials."""
 
-    name: str = ""
-    """`MiniStack` or `LocalStack`."""
-    version: str = ""
-    edition: str = ""
-    services: frozenset[str] = frozenset()
-    """Those that can be used."""
+    title: ClassVar[str] = ""
+    takes_zips: ClassVar[bool] = False
 
-    def __str__(self) -> str:
-        if not self.name:
-            return "an unknown service"
-        edition = f", {self.edition} edition" if self.edition else ""
-        return f"{self.name} {self.version}{edition}"
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.aws_endpoint_url
 
-
-def check_url(url: str) -> None:
-    """Accept a URL that a client of AWS can use. `UsageError` where it is none."""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"{url!r} is not a URL of AWS", hint="AWS_ENDPOINT_URL is such as http://127.0.0.1:4566.")
-
-
-def check_answers(url: str) -> None:
-    """Ask whether anything answers at a URL, whatever it says. `PartError` where nothing does."""
-    check_url(url)
-    try:
-        urllib.request.urlopen(url, timeout=_SECONDS).close()  # noqa: S310 - its scheme was checked
-    except (urllib.error.HTTPError, http.client.HTTPException):
-        return
-    except OSError as error:
-        if isinstance(getattr(error, "reason", error), ssl.SSLError):
-            return  # boto3 has certificates of its own
-        raise PartError(
-            f"no engine answers at {url}", hint="Start it, or use --engine ministack.", code="engine_unavailable"
-        ) from error
-
-
-def who_answers(url: str) -> Answering | None:
-    """Ask what answers at a URL, None where nothing does. `UsageError` where it is no URL.
-
-    MiniStack answers LocalStack's question as well, so it is asked its own one first.
-    """
-    check_url(url)
-    known = Answering()
-    for name, path in (("MiniStack", "/_ministack/health"), ("LocalStack", "/_localstack/health")):
+    def check(self) -> Check:
+        """Return what answers there."""
+        if not self._url:
+            return Check("endpoint", "missing", "endpoint, no URL", "Set AWS_ENDPOINT_URL.")
         try:
-            told = _ask(url.rstrip("/") + path)
-        except (urllib.error.HTTPError, http.client.HTTPException, ValueError):
-            continue
-        except OSError as error:
-            if isinstance(getattr(error, "reason", error), ssl.SSLError):
-                return known
-            return None
-        if isinstance(told, dict) and isinstance(told.get("services"), dict):
-            usable = frozenset(name for name, state in told["services"].items() if state not in _NOT_USABLE)
-            return Answering(name, str(told.get("version", "")), str(told.get("edition", "")), usable)
-    return known
+            found = who_answers(self._url)
+        except UsageError as error:
+            return Check("endpoint", "missing", error.message, error.hint)
+        if found is None:
+            return Check(
+                "endpoint", "missing", f"nothing answers at {self._url}", "Start it, or use --engine ministack."
+            )
+        return Check("endpoint", "ok", f"{found} at {self._url}")
 
-
-def _ask(url: str) -> Any:
-    handlers = [urllib.request.ProxyHandler({})] if urlsplit(url).hostname in _LOOPBACK else []
-    with urllib.request.build_opener(*handlers).open(url, timeout=_SECONDS) as response:
-        return json.loads(response.read(_MOST_BYTES))
+    async def prepare(self, folders: Folders, say: Callable[[str], None]) -> EngineSpec:  # noqa: ARG002 - an engine
+        """Ask whether anything answers there."""
+        if not self._url:
+            raise UsageError("the engine `endpoint` has no URL", hint="Set AWS_ENDPOINT_URL to where it listens.")
+        await asyncio.to_thread(check_answers, self._url)
+        return EngineSpec(self._url, own_account=False)

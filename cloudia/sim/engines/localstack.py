@@ -1,28 +1,121 @@
-"""LocalStack: which image, whether it needs a token, how its container is started, and what it must offer."""
+"""LocalStack: the one that runs, else a container of the stack's own."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from typing import TYPE_CHECKING
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, ClassVar
 
-from cloudia.errors import PartError, UsageError
-from cloudia.sim.ports import LOOPBACK
+from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.sim.checks import Check, shown
+from cloudia.sim.engines import docker, localstack_image
+from cloudia.sim.engines.answering import who_answers
+from cloudia.sim.engines.engine import EngineSpec
+from cloudia.sim.ports import LOOPBACK, choose_port
+from cloudia.sim.spec import PartSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from cloudia.sim.engines.endpoint import Answering
+    from cloudia.settings import Settings
+    from cloudia.sim.engines.answering import Answering
+    from cloudia.sim.engines.engine import Folders
 
-__all__ = ["DEFAULT_URL", "FREE_IMAGE", "arguments", "check_services", "check_token", "container_name", "needs_token"]
+__all__ = ["DEFAULT_URL", "LocalStack", "check_services"]
 
 DEFAULT_URL = "http://127.0.0.1:4566"
-FREE_IMAGE = "localstack/localstack:4.14.0"
-"""The last one that asks for no token."""
 _SERVICES = ("dynamodb", "sqs", "ssm")
-_FIRST_YEAR = 2026
-"""From 2026.03.0 on every image asks for a token; those before are numbered 4.14.0 and lower."""
-_PORT = 4566
+_READY_SECONDS = 120.0
+_GRACE_SECONDS = 30.0
+"""Longer than the removal of a container may take."""
+
+
+class LocalStack:
+    """The LocalStack at the user's URL, or where it usually is; where none runs, its container through Docker."""
+
+    title: ClassVar[str] = "LocalStack"
+    takes_zips: ClassVar[bool] = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._given_url = settings.aws_endpoint_url
+        self._url = settings.aws_endpoint_url or DEFAULT_URL
+        self._image = settings.localstack_image
+        self._token = settings.localstack_auth_token
+        self._persist = settings.up_persist
+
+    def check(self) -> Check:
+        """Return what `prepare` would do: use one that runs, or start its container."""
+        token = f", {shown(self._token, 'token')}" if self._token else ""
+        try:
+            found = who_answers(self._url)
+            if found and found.name == self.title:
+                check_services(found)
+                return Check("localstack", "ok", f"{found} at {self._url}")
+            if self._given_url:
+                return Check(
+                    "localstack",
+                    "missing",
+                    f"no LocalStack answers at {self._url}",
+                    "Start it, or unset AWS_ENDPOINT_URL.",
+                )
+            localstack_image.check_token(self._image, self._token)
+            version = asyncio.run(docker.check_docker())
+            there = asyncio.run(docker.has_image(self._image))
+        except CloudiaError as error:
+            return Check("localstack", "missing", error.message, error.hint)
+        first = "" if there else ", pulled by the first `cloudia up --engine localstack`"
+        return Check("localstack", "ok", f"{self._image} in Docker {version}{token}{first}")
+
+    async def prepare(self, folders: Folders, say: Callable[[str], None]) -> EngineSpec:
+        """Return the one that runs; else have its image here, and say how its container is started."""
+        found = await asyncio.to_thread(who_answers, self._url)
+        if found and found.name == self.title:
+            check_services(found)
+            say(f"using {found} at {self._url}")
+            return EngineSpec(self._url, own_account=True)
+        if self._given_url:
+            raise PartError(
+                f"{found} answers at {self._url}, not LocalStack" if found else f"no LocalStack answers at {self._url}",
+                hint="Use --engine endpoint for it."
+                if found
+                else "Start it, or unset AWS_ENDPOINT_URL to have one started.",
+                code="engine_unavailable",
+            )
+        if self._persist:
+            raise UsageError(
+                "LocalStack's container keeps no data across down and up",
+                hint="Leave --persist away, or run LocalStack yourself and have it keep its own.",
+            )
+        localstack_image.check_token(self._image, self._token)
+        await docker.check_docker()
+        await docker.get_image(self._image, say)
+        return self._container(folders.project)
+
+    def _container(self, folder: Path) -> EngineSpec:
+        port = choose_port()
+        url = f"http://{LOOPBACK}:{port}"
+        name = localstack_image.container_name(folder)
+
+        async def ready(_pid: int) -> bool:
+            found = await asyncio.to_thread(who_answers, url)
+            if not found or not found.name:
+                return False
+            check_services(found)
+            return True
+
+        run = localstack_image.arguments(self._image, port, token=bool(self._token))
+        part = PartSpec(
+            "engine",
+            [sys.executable, "-P", "-m", "cloudia.sim.engines.docker", name, *run],
+            {**os.environ, "LOCALSTACK_AUTH_TOKEN": self._token} if self._token else os.environ,
+            ready,
+            f"{self._image} in Docker",
+            grace_seconds=_GRACE_SECONDS,
+            ready_seconds=_READY_SECONDS,
+        )
+        return EngineSpec(url, own_account=True, part=part, container=name)
 
 
 def check_services(found: Answering) -> None:
@@ -34,50 +127,3 @@ def check_services(found: Answering) -> None:
             hint=f"Its SERVICES must have {','.join(_SERVICES)}, or nothing; or use --engine ministack.",
             code="service_missing",
         )
-
-
-def needs_token(image: str) -> bool:
-    """Tell whether an image is known not to start without a token.
-
-    Of `localstack/localstack` those from 2026.03.0 on, of which `latest` is one; `localstack-pro` always. Of an image of
-    another name, and of one that only a digest names, nothing is known.
-    """
-    reference, _, digest = image.partition("@")
-    name, _, tag = reference.rpartition("/")[2].partition(":")
-    if name == "localstack-pro":
-        return True
-    if name != "localstack" or (digest and not tag):
-        return False
-    number = re.match(r"\d+", tag)
-    return number is None or int(number[0]) >= _FIRST_YEAR
-
-
-def check_token(image: str, token: str) -> None:
-    """Accept an image that starts with this token. `UsageError` where it needs one and there is none."""
-    if needs_token(image) and not token:
-        raise UsageError(
-            f"the image {image} needs a token of LocalStack",
-            hint=f"Set LOCALSTACK_AUTH_TOKEN, or use {FREE_IMAGE}, the last image that needs none.",
-            code="no_auth_token",
-        )
-
-
-def container_name(folder: Path) -> str:
-    """Return the name of the container of a project's folder: the same one each time, so that one left behind is found."""
-    return f"cloudia-localstack-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
-
-
-def arguments(image: str, port: int, *, token: bool) -> list[str]:
-    """Return what `docker run` is told: published on loopback only, answers that name the published port, nothing sent home.
-
-    The token is named, not given: its value comes from the environment, which no list of processes shows.
-    """
-    variables = [
-        f"LOCALSTACK_HOST={LOOPBACK}:{port}",
-        "SQS_ENDPOINT_STRATEGY=path",
-        "DISABLE_EVENTS=1",
-        "SKIP_SSL_CERT_DOWNLOAD=1",
-        *(["LOCALSTACK_AUTH_TOKEN"] if token else []),
-    ]
-    environment = [word for variable in variables for word in ("--env", variable)]
-    return ["--publish", f"{LOOPBACK}:{port}:{_PORT}", *environment, image]

@@ -13,22 +13,70 @@ import os
 import shutil
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cloudia.errors import PartError
+from cloudia.sim.checks import Check
 from cloudia.sim.engines.commands import run_command
-from cloudia.sim.ports import LOOPBACK
+from cloudia.sim.engines.engine import EngineSpec
+from cloudia.sim.ports import LOOPBACK, choose_port
+from cloudia.sim.probes import http_json
+from cloudia.sim.spec import PartSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-__all__ = ["VERSION", "environment", "find_python", "own_environment"]
+    from cloudia.settings import Settings
+    from cloudia.sim.engines.engine import Folders
+
+__all__ = ["VERSION", "MiniStack", "environment", "find_python", "own_environment"]
 
 VERSION = "1.5.33"
 _INSTALL_SECONDS = 600
 _LOOK_SECONDS = 0.2
 _OF_THE_USER = ("CLOUDIA_", "AWS_", "OPENAI_", "ANTHROPIC_")
+
+
+class MiniStack:
+    """A child process of the stack's own."""
+
+    title: ClassVar[str] = "MiniStack"
+    takes_zips: ClassVar[bool] = True
+
+    def __init__(self, settings: Settings) -> None:
+        """Take nothing of the settings."""
+
+    def check(self) -> Check:
+        """Return where MiniStack is; it is never missing, since the first `up` installs it."""
+        if importlib.util.find_spec("ministack"):
+            return Check("ministack", "ok", "MiniStack in this environment")
+        if (own_environment() / "complete").exists():
+            return Check("ministack", "ok", f"MiniStack {VERSION} at {own_environment()}")
+        return Check(
+            "ministack", "ok", "MiniStack is installed by the first `cloudia up`", "Takes half a minute and a network."
+        )
+
+    async def prepare(self, folders: Folders, say: Callable[[str], None]) -> EngineSpec:
+        """Choose a port, and find MiniStack or install it."""
+        port = choose_port()
+        url = f"http://{LOOPBACK}:{port}"
+        kept = folders.data / "ministack" if folders.data else None
+        if kept:
+            kept.mkdir(exist_ok=True)
+
+        async def ready(_pid: int) -> bool:
+            await http_json(f"{url}/_ministack/ready")
+            return True
+
+        part = PartSpec(
+            "engine",
+            [await find_python(say), "-P", "-m", "ministack"],
+            environment(port, temporary=folders.temporary, data=kept),
+            ready,
+            f"MiniStack {VERSION}",
+        )
+        return EngineSpec(url, own_account=True, part=part)
 
 
 async def find_python(say: Callable[[str], None]) -> str:

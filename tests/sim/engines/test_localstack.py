@@ -16,15 +16,9 @@ import pytest
 from cloudia.errors import PartError, UsageError
 from cloudia.local.project import Project
 from cloudia.sim.engines import docker
-from cloudia.sim.engines.endpoint import Answering, who_answers
-from cloudia.sim.engines.localstack import (
-    DEFAULT_URL,
-    FREE_IMAGE,
-    check_services,
-    check_token,
-    container_name,
-    needs_token,
-)
+from cloudia.sim.engines.answering import Answering, who_answers
+from cloudia.sim.engines.localstack import DEFAULT_URL, check_services
+from cloudia.sim.engines.localstack_image import FREE_IMAGE, check_token, container_name, needs_token
 from cloudia.sim.ports import choose_port
 from tests.cli.provider import quick
 from tests.sim.engines import stand_in_docker

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudia.errors import PartError, UsageError
-from cloudia.sim.engines.endpoint import check_answers, check_url
+from cloudia.sim.engines.answering import check_answers, check_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
