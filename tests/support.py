@@ -17,16 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia import telemetry
 from cloudia.client import Client
-from cloudia.cloud.aws import Aws
-from cloudia.cloud.history import History
+from cloudia.cloud.cloud import Cloud as CloudOfSettings
 from cloudia.cloud.identity import issue_token
-from cloudia.cloud.intake import Intake
-from cloudia.cloud.jobs import Jobs
-from cloudia.cloud.queue import JobQueue
 from cloudia.deploy.provision import provision, secret_values
 from cloudia.local.project import Project
 from cloudia.settings import Settings, from_environment, to_environment
-from cloudia.stack import Stack
 from tests.forks import can_fork, fork
 
 if TYPE_CHECKING:
@@ -139,19 +134,12 @@ def stop_stack(stack: RunningStack) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@dataclass
-class Cloud:
+class Cloud(CloudOfSettings):
     """A provisioned cloud of a test's own, on the engine and the Redis of the running stack."""
 
-    stack: Stack
-    settings: Settings
-    aws: Aws
-    intake: Intake
-    jobs: Jobs
-    history: History
-    queue: JobQueue
-    dead_letters: JobQueue
-    secrets: dict[str, str]
+    def __init__(self, settings: Settings, secrets: dict[str, str]) -> None:
+        super().__init__(settings)
+        self.secrets = secrets
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a process that works in this cloud."""
@@ -187,21 +175,10 @@ def make_cloud(stack: RunningStack, **changes: Any) -> Cloud:
         anthropic_api_key="simulated",
         **{"llm_model": "sim-1", "worker_poll_seconds": 1, **changes},
     )
-    definition = Stack(settings.stack_name)
-    aws = Aws(settings)
     secrets = {"token": "token-secret-of-32-bytes-or-more!", "session": "session-secret-of-32-bytes-or-more"}
-    list(provision(aws, definition, secret_values(definition, settings, secrets)))
-    return Cloud(
-        definition,
-        settings,
-        aws,
-        Intake(aws.dynamodb, definition),
-        Jobs(aws.dynamodb, definition),
-        History(aws.dynamodb, definition),
-        JobQueue(aws.sqs, definition.jobs_queue),
-        JobQueue(aws.sqs, definition.dead_letters),
-        secrets,
-    )
+    cloud = Cloud(settings, secrets)
+    list(provision(cloud.aws, cloud.stack, secret_values(cloud.stack, settings, secrets)))
+    return cloud
 
 
 @asynccontextmanager

@@ -341,7 +341,7 @@ def _edits(services: Services, chosen: Sequence[Letter], *, edit: bool, sets: Se
     if len(jobs) != 1:
         raise UsageError(f"one letter can be changed, and {len(jobs)} are chosen", hint="Name the id of one.")
     (job,) = jobs.values()
-    most = services.settings.limits_content_bytes
+    most = services.cloud.settings.limits_content_bytes
     changed = edit_job(job, max_content_bytes=most) if edit else parse_sets(sets, max_content_bytes=most)
     return {letter.message.message_id: changed for letter in chosen}
 
@@ -368,11 +368,11 @@ def _conversation(services: Services, letter: Letter) -> list[dict[str, Any]]:
     job = letter.job
     if job is None or not letter.redrivable:
         return []
-    before = services.history.before(job.conversation_id, job.message_id, limit=_AROUND)
-    from_here = [services.history.message(job.conversation_id, job.message_id)]
+    before = services.cloud.history.before(job.conversation_id, job.message_id, limit=_AROUND)
+    from_here = [services.cloud.history.message(job.conversation_id, job.message_id)]
     try:
         place = encode_cursor(job.message_id)
-        page = services.history.messages(job.user_id, job.conversation_id, limit=_AROUND + 1, cursor=place)
+        page = services.cloud.history.messages(job.user_id, job.conversation_id, limit=_AROUND + 1, cursor=place)
         after = page.items
     except NotFoundError:
         after = ()
@@ -414,7 +414,7 @@ def _wait(services: Services, outcomes: Sequence[Redriven], *, seconds: float) -
     deadline = time.monotonic() + seconds
     with Bar("waiting", len(open_)) as bar:
         while open_:
-            now = {job_id: job for job_id, job in services.jobs.records(open_).items() if job.ended}
+            now = {job_id: job for job_id, job in services.cloud.jobs.records(open_).items() if job.ended}
             ended |= now
             open_ -= now.keys()
             bar.advance(len(now))

@@ -66,11 +66,11 @@ def _functions(project: Project, lines: int) -> list[Source]:
     settings = from_environment(run["environment"]) if run and run.get("environment") else None
     if settings is None or settings.up_functions != "zip":
         return []
-    from cloudia.cloud.aws import Aws  # noqa: PLC0415 - lazy
+    from cloudia.cloud.cloud import Cloud  # noqa: PLC0415 - lazy
     from cloudia.operate.function_logs import FunctionLogs  # noqa: PLC0415 - lazy
-    from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 
-    return [FunctionLogs(Aws(settings), Stack(settings.stack_name), lines=lines)]
+    cloud = Cloud(settings)
+    return [FunctionLogs(cloud.aws, cloud.stack, lines=lines)]
 
 
 def _as_json(name: str, line: str) -> None:

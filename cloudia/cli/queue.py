@@ -79,7 +79,7 @@ def peek(
 
     STATE.json = json
     services = _services()
-    seen, unseen = work.peek(services.queue), 0
+    seen, unseen = work.peek(services.cloud.queue), 0
     if seen is None:
         if not receive:
             raise CloudiaError(
@@ -87,7 +87,7 @@ def peek(
                 hint="--receive takes them for a moment and hands them back; `cloudia queue stats` counts them.",
                 code="no_peek",
             )
-        found = work.look(services.queue, patience=0)
+        found = work.look(services.cloud.queue, patience=0)
         seen, unseen = list(found.messages), found.unseen
     seen.sort(key=lambda message: message.sent_at)
     shown = [_entry(message, time.time()) for message in seen[:limit]]
@@ -109,7 +109,7 @@ def purge(
 
     STATE.json = json
     services = _services()
-    waiting = services.queue.stats().visible
+    waiting = services.cloud.queue.stats().visible
     confirm(f"Record what waits ({waiting}) as failed, and delete its messages?", yes=yes, does="ends jobs")
     with Bar("deleting", waiting) as bar:
         purged = services.letters.purge_queue(done=bar.advance)
@@ -127,7 +127,7 @@ def _services() -> Services:
 
 
 def _stats(services: Services) -> list[dict[str, Any]]:
-    return [_one(services.queue, "jobs"), _one(services.letters_queue, "dead_letters")]
+    return [_one(services.cloud.queue, "jobs"), _one(services.cloud.dead_letters, "dead_letters")]
 
 
 def _one(queue: JobQueue, role: str) -> dict[str, Any]:

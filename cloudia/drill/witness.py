@@ -9,17 +9,14 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudia.client import Answer, Client
-from cloudia.cloud.aws import Aws
+from cloudia.cloud.cloud import Cloud
 from cloudia.cloud.identity import issue_token
-from cloudia.cloud.jobs import Jobs
-from cloudia.cloud.queue import JobQueue
 from cloudia.drill.verdict import Sent, Verdict, judge
 from cloudia.errors import PartError, TimedOutError, UnavailableError
 from cloudia.local.chaos import Chaos
 from cloudia.operate.dead_letters import DeadLetters
 from cloudia.protocol import PostMessage
 from cloudia.settings import from_environment
-from cloudia.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,10 +151,8 @@ class Witness:
 
     def _dead_letters(self) -> list[str]:
         """Return the job ids in the DLQ."""
-        settings = from_environment(self._run["environment"])
-        aws, stack = Aws(settings), Stack(settings.stack_name)
-        letters, queue = JobQueue(aws.sqs, stack.dead_letters), JobQueue(aws.sqs, stack.jobs_queue)
-        shelf = DeadLetters(letters, queue, Jobs(aws.dynamodb, stack)).look()
+        cloud = Cloud(from_environment(self._run["environment"]))
+        shelf = DeadLetters(cloud.dead_letters, cloud.queue, cloud.jobs).look()
         return [letter.job.job_id for letter in shelf.letters if letter.job]
 
 

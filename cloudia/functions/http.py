@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cloudia import ids, telemetry
 from cloudia.cloud.identity import bearer
 from cloudia.errors import CloudiaError, InvalidRequestError, RequestError, UnavailableError
-from cloudia.functions.services import Services, services
+from cloudia.functions.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cloudia.cloud.cloud import Cloud
 
 __all__ = ["Answer", "Event", "Request", "conversation_id_of", "function", "job_id_of"]
 
@@ -36,7 +38,7 @@ class Request:
     """A request as a function sees it."""
 
     event: Event
-    services: Services
+    services: Cloud
 
     @cached_property
     def user_id(self) -> str:

@@ -178,7 +178,7 @@ async def test_i1_the_worker_buries_and_answers(engine: str, stack: RunningStack
             assert (await ended(own, good, seconds=30)).status == "done"
         bad = replace(own.settings, llm_model=f"sim-{own.stack.name}")
         fault(stack, kind="status", status=503, model=bad.llm_model, **{"for": 60})
-        async with worker(replace(own, settings=bad), tmp_path):
+        async with worker(Cloud(bad, own.secrets), tmp_path):
             job = accept(own, "hopeless")
             dead = await ended(own, job, seconds=30)
         assert (dead.status, dead.attempts) == ("dead_lettered", 1)

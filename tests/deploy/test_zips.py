@@ -67,7 +67,7 @@ def test_only_what_is_imported(zips: list[FunctionZip]) -> None:
         names = _names(each)
         assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"cloudia", "jwt"}
         rooms = {name.split("/")[1] for name in names if name.startswith("cloudia/") and name.count("/") > 1}
-        assert rooms == {"cloud", "functions"}
+        assert rooms == {"cloud", "functions", "telemetry"}
         modules = {name.split("/")[-1] for name in names if name.startswith("cloudia/functions/")}
         assert modules == {"__init__.py", "http.py", "services.py", f"{each.name}.py"}
         assert not {name for name in names if name.endswith((".pyc", ".pyi", "redis.py", "RECORD", "INSTALLER"))}

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import httpx2
 
-from cloudia.cloud.identity import Identity
-from cloudia.cloud.parameters import Parameters
 from cloudia.protocol import QueuedJob
 from cloudia.sim.ports import LOOPBACK, choose_port
 from tests.functions import contract
-from tests.support import child, eventually
+from tests.support import Cloud, child, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tests.forks import Child
-    from tests.support import Cloud
 
 __all__ = ["QuietCloud", "Users", "edge_of", "new_user"]
 
@@ -91,8 +88,7 @@ class QuietCloud:
 
     def session(self, user: str) -> str:
         """Return a session id of a user, as the gateway gives it."""
-        identity = Identity(Parameters(self.cloud.aws.ssm), self.cloud.stack, self.cloud.settings)
-        return identity.new_session(user)
+        return self.cloud.identity.new_session(user)
 
 
 @asynccontextmanager
@@ -102,7 +98,7 @@ async def edge_of(
     """Run an edge of its own for a cloud, with `changes` of its settings. Yield its URL and its process once it answers."""
     port = choose_port()
     url = f"http://{LOOPBACK}:{port}"
-    own = replace(cloud, settings=replace(cloud.settings, api_port=port, api_url=url, **changes))
+    own = Cloud(replace(cloud.settings, api_port=port, api_url=url, **changes), cloud.secrets)
     variables = {**own.environment(), "CLOUDIA_TOKEN_SECRET": cloud.secrets["token"], **(environment or {})}
     async with (
         child("cloudia.sim.edge", variables, log) as process,

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from cloudia.cloud.events import EventLog
 from cloudia.cloud.items import from_item, to_item
-from cloudia.cloud.parameters import Parameters
 from cloudia.cloud.redis import connect
 from cloudia.worker.cost import cost_usd
 from cloudia.worker.llm import make_llm
@@ -87,7 +86,7 @@ async def test_a_fallback_is_not_as_configured(stack: RunningStack) -> None:
         llm_quick_retry_seconds=0,
     )
     question = [ChatMessage("user", "hello [[words:5]]")]
-    llm = make_llm(cloud.settings, Parameters(cloud.aws.ssm), cloud.stack)
+    llm = make_llm(cloud.settings, cloud.parameters, cloud.stack)
     fault(stack, kind="status", status=503, count=1, model="dear")
     try:
         with pytest.raises(ProviderError):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia.cloud.parameters import Parameters
 from cloudia.worker import ChatMessage
 from cloudia.worker.llm import Llm, make_llm
 from cloudia.worker.providers.base import LlmUnavailableError, ProviderError
@@ -26,7 +25,7 @@ QUESTION = [ChatMessage("user", "well? [[words:8]]")]
 def llm_of(stack: RunningStack, **changes: Any) -> Llm:
     """Return the LLM of a worker with these settings."""
     cloud = make_cloud(stack, **changes)
-    return make_llm(cloud.settings, Parameters(cloud.aws.ssm), cloud.stack)
+    return make_llm(cloud.settings, cloud.parameters, cloud.stack)
 
 
 async def ask(llm: Llm, job: str = "job_test") -> tuple[str, int]:

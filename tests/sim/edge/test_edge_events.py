@@ -15,7 +15,7 @@ from cloudia.sim.edge.events import HttpRequest, HttpResponse, make_event, match
 from cloudia.stack import Route, Stack
 
 if TYPE_CHECKING:
-    from cloudia.functions.services import Services
+    from cloudia.cloud.cloud import Cloud
 
 ROUTE = Route("GET", "/conversations/{id}/messages", "list_messages")
 
@@ -116,7 +116,7 @@ def test_no_body_is_no_field() -> None:
 def test_a_function_reads_the_bytes_that_were_sent(body: bytes, content_type: str) -> None:
     """Whatever the bytes and their type are, they come out of the event as they went in."""
     event = event_of(headers=[("content-type", content_type)], body=body)
-    assert Request(event, cast("Services", None)).body == body
+    assert Request(event, cast("Cloud", None)).body == body
 
 
 @pytest.mark.parametrize(

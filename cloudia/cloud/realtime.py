@@ -1,0 +1,52 @@
+"""What a process has in Redis: the event log, the sessions and the cached contexts, over one client.
+
+Apart from `cloud.Cloud`, so that functions, which never speak to Redis, do not carry its library.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cloudia.cloud.cache import ContextCache
+from cloudia.cloud.events import EventLog
+from cloudia.cloud.redis import connect
+from cloudia.cloud.sessions import Sessions
+
+if TYPE_CHECKING:
+    from cloudia.settings import Settings
+
+__all__ = ["Realtime"]
+
+
+class Realtime:
+    """The services in Redis of the stack that the settings name. `UsageError` where `redis.url` is no URL of Redis."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.redis = connect(settings.redis_url)
+
+    @cached_property
+    def log(self) -> EventLog:
+        """The events of all sessions."""
+        settings = self._settings
+        return EventLog(
+            self.redis,
+            settings.stack_name,
+            ttl_seconds=settings.events_ttl_seconds,
+            max_length=settings.events_max_length,
+        )
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Who is connected where."""
+        return Sessions(self.redis, self._settings.stack_name)
+
+    @cached_property
+    def contexts(self) -> ContextCache:
+        """The conversations that were answered last."""
+        return ContextCache(self.redis, self._settings.stack_name)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.redis.aclose()
