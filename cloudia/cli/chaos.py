@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cloudia.cli.durations import parse_seconds
 from cloudia.cli.output import STATE, console, note, print_json
 from cloudia.errors import UsageError
 
@@ -33,8 +34,6 @@ def llm(
     json: Json = False,
 ) -> None:
     """Make the simulated provider fail."""
-    from cloudia.local.chaos import parse_seconds  # noqa: PLC0415 - lazy
-
     STATE.json = json
     seconds = parse_seconds(for_) if for_ else None
     added = _chaos().add_fault(fault, rate=rate, count=count, retry_after=retry_after, **{"for": seconds})
@@ -113,8 +112,6 @@ def _chaos() -> Chaos:
 
 
 def _break(part: str, action: str, for_: str, *, signal_name: str = "KILL", every: bool = False, json: bool) -> None:
-    from cloudia.local.chaos import parse_seconds  # noqa: PLC0415 - lazy
-
     STATE.json = json
     chaos = _chaos()
     if action == "kill":

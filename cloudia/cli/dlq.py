@@ -11,6 +11,7 @@ import typer
 
 from cloudia.cli.confirm import confirm
 from cloudia.cli.dlq_view import count, note_unseen, print_dry_run, print_letter, print_letters, print_redriven
+from cloudia.cli.durations import parse_seconds
 from cloudia.cli.output import STATE, note, print_json
 from cloudia.errors import (
     CloudiaError,
@@ -48,7 +49,6 @@ _AROUND = 4
 _POLL_SECONDS = 0.25
 _STAYS = {"in_work": "in work", "not_reached": "not reached", "refused": "refused by SQS"}
 """What may be otherwise in a moment."""
-_DAY = 86_400
 
 
 @app.command("list")
@@ -287,12 +287,7 @@ def _services() -> Services:
 
 
 def _seconds(text: str | None) -> float | None:
-    from cloudia.local.chaos import parse_seconds  # noqa: PLC0415 - lazy
-
-    if text is None:
-        return None
-    days = text.strip().removesuffix("d")
-    return float(days) * _DAY if days != text.strip() and days.isdecimal() else parse_seconds(text)
+    return None if text is None else parse_seconds(text)
 
 
 def _check_choice(ids: Sequence[str] | None, *, every: bool, wanted: _Filter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cloudia.cli.durations import short_age
 from cloudia.cli.output import console, note, print_json
 
 if TYPE_CHECKING:
@@ -14,20 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["count", "note_unseen", "print_dry_run", "print_letter", "print_letters", "print_redriven"]
 
-_DAY = 86_400
 _PIPE_WIDTH = 200
 
 
 def count(number: int, what: str) -> str:
     """Return `1 letter` or `2 letters`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _age(seconds: float) -> str:
-    for unit, size in (("d", _DAY), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
 
 
 def note_unseen(shelf: Shelf) -> None:
@@ -55,7 +48,7 @@ def print_letters(letters: Sequence[Letter], now: float) -> None:
         shown = letter.to_json(now=now)
         cells = (
             shown["failed_at"][5:16].replace("T", " "),
-            _age(shown["age_seconds"]),
+            short_age(shown["age_seconds"]),
             shown["id"],
             shown["conversation_id"],
             shown["user_id"] or "",

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloudia.cli.bar import Bar
 from cloudia.cli.exits import FAILED
-from cloudia.cli.output import STATE, console, note, print_json, stderr_console
+from cloudia.cli.output import STATE, console, note, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Self
+    from typing import Any
 
     from cloudia.drill.verdict import Verdict
 
@@ -54,7 +55,8 @@ def drill(
         jobs=jobs, conversations=min(conversations, jobs), seed=seed, failures=failures, worker_kills=worker_kills
     )
     began = time.monotonic()
-    with _View(jobs, quiet=STATE.quiet or json) as view:
+    with Bar("starting a stack", jobs) as bar:
+        view = _View(bar)
         verdict = run_drill(size, workers=workers, view=view, progress=view)
     seconds = time.monotonic() - began
     if json:
@@ -66,30 +68,19 @@ def drill(
 
 
 class _View:
-    """A progress bar on stderr."""
+    """What a drill tells, on a bar."""
 
-    def __init__(self, jobs: int, *, quiet: bool) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - lazy
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        self._bars = Progress(*columns, TimeElapsedColumn(), console=stderr_console(), disable=quiet)
-        self._bar = self._bars.add_task("starting a stack", total=jobs)
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
 
     def progress(self, run: Mapping[str, Any]) -> None:
         """Show that the stack starts."""
         ready = sum(part["state"] == "ready" for part in run.get("parts", {}).values())
-        self._bars.update(self._bar, description=f"starting a stack ({ready} parts ready)")
+        self._bar.show(f"starting a stack ({ready} parts ready)")
 
     def count(self, *, accepted: int, ended: int) -> None:
         """Show how far the storm is."""
-        self._bars.update(self._bar, completed=ended, description=f"{accepted} accepted, ended")
+        self._bar.show(f"{accepted} accepted, ended", done=ended)
 
 
 def _show(verdict: Verdict, seconds: float) -> None:

@@ -76,7 +76,7 @@ def _functions(project: Project, lines: int) -> list[Source]:
 def _as_json(name: str, line: str) -> None:
     import json  # noqa: PLC0415 - lazy
 
-    from cloudia.cli.log_lines import to_json  # noqa: PLC0415 - lazy
+    from cloudia.local.log_lines import to_json  # noqa: PLC0415 - lazy
 
     print(json.dumps(to_json(line, name), ensure_ascii=False), flush=True)  # noqa: T201 - the data
 

@@ -10,9 +10,9 @@ from collections import deque
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from cloudia.cli.bar import Bar
 from cloudia.cli.exits import exit_code
 from cloudia.cli.output import note
-from cloudia.cli.progress import Progress
 from cloudia.cli.send_result import Result
 from cloudia.client.answer import Answer
 from cloudia.client.api import Api
@@ -38,12 +38,12 @@ def send_many(target: Target, lines: list[Line], *, concurrency: int, seconds: f
     Prints each one's line when it ends, in the order in which they end. Raises the worst of their errors when all have ended.
     """
     errors: dict[int, CloudiaError] = {}
-    with Progress(len(lines)) as progress:
-        run = _Run(target, progress, errors, seconds=seconds, wait=wait)
+    with Bar("sending", len(lines)) as bar:
+        run = _Run(target, bar, errors, seconds=seconds, wait=wait)
         try:
             asyncio.run(run.all(lines, concurrency))
         except KeyboardInterrupt:
-            left = len(lines) - progress.done
+            left = len(lines) - bar.done
             note(f"interrupted; {left} of {len(lines)} messages were not sent" if left else "interrupted")
             raise
     if errors:
@@ -72,10 +72,10 @@ class _Run:
     """One run over all lines."""
 
     def __init__(
-        self, target: Target, progress: Progress, errors: dict[int, CloudiaError], *, seconds: float, wait: bool
+        self, target: Target, bar: Bar, errors: dict[int, CloudiaError], *, seconds: float, wait: bool
     ) -> None:
         self._target = target
-        self._progress = progress
+        self._bar = bar
         self._errors = errors
         self._seconds = seconds
         self._wait = wait
@@ -145,7 +145,8 @@ class _Run:
         if error:
             self._errors[line.number] = error
             document["error"] = document["error"] or error.to_json()["error"]
-        self._progress.advance(json.dumps(document, ensure_ascii=False), failed=error is not None)
+        self._bar.print(json.dumps(document, ensure_ascii=False))
+        self._bar.advance(failed=error is not None)
 
 
 async def _follow(client: Client, message: PostMessage, result: Result) -> None:

@@ -28,7 +28,7 @@ def top() -> None:
 
 def make_sampler(project: Project) -> LocalSampler:
     """Return what looks at the stack that runs in a project, and tells its logs readably."""
-    from cloudia.cli.log_lines import render  # noqa: PLC0415 - lazy
+    from cloudia.local.log_lines import plain  # noqa: PLC0415 - lazy
     from cloudia.local.sampler import LocalSampler  # noqa: PLC0415 - lazy
 
-    return LocalSampler(project, lambda line, part: render(line, part).plain)
+    return LocalSampler(project, plain)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import signal
 import time
 import urllib.error
@@ -19,7 +18,7 @@ from cloudia.local.processes import Process
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["FAULTS", "Chaos", "parse_seconds"]
+__all__ = ["FAULTS", "Chaos"]
 
 FAULTS: Mapping[str, dict[str, Any]] = {
     "400": {"kind": "status", "status": 400},
@@ -35,15 +34,6 @@ FAULTS: Mapping[str, dict[str, Any]] = {
 """What the simulated provider is told for each fault of the command line."""
 
 _SECONDS = 5.0
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
-
-
-def parse_seconds(text: str) -> float:
-    """Return the seconds of `30s`, `500ms`, `2m`, `1h` or `30`. `UsageError` where it is none of these."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text.strip())
-    if not found:
-        raise UsageError(f"{text!r} is no time", hint="Such as 30s, 500ms or 2m.")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 class Chaos:

@@ -287,7 +287,8 @@ async def test_progress_in_a_terminal(stack: RunningStack, tmp_path: Path) -> No
     (tmp_path / "m.jsonl").write_bytes(_lines("a", "b", "c"))
     with terminal("send", "--jsonl", str(tmp_path / "m.jsonl"), "--no-wait", folder=stack.folder) as shown:
         assert await shown.ends() == 0
-        assert "━━━━━━━━━━──────────────────── 1/3" in shown.text
+        assert "━" in shown.text
+        assert "1/3" in shown.text
         assert shown.raw.endswith("\x1b[2K")
         lines = [line[line.index('{"line"') :] for line in shown.text.splitlines() if '{"line"' in line]
         assert sorted(json.loads(line)["line"] for line in lines) == [1, 2, 3]
