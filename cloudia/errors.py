@@ -22,7 +22,12 @@ Every error is one sentence, a `hint` that says what to do, and a `code` that pr
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from cloudia.codes import told
+
+if TYPE_CHECKING:
+    from cloudia.codes import ErrorCode
 
 __all__ = [
     "CloudiaError",
@@ -48,9 +53,9 @@ __all__ = [
 class CloudiaError(Exception):
     """Base of all: `message` is one sentence, `hint` says what to do, `code` is stable."""
 
-    code = "failed"
+    code: ErrorCode = "failed"
 
-    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str = "", code: ErrorCode | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -65,56 +70,56 @@ class CloudiaError(Exception):
 class UsageError(CloudiaError):
     """The command line or the configuration is wrong."""
 
-    code = "usage"
+    code: ErrorCode = "usage"
 
 
 class NoStackError(CloudiaError):
     """No stack is running in this project."""
 
-    code = "no_stack"
+    code: ErrorCode = "no_stack"
 
 
 class PartError(CloudiaError):
     """A part of the local stack did not start, or did not stay up."""
 
-    code = "part_failed"
+    code: ErrorCode = "part_failed"
 
 
 class UnavailableError(CloudiaError):
     """A service cannot be reached now; trying again may help."""
 
-    code = "unavailable"
+    code: ErrorCode = "unavailable"
 
 
 class TimedOutError(CloudiaError):
     """A wait reached its deadline."""
 
-    code = "timed_out"
+    code: ErrorCode = "timed_out"
 
 
 class DeadLetteredError(CloudiaError):
     """The job ended in the dead-letter queue."""
 
-    code = "dead_lettered"
+    code: ErrorCode = "dead_lettered"
 
 
 class JobFailedError(CloudiaError):
     """The job ended with a failure that was recorded and told."""
 
-    code = "job_failed"
+    code: ErrorCode = "job_failed"
 
 
 class LLMUnavailableError(JobFailedError):
     """The LLM provider is unavailable and the breaker said so at once."""
 
-    code = "llm_unavailable"
+    code: ErrorCode = "llm_unavailable"
 
 
 class RequestError(CloudiaError):
     """A request was refused; `status` is its HTTP status."""
 
     status = 400
-    code = "invalid_request"
+    code: ErrorCode = "invalid_request"
 
 
 class InvalidRequestError(RequestError):
@@ -125,35 +130,35 @@ class UnauthorizedError(RequestError):
     """The token is missing, expired or not ours."""
 
     status = 401
-    code = "unauthorized"
+    code: ErrorCode = "unauthorized"
 
 
 class ForbiddenError(RequestError):
     """The caller is known and may not do this."""
 
     status = 403
-    code = "forbidden"
+    code: ErrorCode = "forbidden"
 
 
 class NotFoundError(RequestError):
     """There is no such thing, or it belongs to someone else: the caller cannot tell which."""
 
     status = 404
-    code = "not_found"
+    code: ErrorCode = "not_found"
 
 
 class ConflictError(RequestError):
     """The request contradicts what is already stored."""
 
     status = 409
-    code = "conflict"
+    code: ErrorCode = "conflict"
 
 
 class TooLargeError(RequestError):
     """The request is over a size limit."""
 
     status = 413
-    code = "too_large"
+    code: ErrorCode = "too_large"
 
 
 _BY_STATUS = {
@@ -175,4 +180,4 @@ def request_error(status: int, body: Any) -> CloudiaError:
     fields = error if isinstance(error, dict) else {}
     message = str(fields.get("message") or f"the service answered {status}")
     kind: type[CloudiaError] = UnavailableError if status >= 500 else _BY_STATUS.get(status, RequestError)  # noqa: PLR2004
-    return kind(message, hint=str(fields.get("hint") or ""), code=str(fields.get("code") or kind.code))
+    return kind(message, hint=str(fields.get("hint") or ""), code=told(fields.get("code"), kind.code))

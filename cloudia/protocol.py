@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloudia import ids
 from cloudia.errors import InvalidRequestError, TooLargeError
+
+if TYPE_CHECKING:
+    from cloudia.codes import ErrorCode
 
 __all__ = [
     "CLOSE_BAD_FRAME",
@@ -106,10 +109,10 @@ def _text(value: dict[str, Any], name: str) -> str | None:
     return text
 
 
-def _identifier(value: dict[str, Any], name: str, prefix: str) -> str | None:
+def _identifier(value: dict[str, Any], name: str, prefix: str, code: ErrorCode) -> str | None:
     text = _text(value, name)
     if text is not None and not ids.is_id(text, prefix):
-        raise InvalidRequestError(f"{name} is not the id of a {name.removesuffix('_id')}", code=f"bad_{name}")
+        raise InvalidRequestError(f"{name} is not the id of a {name.removesuffix('_id')}", code=code)
     return text
 
 
@@ -148,7 +151,7 @@ class PostMessage:
                 f"idempotency_key is not 1 to {_MAX_KEY} printable ASCII characters", code="bad_idempotency_key"
             )
         session = _text(value, "session_id")
-        return cls(content, _identifier(value, "conversation_id", "cnv"), session, key)
+        return cls(content, _identifier(value, "conversation_id", "cnv", "bad_conversation_id"), session, key)
 
     def to_json(self) -> dict[str, Any]:
         """Return the body, without what was left out."""

@@ -13,6 +13,7 @@ from cloudia.cli.confirm import confirm
 from cloudia.cli.dlq_view import count, note_unseen, print_dry_run, print_letter, print_letters, print_redriven
 from cloudia.cli.durations import parse_seconds
 from cloudia.cli.output import STATE, note, print_json
+from cloudia.codes import told as code_told
 from cloudia.errors import (
     CloudiaError,
     DeadLetteredError,
@@ -437,7 +438,7 @@ def _raise_worst(
         raise kind(
             f"{count(len(failed), 'job')} failed. {told.get('message', '')}".strip(),
             hint=str(told.get("hint", "")),
-            code=str(told.get("code") or kind.code),
+            code=code_told(told.get("code"), kind.code),
         )
     again = [one for one in outcomes if one.outcome in {"redriven", "already_redriven"}]
     late = len({one.letter.id for one in again}) - len(ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from cloudia.codes import told as code_told
 from cloudia.errors import CloudiaError, DeadLetteredError, JobFailedError, LLMUnavailableError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Result:
         if answer is None or answer.status not in {"failed", "dead_lettered"}:
             return None
         told = answer.error or {}
-        message, code = str(told.get("message", "the job failed")), str(told.get("code", "job_failed"))
+        message, code = str(told.get("message", "the job failed")), code_told(told.get("code"), "job_failed")
         kind: type[CloudiaError] = JobFailedError
         hint = str(told.get("hint", ""))
         if answer.status == "dead_lettered":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
     from types_boto3_ssm import SSMClient
 
+    from cloudia.codes import ErrorCode
     from cloudia.settings import Settings
 
 __all__ = ["Aws", "call", "error_code", "is_missing"]
@@ -49,7 +50,7 @@ _TRANSIENT = frozenset(
         "TransactionInProgressException",
     }
 )
-_NOT_PROVISIONED = "not_provisioned"
+_NOT_PROVISIONED: ErrorCode = "not_provisioned"
 _MISSING = frozenset({"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _SERVER_ERROR = 500
 _ANSWER_SECONDS = 10

@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cloudia.codes import told
 from cloudia.errors import CloudiaError, PartError, UsageError
 from cloudia.local.stop import supervisor_of
 from cloudia.local.supervisor import Supervisor
@@ -110,4 +111,4 @@ def _wait(project: Project, process: subprocess.Popen[bytes], view: Progress) ->
 def _noted(run: Mapping[str, Any]) -> CloudiaError:
     error = run["error"]
     kind = UsageError if run["usage_error"] else PartError
-    return kind(error["message"], hint=error["hint"], code=error["code"])
+    return kind(error["message"], hint=error["hint"], code=told(error["code"], kind.code))

@@ -12,9 +12,11 @@ from cloudia.worker.providers.base import LlmUnavailableError, ProviderError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloudia.codes import ErrorCode
+
 __all__ = ["Decision", "Fail", "Failure", "GiveUp", "Retry", "decide", "describe"]
 
-LLM_UNAVAILABLE = "llm_unavailable"
+LLM_UNAVAILABLE: ErrorCode = "llm_unavailable"
 
 _MAX_BACKOFF_SECONDS = 43_200
 """The longest visibility timeout that SQS takes."""
@@ -24,7 +26,7 @@ _MAX_BACKOFF_SECONDS = 43_200
 class Failure:
     """Why an attempt failed, fit to be shown and logged: it quotes no message."""
 
-    code: str
+    code: ErrorCode
     message: str
     hint: str = ""
     retryable: bool = True
@@ -72,7 +74,7 @@ def describe(error: BaseException) -> Failure:
     if isinstance(error, ProviderError):
         if error.kind == "rejected":
             return Failure("llm_rejected", "The LLM refused this request.", error.reason, retryable=False)
-        code = "llm_rate_limited" if error.kind == "rate_limited" else "llm_failed"
+        code: ErrorCode = "llm_rate_limited" if error.kind == "rate_limited" else "llm_failed"
         return Failure(code, "The LLM did not answer.", error.reason, retry_after=error.retry_after)
     if isinstance(error, LlmUnavailableError):
         return Failure(

@@ -23,7 +23,9 @@ SECRET = "the user's own words"
 
 
 def follow(attempt: int, most: int, chance: float, retry_after: float | None = None) -> Decision:
-    return decide(Failure("x", "x", retry_after=retry_after), attempt=attempt, max_attempts=most, random=lambda: chance)
+    return decide(
+        Failure("llm_failed", "x", retry_after=retry_after), attempt=attempt, max_attempts=most, random=lambda: chance
+    )
 
 
 # --- retry, fail or give up ------------------------------------------------------------------------------------------
@@ -67,7 +69,7 @@ def test_what_cannot_succeed_is_not_tried_again(
     attempt: int, most: int, chance: float, retry_after: float | None
 ) -> None:
     """A failure that is not retryable ends the job at once, with no dead letter."""
-    failure = Failure("x", "x", retryable=False, retry_after=retry_after)
+    failure = Failure("llm_failed", "x", retryable=False, retry_after=retry_after)
     decision = decide(failure, attempt=attempt, max_attempts=most, random=lambda: chance)
     assert decision == Fail(failure)
 

@@ -46,9 +46,9 @@ def test_every_error_explains_itself(kind: type[CloudiaError]) -> None:
     """Each has a docstring of its own, a stable code, and prints as its sentence."""
     assert kind.__dict__["__doc__"].strip().endswith(".")
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", kind.code)
-    error = kind("It broke.", hint="Mend it.", code="special")
+    error = kind("It broke.", hint="Mend it.", code="purged")
     assert str(error) == "It broke."
-    assert error.to_json() == {"error": {"code": "special", "message": "It broke.", "hint": "Mend it."}}
+    assert error.to_json() == {"error": {"code": "purged", "message": "It broke.", "hint": "Mend it."}}
     assert kind("It broke.").to_json()["error"]["code"] == kind.code
 
 
@@ -74,7 +74,7 @@ def test_every_refusal_has_its_own_status() -> None:
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_a_refusal_comes_back_as_the_error_it_was(kind: type[RequestError]) -> None:
     """`request_error` is the inverse of `status` and `to_json`."""
-    before = kind("no", hint="why", code="because")
+    before = kind("no", hint="why", code="bad_title")
     after = request_error(kind.status, before.to_json())
     assert type(after) is kind
     assert after.to_json() == before.to_json()
