@@ -151,8 +151,8 @@ def run_tui(folder: Path, conversation_id: str) -> None:
     run, token = Project(folder).require_run(), issue_token(Project(folder).secrets()["token"], "local")
 
     def client() -> Client:
-        made = Client(run["api_url"], run["websocket_url"], token)
-        made.stream = TimedStream(run["websocket_url"], token)
+        made = Client(run.urls.api_url, run.urls.websocket_url, token)
+        made.stream = TimedStream(run.urls.websocket_url, token)
         made.stream.notes = folder / "arrived"
 
         def choose() -> None:
@@ -325,7 +325,7 @@ def main() -> None:
         run = json.loads(out.stdout)
         try:
             conversation_id = long_conversation(run, TURNS)
-            Chaos(run).set_pace(ttft=0.2, tps=TOKENS_PER_SECOND, seed=0)
+            Chaos(Project(folder).require_run()).set_pace(ttft=0.2, tps=TOKENS_PER_SECOND, seed=0)
             if "--page" not in sys.argv:
                 bench_tui(folder, run, conversation_id)
             if "--tui" not in sys.argv:

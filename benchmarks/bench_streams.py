@@ -116,7 +116,7 @@ def main() -> None:
         out = subprocess.run([*CLI, "up", "--detach", "--json"], cwd=folder, check=True, capture_output=True, text=True)
         run = json.loads(out.stdout)
         try:
-            Chaos(run).set_pace(ttft=0.2, tps=TOKENS_PER_SECOND, seed=0)
+            Chaos(Project(folder).require_run()).set_pace(ttft=0.2, tps=TOKENS_PER_SECOND, seed=0)
             asyncio.run(with_cloudia(run, issue_token(Project(folder).secrets()["token"], "bench")))
             asyncio.run(straight(run))
         finally:

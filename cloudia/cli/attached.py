@@ -19,6 +19,6 @@ def become(module: str, **changes: str) -> None:
 
     project = find_project()
     run = project.live_run()
-    settings = run["environment"] if run and run.get("environment") else to_environment(project.settings().settings)
+    settings = run.environment if run else to_environment(project.settings().settings)
     environment = {**os.environ, **settings, **changes}
     os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606 - no shell is wanted

@@ -21,10 +21,10 @@ def complete_part(incomplete: str) -> list[str]:
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     try:
-        run = find_project().read_run() or {}
+        run = find_project().read_run()
     except CloudiaError:
         return []
-    return [name for name in run.get("parts", {}) if name.startswith(incomplete)]
+    return [name for name in run.parts if name.startswith(incomplete)] if run else []
 
 
 def complete_conversation(incomplete: str) -> list[tuple[str, str]]:

@@ -165,7 +165,7 @@ def export_(
     import json as encoder  # noqa: PLC0415 - lazy
     from pathlib import Path  # noqa: PLC0415 - lazy
 
-    from cloudia.local.project import write_private  # noqa: PLC0415 - lazy
+    from cloudia.local.private_file import write_private  # noqa: PLC0415 - lazy
 
     STATE.json = json
     if json and file == "-":

@@ -12,10 +12,8 @@ from cloudia.cli.exits import FAILED
 from cloudia.cli.output import STATE, console, note, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from cloudia.drill.verdict import Verdict
+    from cloudia.local.run_file import RunFile
 
 _ROWS = (
     ("jobs accepted", "accepted", False),
@@ -73,9 +71,9 @@ class _View:
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
 
-    def progress(self, run: Mapping[str, Any]) -> None:
+    def progress(self, run: RunFile) -> None:
         """Show that the stack starts."""
-        ready = sum(part["state"] == "ready" for part in run.get("parts", {}).values())
+        ready = sum(part.state == "ready" for part in run.parts.values())
         self._bar.show(f"starting a stack ({ready} parts ready)")
 
     def count(self, *, accepted: int, ended: int) -> None:

@@ -7,6 +7,7 @@ from zlib import crc32
 from rich.text import Text
 
 from cloudia.local.log_lines import segments
+from cloudia.sim.spec import kind_of
 
 __all__ = ["render"]
 
@@ -18,6 +19,6 @@ _STYLES = {"time": "dim", "name": "dim", "exception": "red"}
 def render(line: str, part: str) -> Text:
     """Return a log line for people, coloured by part and level."""
     level, pieces = segments(line, part)
-    colour = _COLOURS[crc32(part.split("-", maxsplit=1)[0].encode()) % len(_COLOURS)]
+    colour = _COLOURS[crc32(kind_of(part).encode()) % len(_COLOURS)]
     styles = {**_STYLES, "part": colour, "event": _LEVELS.get(level, "")}
     return Text.assemble(*((text, styles.get(kind, "")) for text, kind in pieces))

@@ -40,6 +40,7 @@ def logs(
     """
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
     from cloudia.local.tail import Tail  # noqa: PLC0415 - lazy
+    from cloudia.sim.spec import kind_of  # noqa: PLC0415 - lazy
 
     STATE.json = json
     project = find_project()
@@ -48,7 +49,7 @@ def logs(
     if not paths:
         raise NoStackError("there are no logs here", hint="Start a stack with `cloudia up --detach`.")
     if part is not None:
-        chosen = {name: path for name, path in paths.items() if name == part or name.startswith(f"{part}-")}
+        chosen = {name: path for name, path in paths.items() if part in {name, kind_of(name)}}
         if not chosen:
             raise UsageError(f"there is no part {part!r}", hint=f"There are {', '.join(paths)}.")
         paths = chosen
@@ -63,7 +64,7 @@ def _functions(project: Project, lines: int) -> list[Source]:
     from cloudia.settings import from_environment  # noqa: PLC0415 - lazy
 
     run = project.live_run()
-    settings = from_environment(run["environment"]) if run and run.get("environment") else None
+    settings = from_environment(run.environment) if run else None
     if settings is None or settings.up_functions != "zip":
         return []
     from cloudia.cloud.cloud import Cloud  # noqa: PLC0415 - lazy

@@ -32,6 +32,7 @@ def provision(
     from cloudia.deploy import lambdas  # noqa: PLC0415 - lazy
     from cloudia.deploy import provision as work  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
+    from cloudia.local.run_file import PlannedRun  # noqa: PLC0415 - lazy
     from cloudia.sim.engines import takes_zips  # noqa: PLC0415 - lazy
     from cloudia.sim.engines.answering import check_url  # noqa: PLC0415 - lazy
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
@@ -40,8 +41,8 @@ def provision(
     project = find_project()
     settings = project.settings().settings
     run = project.read_run()
-    if not settings.aws_endpoint_url and run and "aws_endpoint_url" in run:
-        settings = replace(settings, aws_endpoint_url=run["aws_endpoint_url"], stack_name=run["stack_name"])
+    if not settings.aws_endpoint_url and isinstance(run, PlannedRun):
+        settings = replace(settings, aws_endpoint_url=run.urls.aws_endpoint_url, stack_name=run.stack_name)
     if settings.aws_endpoint_url:
         check_url(settings.aws_endpoint_url)
     aws, stack = Aws(settings), Stack(settings.stack_name)

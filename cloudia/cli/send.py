@@ -97,7 +97,7 @@ def _content_bytes() -> int:
     run = project.live_run()
     if project.settings().settings.api_url or not run:
         return _MOST_CONTENT_BYTES
-    return from_environment(run["environment"]).limits_content_bytes
+    return from_environment(run.environment).limits_content_bytes
 
 
 def _send_one(text: str, conversation: str | None, user: str | None, *, seconds: float, wait: bool, json: bool) -> None:

@@ -35,13 +35,12 @@ def open_services() -> Services:
 
     project = find_project()
     run = project.live_run()
-    local = bool(run and run.get("environment"))
-    settings = from_environment(run["environment"]) if run and local else project.settings().settings
-    cloud = Cloud(settings)
+    local = run is not None
+    cloud = Cloud(from_environment(run.environment) if run else project.settings().settings)
     try:
         _ = cloud.dead_letters.url  # Says at once where credentials, the engine or the queue are missing.
     except UsageError as error:
-        if local or settings.aws_endpoint_url:
+        if local or cloud.settings.aws_endpoint_url:
             raise
         raise NoStackError(
             f"no stack is running here, and {error.message}",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from cloudia.local.health import Look
     from cloudia.local.project import Project
 
 _LOOK_SECONDS = 0.2
@@ -41,14 +42,14 @@ def status(
 
     STATE.json = json
     project = find_project()
-    run = look(project) if wait_for is None else _wait(project, seconds=timeout)
+    seen = look(project) if wait_for is None else _wait(project, seconds=timeout)
     if json:
-        print_json(run)
+        print_json(seen.to_json())
     else:
-        _show(run)
+        _show(seen)
 
 
-def _wait(project: Project, *, seconds: float) -> dict[str, Any]:
+def _wait(project: Project, *, seconds: float) -> Look:
     """Look until all is ready, and return that. `NoStackError` where nothing runs, `TimedOutError` after `seconds`."""
     import time  # noqa: PLC0415 - lazy
 
@@ -56,10 +57,10 @@ def _wait(project: Project, *, seconds: float) -> dict[str, Any]:
 
     deadline = time.monotonic() + seconds
     while True:
-        run = look(project)
-        missing = _not_ready(run)
+        seen = look(project)
+        missing = _not_ready(seen)
         if not missing:
-            return run
+            return seen
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimedOutError(
@@ -68,56 +69,57 @@ def _wait(project: Project, *, seconds: float) -> dict[str, Any]:
         time.sleep(min(_LOOK_SECONDS, left))
 
 
-def _not_ready(run: Mapping[str, Any]) -> str:
+def _not_ready(seen: Look) -> str:
     """Return in a few words why a stack is not ready; empty where it is."""
-    for name, part in run.get("parts", {}).items():
-        if part["state"] != "ready":
-            return f"{name} is {part['state']}" + (f", {part['reason']}" if part["reason"] else "")
-    if run["state"] != "ready":
-        return f"it is {run['state']}" + (f", {run['doing']}" if run["doing"] else "")
-    if run["health"] is None:
+    run, health = seen.run, seen.health
+    for name, part in run.parts.items():
+        if part.state != "ready":
+            return f"{name} is {part.state}" + (f", {part.reason}" if part.reason else "")
+    if run.state != "ready":
+        return f"it is {run.state}" + (f", {run.doing}" if run.doing else "")
+    if health is None:
         return "the HTTP API does not answer"
-    return "" if run["health"]["status"] == "ok" else f"its health is {run['health']['status']}"
+    return "" if health["status"] == "ok" else f"its health is {health['status']}"
 
 
-def _show(run: Mapping[str, Any]) -> None:
+def _show(seen: Look) -> None:
     from rich.table import Table  # noqa: PLC0415 - lazy
     from rich.text import Text  # noqa: PLC0415 - lazy
 
     from cloudia.client.breakers import worst_breakers  # noqa: PLC0415 - lazy
+    from cloudia.local.run_file import PlannedRun  # noqa: PLC0415 - lazy
 
-    out = console()
+    run, out = seen.run, console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("PART", "STATE", "PID", "MEMORY", "RESTARTS", "DETAIL"):
         table.add_column(heading, justify="right" if heading in {"PID", "MEMORY", "RESTARTS"} else "left")
-    rows = [
-        (
-            "supervisor",
-            {**run["supervisor"], "state": run["state"], "restarts": 0, "detail": run["project"], "reason": ""},
-        )
+    rows: list[tuple[str, str, int | None, int | None, int, str]] = [
+        ("supervisor", run.state, run.supervisor.pid, seen.supervisor_bytes, 0, str(run.project)),
+        *(
+            (name, part.state, part.pid, seen.resident_bytes[name], part.restarts, part.reason or part.detail)
+            for name, part in run.parts.items()
+        ),
     ]
-    for name, part in [*rows, *run.get("parts", {}).items()]:
-        style = {"ready": "green", "failed": "red"}.get(part["state"], "yellow")
-        memory = part.get("resident_bytes")
+    for name, state, pid, memory, restarts, detail in rows:
         table.add_row(
             name,
-            Text(part["state"], style),
-            str(part["pid"] or ""),
+            Text(state, {"ready": "green", "failed": "red"}.get(state, "yellow")),
+            str(pid or ""),
             f"{memory / 2**20:.0f} MB" if memory else "",
-            str(part["restarts"]),
-            Text(part["reason"] or part["detail"]),
+            str(restarts),
+            Text(detail),
         )
     out.print(table)
-    if "aws_endpoint_url" in run:
-        out.print(f"\nengine {run['engine_detail'] or 'does not answer'} at {run['aws_endpoint_url']}")
-    health = run["health"]
-    if health is None:
+    urls, health = run.urls if isinstance(run, PlannedRun) else None, seen.health
+    if urls:
+        out.print(f"\nengine {seen.engine_detail or 'does not answer'} at {urls.aws_endpoint_url}")
+    if not urls or health is None:
         out.print("The HTTP API does not answer.")
         return
     out.print(f"health {health['status']} · {len(health['workers'])} workers · {len(health['gateways'])} gateways")
     for route in worst_breakers(health):
         out.print(_breaker(route))
-    out.print(f"web page {run['web_url']}")
+    out.print(f"web page {urls.web_url}")
 
 
 def _breaker(route: Mapping[str, Any]) -> Text:

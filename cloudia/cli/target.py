@@ -40,7 +40,7 @@ def find_target(*, user: str | None = None) -> Target:
         return Target(settings.api_url, settings.websocket_url, settings.auth_token)
     run = project.require_run()
     token = settings.auth_token or local_token(project, settings, user=user or settings.auth_user)
-    return Target(run["api_url"], run["websocket_url"], token)
+    return Target(run.urls.api_url, run.urls.websocket_url, token)
 
 
 def local_token(project: Project, settings: Settings, *, user: str, seconds: float = 3600) -> str:

@@ -68,6 +68,6 @@ def up(
     finally:
         view.close()
     if json:
-        print_json(run)
+        print_json(run.to_json())
     else:
         show_ready(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.table import Table
@@ -15,9 +15,8 @@ from cloudia.cli.output import STATE, console, print_json, stderr_console
 from cloudia.cli.own_command import own_command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cloudia.local.part import Part
+    from cloudia.local.run_file import PlannedRun, RunFile
 
 __all__ = ["UpView", "show_ready"]
 
@@ -60,26 +59,25 @@ class UpView:
         if not self._quiet:
             self._console.print(Text(text, style="dim"))
 
-    def ready(self, run: dict[str, Any]) -> None:
+    def ready(self, run: PlannedRun) -> None:
         """Show where the stack is."""
         self.close()
         self._up = True
         if STATE.json:
-            print_json(run)
+            print_json(run.to_json())
             return
         show_ready(run, seconds=time.monotonic() - self._began)
         self.say("Ctrl-C stops everything. Logs follow.")
 
     # --- a detached start's progress ------------------------------------------------------------------------------------
 
-    def progress(self, run: Mapping[str, Any]) -> None:
+    def progress(self, run: RunFile) -> None:
         """Show what `run.json` says: what takes long, and the parts."""
-        doing = run.get("doing", "")
-        if doing != self._doing:
-            self._doing = doing
-            self.say(doing)
-        for name, part in run.get("parts", {}).items():
-            self._state(name, part["state"], part["reason"] or part["detail"])
+        if run.doing != self._doing:
+            self._doing = run.doing
+            self.say(run.doing)
+        for name, part in run.parts.items():
+            self._state(name, part.state, part.reason or part.detail)
 
     # --- drawing --------------------------------------------------------------------------------------------------------
 
@@ -117,12 +115,12 @@ def _row(name: str, state: str, detail: str) -> Text:
     return Text.assemble((f"{mark} ", style), f"{name:<10} ", (f"{state:<10} ", style), (detail, "dim"))
 
 
-def show_ready(run: Mapping[str, Any], *, seconds: float | None = None) -> None:
+def show_ready(run: PlannedRun, *, seconds: float | None = None) -> None:
     """Print where a stack is: its data."""
     out = console()
     table = Table.grid(padding=(0, 2))
     for label, name in _URLS:
-        table.add_row(Text(label, "dim"), Text(run[name], "bold" if name == "web_url" else ""))
+        table.add_row(Text(label, "dim"), Text(getattr(run.urls, name), "bold" if name == "web_url" else ""))
     table.add_row(Text("try", "dim"), f"{own_command()} send hello")
     took = f" after {seconds:.1f} s" if seconds else ""
     out.print(Text.assemble(("ready", "bold green"), took))

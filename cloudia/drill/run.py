@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cloudia.drill.storm import Blow, Storm, StormSize
     from cloudia.drill.verdict import Verdict
     from cloudia.drill.witness import DrillView
+    from cloudia.local.run_file import PlannedRun
     from cloudia.local.start import Progress
 
 __all__ = ["run_drill"]
@@ -58,7 +59,7 @@ def run_drill(size: StormSize, *, workers: int, view: DrillView, progress: Progr
             stop_stack(project)
 
 
-async def _run(project: Project, run: Mapping[str, Any], storm: Storm, view: DrillView) -> Verdict:
+async def _run(project: Project, run: PlannedRun, storm: Storm, view: DrillView) -> Verdict:
     async with Witness(run, project.secrets()["token"], storm.conversations, view) as witness:
         weather = asyncio.create_task(_blow(project, storm.blows, witness))
         try:
@@ -76,7 +77,7 @@ async def _blow(project: Project, blows: Sequence[Blow], witness: Witness) -> No
         if blow.target == "client":
             await witness.clients[blow.number % len(witness.clients)].stream.cut()
             continue
-        run = await asyncio.to_thread(project.read_run)
+        run = await asyncio.to_thread(project.live_run)
         if run:
             with contextlib.suppress(NoStackError):  # It is down already: the blow before is not mended yet.
                 Chaos(run).kill(blow.target, pick=blow.number)

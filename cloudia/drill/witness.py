@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cloudia.drill.storm import Message
+    from cloudia.local.run_file import PlannedRun
     from cloudia.protocol import Accepted
 
 __all__ = ["DrillView", "Witness", "ended"]
@@ -45,7 +46,7 @@ class Witness:
 
     def __init__(
         self,
-        run: Mapping[str, Any],
+        run: PlannedRun,
         token_secret: str,
         conversations: Sequence[Sequence[Message]],
         view: DrillView,
@@ -54,7 +55,9 @@ class Witness:
         self._conversations = conversations
         self._view = view
         self.clients = [
-            Client(run["api_url"], run["websocket_url"], issue_token(token_secret, f"user-{number}", seconds=4 * 3600))
+            Client(
+                run.urls.api_url, run.urls.websocket_url, issue_token(token_secret, f"user-{number}", seconds=4 * 3600)
+            )
             for number in range(len(conversations))
         ]
         self._sent: list[Sent] = []
@@ -151,7 +154,7 @@ class Witness:
 
     def _dead_letters(self) -> list[str]:
         """Return the job ids in the DLQ."""
-        cloud = Cloud(from_environment(self._run["environment"]))
+        cloud = Cloud(from_environment(self._run.environment))
         shelf = DeadLetters(cloud.dead_letters, cloud.queue, cloud.jobs).look()
         return [letter.job.job_id for letter in shelf.letters if letter.job]
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cloudia.errors import NoStackError, PartError, UsageError
-from cloudia.local.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from cloudia.local.processes import Process
+    from cloudia.local.run_file import PlannedRun
 
 __all__ = ["FAULTS", "Chaos"]
 
@@ -39,7 +41,7 @@ _SECONDS = 5.0
 class Chaos:
     """What can be broken of the stack that `run` describes."""
 
-    def __init__(self, run: Mapping[str, Any]) -> None:
+    def __init__(self, run: PlannedRun) -> None:
         self._run = run
 
     # --- the provider -------------------------------------------------------------------------------------------------
@@ -71,10 +73,10 @@ class Chaos:
         return int(self._provider("DELETE", "/_cloudia/faults")["deleted"])
 
     def _provider(self, method: str, path: str, body: Any = None) -> Any:
-        if self._run["llm"] != "sim":
+        if self._run.llm != "sim":
             raise UsageError("this stack's LLM is not the simulated one", hint="Start it with `cloudia up --llm sim`.")
         request = urllib.request.Request(  # noqa: S310 - the URL is our own
-            f"{self._run['llm_url']}{path}",
+            f"{self._run.urls.llm_url}{path}",
             None if body is None else json.dumps(body).encode(),
             {"content-type": "application/json"},
             method=method,
@@ -93,12 +95,8 @@ class Chaos:
 
     def processes(self, part: str) -> dict[str, Process]:
         """Return the running processes of a part, by name: `worker` stands for all workers. `NoStackError` for none."""
-        found = {
-            name: Process(entry["pid"], entry["started_at"])
-            for name, entry in self._run["parts"].items()
-            if name.split("-")[0] == part and entry["pid"]
-        }
-        alive = {name: process for name, process in found.items() if process.alive}
+        found = {name: each.process for name, each in self._run.named(part).items()}
+        alive = {name: process for name, process in found.items() if process and process.alive}
         if not alive:
             raise NoStackError(f"no {part} of this stack is running", hint="See `cloudia status`.")
         return alive
@@ -136,9 +134,8 @@ class Chaos:
     def resume_all(self) -> list[str]:
         """Let every part go on that is stopped. Return their names."""
         resumed = []
-        for name, entry in self._run["parts"].items():
-            process = Process(entry["pid"], entry["started_at"]) if entry["pid"] else None
-            if process and process.status() == psutil.STATUS_STOPPED:
-                process.send(signal.SIGCONT)
+        for name, part in self._run.parts.items():
+            if part.process and part.process.status() == psutil.STATUS_STOPPED:
+                part.process.send(signal.SIGCONT)
                 resumed.append(name)
         return resumed

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError
-from cloudia.local.processes import Process
-from cloudia.local.stop import supervisor_of
+from cloudia.local.run_file import PlannedRun
 from cloudia.sim.engines.answering import who_answers
 from cloudia.sim.probes import get_json
 
@@ -14,36 +14,57 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudia.local.project import Project
+    from cloudia.local.run_file import RunFile
 
-__all__ = ["look"]
+__all__ = ["Look", "look"]
 
 
-def look(project: Project) -> dict[str, Any]:
-    """Return `run.json` with `resident_bytes` for each part, what the engine says it is, and the HTTP API's health.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A stack as it was at one moment."""
 
-    `engine_detail` and `health` are null where they do not answer.
+    run: RunFile
+    supervisor_bytes: int | None
+    """Resident memory of the supervisor."""
+    resident_bytes: Mapping[str, int | None]
+    """That of each part, by name; None where it has no process."""
+    engine_detail: str | None
+    """The engine's name, version and edition; None where it does not answer."""
+    health: Mapping[str, Any] | None
+    """What `GET /health` says; None where it does not answer."""
 
-    `NoStackError` where no supervisor runs.
-    """
-    supervisor = supervisor_of(project)
+    def to_json(self) -> dict[str, Any]:
+        """Return what `cloudia status --json` prints: `run.json` with `resident_bytes`, `engine_detail` and `health`."""
+        shown = self.run.to_json()
+        for name, part in shown.get("parts", {}).items():
+            part["resident_bytes"] = self.resident_bytes[name]
+        shown["supervisor"]["resident_bytes"] = self.supervisor_bytes
+        return {**shown, "engine_detail": self.engine_detail, "health": self.health}
+
+
+def look(project: Project) -> Look:
+    """Look at the stack that runs in a project. `NoStackError` where no supervisor runs."""
     run = project.read_run()
-    if supervisor is None or run is None:
+    if run is None or not run.supervisor.alive:
         raise NoStackError("no stack is running here", hint="Start one with `cloudia up --detach`.")
-    for part in run.get("parts", {}).values():
-        process = Process(part["pid"], part["started_at"]) if part["pid"] else None
-        part["resident_bytes"] = process.resident_bytes() if process else None
-    run["engine_detail"] = _engine(run)
-    run["supervisor"]["resident_bytes"] = supervisor.resident_bytes()
-    try:
-        run["health"] = get_json(f"{run['api_url']}/health") if "api_url" in run else None
-    except (OSError, ValueError):
-        run["health"] = None
-    return run
+    resident = {name: part.process.resident_bytes() if part.process else None for name, part in run.parts.items()}
+    planned = run if isinstance(run, PlannedRun) else None
+    return Look(
+        run,
+        run.supervisor.resident_bytes(),
+        resident,
+        _engine(planned.urls.aws_endpoint_url) if planned else None,
+        _health(planned.urls.api_url) if planned else None,
+    )
 
 
-def _engine(run: Mapping[str, Any]) -> str | None:
-    """Return name, version and edition of an engine, None where none answers."""
-    if "aws_endpoint_url" not in run:
-        return None
-    found = who_answers(run["aws_endpoint_url"])
+def _engine(url: str) -> str | None:
+    found = who_answers(url)
     return None if found is None else str(found)
+
+
+def _health(url: str) -> Any:
+    try:
+        return get_json(f"{url}/health")
+    except (OSError, ValueError):
+        return None

@@ -10,20 +10,21 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import PartError
+from cloudia.local.processes import Process
+from cloudia.local.run_file import PartRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from cloudia.local.logfile import LogFile
+    from cloudia.local.run_file import PartState
     from cloudia.sim.spec import PartSpec
 
-__all__ = ["Part", "PartState"]
-
-PartState: TypeAlias = Literal["starting", "ready", "restarting", "stopping", "stopped", "failed"]
+__all__ = ["Part"]
 
 _FIRST_BACKOFF = 0.2
 _STEADY_SECONDS = 30.0
@@ -67,16 +68,16 @@ class Part:
     _was_ready: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def to_json(self) -> dict[str, Any]:
+    def record(self) -> PartRecord:
         """Return what `run.json` says of the part."""
-        return {
-            "state": self.state,
-            "pid": self.pid,
-            "started_at": self.started_at,
-            "restarts": self.restarts,
-            "detail": self.spec.detail,
-            "reason": self.reason,
-        }
+        return PartRecord(
+            kind=self.spec.kind,
+            state=self.state,
+            process=Process(self.pid, self.started_at) if self.pid else None,
+            restarts=self.restarts,
+            detail=self.spec.detail,
+            reason=self.reason,
+        )
 
     async def ready(self) -> None:
         """Wait until the part was ready once."""

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from cloudia.deploy.http_api import http_api_url
 from cloudia.errors import UsageError
+from cloudia.local.run_file import Urls
 from cloudia.settings import Resolved, Settings, to_environment
 from cloudia.sim.engines import ENGINES, check_zips
 from cloudia.sim.engines.engine import Folders
@@ -36,19 +37,26 @@ _TOKEN_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A process that does its work and ends."""
+
+    command: list[str]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that the supervisor needs to run a stack."""
 
     settings: Settings
     """As the parts get them: every URL filled in."""
-    urls: dict[str, str]
-    """`api_url websocket_url web_url aws_endpoint_url redis_url llm_url`."""
+    urls: Urls
     foundations: tuple[PartSpec, ...]
     """What the others stand on: the engine, Redis, the simulated LLM."""
     services: tuple[PartSpec, ...]
     """cloudia's own parts; they can answer once the engine is provisioned."""
-    provision: PartSpec
-    engine_part: str | None
+    provision: Command
+    """Run once the engine is ready."""
     container: str
     """The container that the engine runs in; empty where it needs none."""
     temporary: Path
@@ -110,30 +118,18 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     )
     environment = _environment(settings, own_account=engine.own_account)
     services = _own_parts(settings, environment, secrets["token"])
-    urls = {
-        "api_url": api_url,
-        "websocket_url": websocket_url,
-        "web_url": f"{edge_url}/",
-        "aws_endpoint_url": engine.url,
-        "redis_url": redis_url,
-        "llm_url": llm_url,
-    }
-    provision = PartSpec(
-        "provision",
-        _python("cloudia.deploy.provision"),
-        {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(secrets)},
-        _always,
+    urls = Urls(
+        api_url=api_url,
+        websocket_url=websocket_url,
+        web_url=f"{edge_url}/",
+        aws_endpoint_url=engine.url,
+        redis_url=redis_url,
+        llm_url=llm_url,
     )
-    return Plan(
-        settings,
-        urls,
-        tuple(specs),
-        tuple(services),
-        provision,
-        engine.part.name if engine.part else None,
-        engine.container,
-        temporary,
+    provision = Command(
+        _python("cloudia.deploy.provision"), {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(secrets)}
     )
+    return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 
 
 def _llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec | None]:
@@ -207,11 +203,12 @@ def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret:
         PartSpec("gateway", _python("cloudia.gateway"), environment, gateway_ready, settings.websocket_url),
         *(
             PartSpec(
-                "worker" if settings.up_workers == 1 else f"worker-{number}",
+                "worker",
                 _python("cloudia.worker"),
                 environment,
                 worker_ready,
                 f"{settings.llm_provider} {settings.llm_model}".strip(),
+                number=None if settings.up_workers == 1 else number,
                 grace_seconds=settings.worker_grace_seconds + 5,
             )
             for number in range(1, settings.up_workers + 1)
@@ -257,8 +254,4 @@ def _inside(folder: Path | None, name: str) -> Path | None:
 
 async def _answers(url: str) -> bool:
     await http_json(url)
-    return True
-
-
-async def _always(_pid: int) -> bool:
     return True

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import secrets
-import tempfile
 import time
 import tomllib
 from contextlib import contextmanager
@@ -17,10 +16,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError, UsageError
+from cloudia.local.private_file import write_private
 from cloudia.settings import Layer, Resolved, environment, from_toml, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from cloudia.local.run_file import PlannedRun, RunFile
 
 __all__ = ["Project", "find_project"]
 
@@ -38,7 +40,7 @@ class Project:
     @property
     def state(self) -> Path:
         """`.cloudia`, made when first asked for; readable by its owner only, and ignored by git."""
-        folder = self.root / ".cloudia"
+        folder = self._kept
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             ignore = folder / ".gitignore"
@@ -49,6 +51,11 @@ class Project:
                 f"{folder} cannot be written: {error.strerror}", hint="Run this in a folder of yours."
             ) from error
         return folder
+
+    @property
+    def _kept(self) -> Path:
+        """`.cloudia`, whether it is there or not."""
+        return self.root / ".cloudia"
 
     @property
     def logs(self) -> Path:
@@ -75,15 +82,14 @@ class Project:
                 file.truncate(0)
                 file.write(str(os.getpid()))
                 file.flush()
-            if not _load_run(self.root / ".cloudia" / "run.json"):
-                self.remove_run()  # A crash has left it broken.
+            self._remove_broken_run()
             yield
 
     @property
     def is_locked(self) -> bool:
         """Whether a process holds the project's lock."""
         try:
-            with (self.root / ".cloudia" / "lock").open() as file:
+            with (self._kept / "lock").open() as file:
                 return not _lock(file, fcntl.LOCK_SH)
         except OSError:
             return False
@@ -99,41 +105,59 @@ class Project:
 
     # --- what runs ---------------------------------------------------------------------------------------------------
 
-    def read_run(self) -> dict[str, Any] | None:
+    def read_run(self) -> RunFile | None:
         """Return what `run.json` says, None where there is none.
 
         One that is broken was left by a crash and counts as none, unless a supervisor runs: then it is a `UsageError`.
         """
-        path = self.root / ".cloudia" / "run.json"
-        for _ in range(2):
-            run = _load_run(path)
-            if run is None or run or not self.is_locked:
-                return run or None
-            time.sleep(_MOMENT)  # A supervisor that has just begun is about to remove it.
-        pid = path.with_name("lock").read_text()
-        raise UsageError(f"{path} cannot be read", hint=f"End the supervisor, process {pid}, then `cloudia up`.")
+        from cloudia.local.run_file import BrokenRunFileError, RunFile  # noqa: PLC0415 - not every verb asks
 
-    def live_run(self) -> dict[str, Any] | None:
-        """Return what `run.json` says, None where the supervisor that wrote it has ended."""
-        from cloudia.local.processes import Process  # noqa: PLC0415 - not every verb asks
+        broken = ""
+        for _ in range(2):
+            try:
+                return RunFile.load(self._run_path)
+            except BrokenRunFileError as error:
+                if not self.is_locked:
+                    return None
+                broken = str(error)
+            time.sleep(_MOMENT)  # A supervisor that has just begun is about to remove it.
+        pid = self._run_path.with_name("lock").read_text()
+        raise UsageError(broken, hint=f"End the supervisor, process {pid}, then `cloudia up`.")
+
+    def live_run(self) -> PlannedRun | None:
+        """Return what `run.json` says, None where the supervisor that wrote it has ended, or has no plan yet."""
+        from cloudia.local.run_file import PlannedRun  # noqa: PLC0415 - not every verb asks
 
         run = self.read_run()
-        return run if run and Process(**run["supervisor"]).alive else None
+        return run if isinstance(run, PlannedRun) and run.supervisor.alive else None
 
-    def require_run(self) -> dict[str, Any]:
+    def require_run(self) -> PlannedRun:
         """Return what runs. `NoStackError` where nothing does."""
         run = self.live_run()
-        if run is None or run["state"] not in {"ready", "degraded"}:
+        if run is None or not run.is_up:
             raise NoStackError("no stack is running here", hint="Start one with `cloudia up --detach`.")
         return run
 
-    def write_run(self, run: Mapping[str, Any]) -> None:
+    def write_run(self, run: RunFile) -> None:
         """Write `run.json` in one step, readable by its owner only."""
-        write_private(self.state / "run.json", json.dumps(run, indent=1))
+        run.save(self.state / "run.json")
 
     def remove_run(self) -> None:
         """Remove `run.json`."""
-        (self.root / ".cloudia" / "run.json").unlink(missing_ok=True)
+        self._run_path.unlink(missing_ok=True)
+
+    @property
+    def _run_path(self) -> Path:
+        return self._kept / "run.json"
+
+    def _remove_broken_run(self) -> None:
+        """Remove a `run.json` that a crash has left broken."""
+        from cloudia.local.run_file import BrokenRunFileError, RunFile  # noqa: PLC0415 - not every verb asks
+
+        try:
+            RunFile.load(self._run_path)
+        except BrokenRunFileError:
+            self.remove_run()
 
     # --- secrets -----------------------------------------------------------------------------------------------------
 
@@ -247,45 +271,3 @@ def _cannot_write(path: Path, error: OSError) -> UsageError:
     return UsageError(
         f"{path} cannot be written: {error.strerror}", hint="Make room, or run this in a folder of yours."
     )
-
-
-def _load_run(path: Path) -> dict[str, Any] | None:
-    """Return what a `run.json` says: None where there is none, nothing where it is broken."""
-    try:
-        run: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return run if _is_run(run) else {}
-
-
-def _is_run(run: Any) -> bool:
-    """Tell whether a document has what everyone who reads `run.json` counts on."""
-    if not isinstance(run, dict) or not isinstance(run.get("state"), str):
-        return False
-    parts = run.get("parts", {})
-    if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
-        return False
-    return all(_is_process(each) for each in (run.get("supervisor"), *parts.values()))
-
-
-def _is_process(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and {"pid", "started_at"} <= set(value)
-        and isinstance(value["pid"], int | None)
-        and isinstance(value["started_at"], int | float)
-    )
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file in one step, readable by its owner only. `OSError` where it cannot be: then nothing has changed."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # made with mode 0600
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error

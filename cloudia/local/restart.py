@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError, PartError, TimedOutError, UsageError
-from cloudia.local.processes import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from cloudia.local.project import Project
+    from cloudia.local.run_file import PartRecord, RunFile
 
 __all__ = ["RESTART_SIGNAL", "restart", "take_requests"]
 
@@ -41,43 +41,39 @@ def restart(project: Project, name: str, *, seconds: float) -> list[dict[str, An
     part, `TimedOutError` where it is not ready within `seconds`.
     """
     run = project.require_run()
-    before = {each: part for each, part in run["parts"].items() if each == name or each.startswith(f"{name}-")}
+    before = run.named(name)
     if not before:
-        raise UsageError(f"there is no part {name!r}", hint=f"There are {', '.join(run['parts'])}.")
-    _ask(run, list(before))
+        raise UsageError(f"there is no part {name!r}", hint=f"There are {', '.join(run.parts)}.")
+    _ask(run, before)
     deadline = time.monotonic() + seconds
     while True:
         parts = _parts_of(project)
-        if all(parts[each]["state"] == "ready" and parts[each]["pid"] != part["pid"] for each, part in before.items()):
-            return [
-                {"part": each, "previous_pid": part["pid"], "pid": parts[each]["pid"]} for each, part in before.items()
-            ]
+        late = [each for each, part in before.items() if parts[each].state != "ready" or parts[each].pid == part.pid]
+        if not late:
+            return [{"part": each, "previous_pid": part.pid, "pid": parts[each].pid} for each, part in before.items()]
         if time.monotonic() > deadline:
-            raise TimedOutError(_late(parts, before, seconds), hint=f"See `cloudia logs {name}`.")
+            raise TimedOutError(_late(late[0], parts[late[0]], seconds), hint=f"See `cloudia logs {name}`.")
         time.sleep(_LOOK_SECONDS)
 
 
-def _ask(run: Mapping[str, Any], names: list[str]) -> None:
-    folder = Path(run["temporary"]) / _FOLDER
+def _ask(run: RunFile, names: Iterable[str]) -> None:
+    folder = run.temporary / _FOLDER
     try:
         folder.mkdir(exist_ok=True)
         for name in names:
             (folder / name).touch()
     except OSError as error:
         raise PartError(f"{folder} cannot be written: {error.strerror}", hint="`cloudia down`, then `up`.") from error
-    Process(**run["supervisor"]).send(RESTART_SIGNAL)
+    run.supervisor.send(RESTART_SIGNAL)
 
 
-def _parts_of(project: Project) -> Mapping[str, Any]:
+def _parts_of(project: Project) -> Mapping[str, PartRecord]:
     run = project.live_run()
-    if run is None or run["state"] not in {"ready", "degraded"}:
+    if run is None or not run.is_up:
         raise NoStackError("the stack stopped meanwhile", hint="Start one with `cloudia up --detach`.")
-    parts: Mapping[str, Any] = run["parts"]
-    return parts
+    return run.parts
 
 
-def _late(parts: Mapping[str, Any], before: Mapping[str, Any], seconds: float) -> str:
-    name = next(each for each in before if parts[each]["state"] != "ready" or parts[each]["pid"] == before[each]["pid"])
-    part = parts[name]
-    reason = f", {part['reason']}" if part["reason"] else ""
-    return f"{name} is not ready again within {seconds:g} s: it is {part['state']}{reason}"
+def _late(name: str, part: PartRecord, seconds: float) -> str:
+    reason = f", {part.reason}" if part.reason else ""
+    return f"{name} is not ready again within {seconds:g} s: it is {part.state}{reason}"

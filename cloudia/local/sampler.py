@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cloudia.cloud.queue import QueueStats
     from cloudia.local.project import Project
+    from cloudia.local.run_file import PartRecord, RunFile
 
 __all__ = ["LocalSampler"]
 
@@ -33,24 +34,24 @@ class LocalSampler:
     def __init__(self, project: Project, render: Callable[[str, str], str]) -> None:
         self._project = project
         self._render = render
-        settings = from_environment(project.require_run()["environment"])
+        settings = from_environment(project.require_run().environment)
         sqs, stack = Aws(settings).sqs, Stack(settings.stack_name)
         self._jobs, self._letters = JobQueue(sqs, stack.jobs_queue), JobQueue(sqs, stack.dead_letters)
         self._tails: dict[str, Tail] = {}
 
     def sample(self) -> Sample:
         """Look at the stack. `NoStackError` where it does not run any more."""
-        run = look(self._project)
+        seen = look(self._project)
         jobs, letters = _stats(self._jobs), _stats(self._letters)
         return Sample(
             at=time.monotonic(),
-            state=run["state"],
-            parts=tuple(_part(name, part) for name, part in run.get("parts", {}).items()),
+            state=seen.run.state,
+            parts=tuple(_part(name, part, seen.resident_bytes[name]) for name, part in seen.run.parts.items()),
             visible=jobs.visible if jobs else None,
             in_flight=jobs.in_flight if jobs else None,
             dead_letters=letters.total if letters else None,
-            health=run["health"],
-            jobs=tuple(self._ended(run)),
+            health=seen.health,
+            jobs=tuple(self._ended(seen.run)),
         )
 
     def trace(self, job_id: str) -> list[str]:
@@ -61,12 +62,10 @@ class LocalSampler:
             found += [(path.stem, line) for line in lines if job_id in line]
         return [self._render(line, part) for part, line in in_order(found)]
 
-    def _ended(self, run: Mapping[str, Any]) -> list[EndedJob]:
+    def _ended(self, run: RunFile) -> list[EndedJob]:
         """Return the jobs that ended since the last time, in the order of their ends."""
         jobs = []
-        for name in run.get("parts", {}):
-            if name.split("-", maxsplit=1)[0] != "worker":
-                continue
+        for name in run.named("worker"):
             tail = self._tails.setdefault(name, Tail(self._project.logs / f"{name}.log", lines=_FIRST_LINES))
             jobs += [_job(json.loads(line), name) for line in tail.read() if '"event":"job ended"' in line]
         return sorted(jobs, key=lambda job: job.time)
@@ -79,9 +78,8 @@ def _stats(queue: JobQueue) -> QueueStats | None:
         return None
 
 
-def _part(name: str, part: Mapping[str, Any]) -> PartSample:
-    detail = part["reason"] or part["detail"]
-    return PartSample(name, part["state"], part["pid"], part["resident_bytes"], part["restarts"], detail)
+def _part(name: str, part: PartRecord, resident_bytes: int | None) -> PartSample:
+    return PartSample(name, part.state, part.pid, resident_bytes, part.restarts, part.reason or part.detail)
 
 
 def _job(entry: Mapping[str, Any], worker: str) -> EndedJob:

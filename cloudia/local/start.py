@@ -11,8 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cloudia.codes import told
-from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.errors import PartError
+from cloudia.local.run_file import PlannedRun
 from cloudia.local.stop import supervisor_of
 from cloudia.local.supervisor import Supervisor
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudia.local.project import Project
+    from cloudia.local.run_file import RunFile
     from cloudia.local.supervisor import Watcher
     from cloudia.settings import Resolved
 
@@ -33,15 +34,15 @@ _LOOK_SECONDS = 0.03
 class Progress(Protocol):
     """Whoever shows how a detached start goes on."""
 
-    def progress(self, run: Mapping[str, Any]) -> None:
+    def progress(self, run: RunFile) -> None:
         """Show what `run.json` says now."""
 
 
-def running(project: Project) -> dict[str, Any] | None:
+def running(project: Project) -> PlannedRun | None:
     """Return what runs here, once it is ready, or None. A stack that is just starting is waited for."""
     while supervisor_of(project):
         run = project.read_run()
-        if run and run["state"] in {"ready", "degraded"}:
+        if isinstance(run, PlannedRun) and run.is_up:
             return run
         time.sleep(_LOOK_SECONDS)
     return None
@@ -61,8 +62,8 @@ def in_foreground(project: Project, resolved: Resolved, watcher: Watcher) -> Non
     asyncio.run(run())
 
 
-def detached(project: Project, flags: Mapping[str, Any], view: Progress) -> dict[str, Any]:
-    """Start a stack that outlives this process. Return `run.json` when every part has answered.
+def detached(project: Project, flags: Mapping[str, Any], view: Progress) -> PlannedRun:
+    """Start a stack that outlives this process. Return what it noted when every part has answered.
 
     Raises the error that ended the start, as the supervisor noted it.
     """
@@ -86,19 +87,19 @@ def detached(project: Project, flags: Mapping[str, Any], view: Progress) -> dict
         raise
 
 
-def _wait(project: Project, process: subprocess.Popen[bytes], view: Progress) -> dict[str, Any]:
+def _wait(project: Project, process: subprocess.Popen[bytes], view: Progress) -> PlannedRun:
     """Follow a supervisor until its stack is ready. Return what it noted; raise the error that it noted."""
     log = project.logs / "supervisor.log"
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         run = project.read_run()
-        if run and run["supervisor"]["pid"] == process.pid:
+        if run and run.supervisor.pid == process.pid:
             view.progress(run)
-            if run["state"] == "ready":
+            if isinstance(run, PlannedRun) and run.state == "ready":
                 return run
-            if run["state"] == "failed":
+            if run.failure:
                 process.wait(30)
-                raise _noted(run)
+                raise run.failure.error()
         if process.poll() is not None:
             other = running(project)  # An `up` that was a moment earlier has the project's lock.
             if other:
@@ -106,9 +107,3 @@ def _wait(project: Project, process: subprocess.Popen[bytes], view: Progress) ->
             raise PartError("the supervisor ended", hint=f"Its log is {log}.")
         time.sleep(_LOOK_SECONDS)
     raise PartError("the stack is not ready", hint=f"Its log is {log}.")
-
-
-def _noted(run: Mapping[str, Any]) -> CloudiaError:
-    error = run["error"]
-    kind = UsageError if run["usage_error"] else PartError
-    return kind(error["message"], hint=error["hint"], code=told(error["code"], kind.code))

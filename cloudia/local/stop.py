@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudia.local.processes import Process
-
 if TYPE_CHECKING:
+    from cloudia.local.processes import Process
     from cloudia.local.project import Project
 
 __all__ = ["TEMPORARY_PREFIX", "clean_up", "stop_stack", "supervisor_of"]
@@ -22,10 +20,7 @@ _STOP_SECONDS = 60.0
 def supervisor_of(project: Project) -> Process | None:
     """Return the supervisor that runs in a project, None where none does."""
     run = project.read_run()
-    if run is None:
-        return None
-    supervisor = Process(**run["supervisor"])
-    return supervisor if supervisor.alive else None
+    return run.supervisor if run and run.supervisor.alive else None
 
 
 def stop_stack(project: Project) -> bool:
@@ -45,20 +40,14 @@ def clean_up(project: Project) -> bool:
     run = project.read_run()
     if run is None:
         return False
-    left = [
-        Process(part["pid"], part["started_at"])
-        for part in run.get("parts", {}).values()
-        if part.get("pid") is not None
-    ]
-    alive = [process for process in left if process.alive]
+    alive = [part.process for part in run.parts.values() if part.process and part.process.alive]
     for process in alive:
         process.kill_tree()
-    temporary = Path(run.get("temporary") or ".")
-    if temporary.name.startswith(TEMPORARY_PREFIX):
-        shutil.rmtree(temporary, ignore_errors=True)
-    if run.get("container"):
+    if run.temporary.name.startswith(TEMPORARY_PREFIX):
+        shutil.rmtree(run.temporary, ignore_errors=True)
+    if run.container:
         from cloudia.sim.engines.docker import remove_container  # noqa: PLC0415 - only where there is one
 
-        remove_container(run["container"])
+        remove_container(run.container)
     project.remove_run()
     return bool(alive)

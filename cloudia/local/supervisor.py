@@ -17,13 +17,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.errors import CloudiaError, PartError
 from cloudia.local.logfile import LogFile
 from cloudia.local.part import Part
 from cloudia.local.plan import Plan, make_plan
 from cloudia.local.processes import Process
 from cloudia.local.project import Project
 from cloudia.local.restart import RESTART_SIGNAL, take_requests
+from cloudia.local.run_file import Failure, PlannedRun, RunFile
 from cloudia.local.sources import SourceFiles
 from cloudia.local.stop import TEMPORARY_PREFIX, clean_up
 from cloudia.settings import public_environment
@@ -32,11 +33,13 @@ from cloudia.sim.engines.docker import remove_container
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterator
 
+    from cloudia.local.run_file import RunState
     from cloudia.settings import Resolved
+    from cloudia.sim.spec import PartKind
 
 __all__ = ["Supervisor", "Watcher"]
 
-_STOP_ORDER = (("api", "worker"), ("gateway", "llm"), ("redis", "engine"))
+_STOP_ORDER: tuple[tuple[PartKind, ...], ...] = (("api", "worker"), ("gateway", "llm"), ("redis", "engine"))
 """First whoever takes work, then whoever does it, last what they stand on."""
 _PROVISION_SECONDS = 60.0
 _LOOK_SECONDS = 0.3
@@ -54,7 +57,7 @@ class Watcher(Protocol):
     def say(self, text: str) -> None:
         """Learn of something else."""
 
-    def ready(self, run: dict[str, Any]) -> None:
+    def ready(self, run: PlannedRun) -> None:
         """Learn that every part has answered; `run` is what `run.json` says."""
 
 
@@ -71,9 +74,9 @@ class Supervisor:
         self._parts: list[Part] = []
         self._restarts: set[asyncio.Task[None]] = set()
         self._plan: Plan | None = None
-        self._temporary = ""
+        self._temporary = Path()
         self._doing = ""
-        self._state = "starting"
+        self._state: RunState = "starting"
         self._error: CloudiaError | None = None
 
     def stop(self) -> None:
@@ -154,15 +157,16 @@ class Supervisor:
 
     async def _start(self, plan: Plan) -> None:
         """Provision once the engine is ready, then wait for every part."""
-        if plan.engine_part:
-            await next(part for part in self._parts if part.spec.name == plan.engine_part).ready()
+        for part in self._parts:
+            if part.spec.kind == "engine":
+                await part.ready()
         await self._provision(plan)
         self._provisioned.set()
         for part in self._parts:
             await part.ready()
         self._state = "ready"
         self._write()
-        self._watcher.ready(self._run_json())
+        self._watcher.ready(self._planned_run(plan))
 
     async def _provision(self, plan: Plan) -> None:
         process = await asyncio.create_subprocess_exec(
@@ -197,7 +201,7 @@ class Supervisor:
             changed = files.changed()
             if changed:
                 self._say(f"{changed} changed; the workers start again")
-                self._restart({part.spec.name for part in self._parts if part.spec.name.startswith("worker")})
+                self._restart({part.spec.name for part in self._parts if part.spec.kind == "worker"})
 
     def _restart(self, names: Collection[str]) -> None:
         """Start parts again; that takes as long as they need to end."""
@@ -210,13 +214,13 @@ class Supervisor:
     def _after_restart(self, part: Part) -> Any:
         """Return what follows when a part was started again: an engine has forgotten its resources."""
         plan = self._plan
-        if plan is None or part.spec.name != plan.engine_part:
+        if plan is None or part.spec.kind != "engine":
             return None
         return lambda: self._provision(plan)
 
     async def _stop_parts(self) -> None:
         for kinds in _STOP_ORDER:
-            stopped = [part.stop() for part in self._parts if part.spec.name.split("-")[0] in kinds]
+            stopped = [part.stop() for part in self._parts if part.spec.kind in kinds]
             await asyncio.gather(*stopped)
 
     @contextlib.contextmanager
@@ -252,40 +256,39 @@ class Supervisor:
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # A full disk must not end what runs.
-            self._project.write_run(self._run_json())
+            self._project.write_run(self._planned_run(self._plan) if self._plan else RunFile(**self._begun()))
 
-    def _run_json(self) -> dict[str, Any]:
-        run: dict[str, Any] = {
-            "version": 1,
+    def _planned_run(self, plan: Plan) -> PlannedRun:
+        return PlannedRun(
+            **self._begun(),
+            urls=plan.urls,
+            stack_name=plan.settings.stack_name,
+            region=plan.settings.aws_region,
+            engine=plan.settings.up_engine,
+            llm=plan.settings.up_llm,
+            persist=plan.settings.up_persist,
+            environment=public_environment(plan.settings),
+            parts={part.spec.name: part.record() for part in self._parts},
+        )
+
+    def _begun(self) -> dict[str, Any]:
+        """Return what can be noted without a plan: the fields of a `RunFile`."""
+        return {
             "state": self._state,
-            "project": str(self._project.root),
-            "supervisor": self._process.to_json(),
+            "project": self._project.root,
+            "supervisor": self._process,
             "temporary": self._temporary,
             "container": self._plan.container if self._plan else "",
             "doing": self._doing,
             "written_at": time.time(),
+            "failure": Failure.of(self._error) if self._error else None,
         }
-        if self._error:
-            run |= {**self._error.to_json(), "usage_error": isinstance(self._error, UsageError)}
-        if self._plan:
-            run |= {
-                **self._plan.urls,
-                "stack_name": self._plan.settings.stack_name,
-                "region": self._plan.settings.aws_region,
-                "engine": self._plan.settings.up_engine,
-                "llm": self._plan.settings.up_llm,
-                "persist": self._plan.settings.up_persist,
-                "environment": public_environment(self._plan.settings),
-                "pids": {part.spec.name: part.pid for part in self._parts if part.pid},
-                "parts": {part.spec.name: part.to_json() for part in self._parts},
-            }
-        return run
 
     @contextlib.contextmanager
     def _temporary_folder(self) -> Iterator[Path]:
         clean_up(self._project)  # The lock is held: what is noted here belongs to a supervisor that died.
         folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
-        self._temporary = str(folder)
+        self._temporary = folder
         try:
             yield folder
         finally:
@@ -313,8 +316,8 @@ class _Quiet:
     def say(self, text: str) -> None:
         print(text, flush=True)  # noqa: T201 - its log
 
-    def ready(self, run: dict[str, Any]) -> None:
-        print(f"ready at {run['web_url']}", flush=True)  # noqa: T201 - its log
+    def ready(self, run: PlannedRun) -> None:
+        print(f"ready at {run.urls.web_url}", flush=True)  # noqa: T201 - its log
 
 
 async def _main(project: Project) -> None:

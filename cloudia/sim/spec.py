@@ -1,28 +1,45 @@
-"""What a part of a local stack is: how it is started, and how it is asked whether it is ready."""
+"""What a part of a local stack is: its kind and name, how it is started, and how it is asked whether it is ready."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-__all__ = ["PartSpec"]
+__all__ = ["PartKind", "PartSpec", "kind_of"]
+
+PartKind: TypeAlias = Literal["engine", "redis", "llm", "api", "gateway", "worker"]
+
+_NUMBER = re.compile(r"-\d+\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class PartSpec:
     """What a part is: how to start it, and how to ask whether it is ready."""
 
-    name: str
+    kind: PartKind
     command: list[str]
     environment: Mapping[str, str]
     ready: Callable[[int], Awaitable[bool]]
     """Asks the part, given its process id; False or any error is "not yet", but a `PartError` is "never"."""
     detail: str = ""
     """One line for the user: a version, a URL."""
+    number: int | None = None
+    """Which of several of its kind; None where there is one."""
     grace_seconds: float = 5.0
     """Time between SIGTERM and SIGKILL."""
     ready_seconds: float = 30.0
     """Time from its start until it must be ready."""
+
+    @property
+    def name(self) -> str:
+        """`worker`, or `worker-2` where there are several; its log is called after it."""
+        return self.kind if self.number is None else f"{self.kind}-{self.number}"
+
+
+def kind_of(name: str) -> str:
+    """Return the kind in a part's name, for who has the name alone: that of a log file. Any other name is its own."""
+    return _NUMBER.sub("", name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloudia.local.project import Project
 
@@ -20,18 +20,5 @@ class BorrowedProject(Project):
     home: Path
 
     @property
-    def state(self) -> Path:
-        """`.cloudia`, in `home`."""
-        return self._kept.state
-
-    def read_run(self) -> dict[str, Any] | None:
-        """Return what `run.json` says, None where there is none."""
-        return self._kept.read_run()
-
-    def remove_run(self) -> None:
-        """Remove `run.json`."""
-        self._kept.remove_run()
-
-    @property
-    def _kept(self) -> Project:
-        return Project(self.home)
+    def _kept(self) -> Path:
+        return self.home / ".cloudia"

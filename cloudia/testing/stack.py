@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import CloudiaError, PartError, UsageError
 from cloudia.local.project import Project, find_project
+from cloudia.local.run_file import PlannedRun
 from cloudia.local.stop import stop_stack
 from cloudia.settings import from_toml
 from cloudia.testing.llm import ScriptedLLM
@@ -77,7 +78,7 @@ class RunningStack:
     @property
     def run(self) -> dict[str, Any]:
         """What runs now, as `run.json` says. `NoStackError` where it has ended."""
-        return self._project.require_run()
+        return self._project.require_run().to_json()
 
     def token(self, user: str = "local", *, seconds: float = 3600) -> str:
         """Return a bearer token of a user."""
@@ -124,8 +125,8 @@ class RunningStack:
                 start_new_session=True,  # Ctrl-C is pytest's to handle; it closes our end of stdin.
             )
         run = self._ready(self._process, say)
-        self.api_url, self.websocket_url, self.llm_url = run["api_url"], run["websocket_url"], run["llm_url"]
-        if run["llm"] == "sim":
+        self.api_url, self.websocket_url, self.llm_url = run.urls.api_url, run.urls.websocket_url, run.urls.llm_url
+        if run.llm == "sim":
             with ScriptedLLM(self.llm_url) as llm:
                 llm.reset()
         self.logs.mark()
@@ -156,7 +157,7 @@ class RunningStack:
         return {**{name: value for name, value in _UNLESS_SET.items() if name not in named}, **flags}
 
     @staticmethod
-    def _ready(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> dict[str, Any]:
+    def _ready(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> PlannedRun:
         """Return what `run.json` says once the stack is ready."""
         out = process.stdout
         assert out  # noqa: S101 - it was asked for
@@ -172,11 +173,11 @@ class RunningStack:
                 line = out.readline()
                 if not line:
                     raise PartError("the supervisor ended", hint="Its log is supervisor.log, below.")
-                told: dict[str, Any] = json.loads(line)
+                told = json.loads(line)
                 if "error" in told:
                     raise CloudiaError(**told["error"])
                 if "said" not in told:
-                    return told
+                    return PlannedRun.from_json(told)
                 said = told["said"]
         raise PartError(f"the stack was not ready within {_READY_SECONDS:g} s")
 

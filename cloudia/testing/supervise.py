@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudia.local.part import Part
+    from cloudia.local.run_file import PlannedRun
 
 
 class _Teller:
@@ -42,9 +43,9 @@ class _Teller:
         if not self._ready:
             _tell({"said": text})
 
-    def ready(self, run: dict[str, Any]) -> None:
+    def ready(self, run: PlannedRun) -> None:
         if not self._ready:
-            _tell(run)
+            _tell(run.to_json())
         self._ready = True
 
 

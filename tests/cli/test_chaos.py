@@ -77,7 +77,7 @@ def test_a_provider_that_is_down_opens_the_breaker(own: RunningStack) -> None:
 @pytest.mark.parametrize("part", ["gateway", "worker", "redis"])
 async def test_an_answer_survives_a_kill_in_its_middle(own: RunningStack, part: str) -> None:
     """I1, I4: the part is killed while the answer streams; `send` prints the whole answer all the same."""
-    provider = Chaos(own.run)
+    provider = Chaos(own.project.require_run())
     with subprocess.Popen(  # noqa: ASYNC220 - read at its end
         [sys.executable, "-m", "cloudia", "send", "go on [[words:150]]", "--json", "--timeout", "60"],
         cwd=own.folder,

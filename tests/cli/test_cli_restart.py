@@ -35,8 +35,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 def _pids(stack: RunningStack) -> dict[str, int]:
     run = stack.project.read_run()
     assert run
-    pids: dict[str, int] = run["pids"]
-    return pids
+    return run.pids
 
 
 @pytest.mark.parametrize("name", _PARTS)

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 def _run(folder: Path) -> dict[str, Any]:
     run = Project(folder).read_run()
     assert run
-    return run
+    return run.to_json()
 
 
 def _left(temporary: Path) -> list[Path]:

@@ -43,7 +43,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 @pytest.fixture
 def provider(own: RunningStack) -> Iterator[Chaos]:
     """The provider, to make it fail; it is well before and after a test."""
-    chaos = Chaos(own.run)
+    chaos = Chaos(own.project.require_run())
     yield chaos
     chaos.clear_faults()
 
@@ -58,7 +58,7 @@ def letters(own: RunningStack) -> Iterator[JobQueue]:
 
 async def die(own: RunningStack, letters: JobQueue, count: int = 1, *, text: str = "hopeless [[words:8]]") -> list[str]:
     """Send messages that become dead letters, and return their jobs' ids. The provider is well again afterwards."""
-    provider = Chaos(own.run)
+    provider = Chaos(own.project.require_run())
     await asyncio.to_thread(provider.add_fault, "cut")
     before = letters.stats().total
     async with own.client() as client:

@@ -64,7 +64,7 @@ def any_stack(request: pytest.FixtureRequest) -> RunningStack:
 def _lambdas(stack: RunningStack) -> list[psutil.Process]:
     """Return the processes that run a stack's functions: the engine's children."""
     run = stack.project.require_run()
-    return psutil.Process(run["pids"]["engine"]).children(recursive=True)
+    return psutil.Process(run.pids["engine"]).children(recursive=True)
 
 
 def _http(stack: RunningStack, user: str | None = "alice", **headers: str) -> httpx2.Client:
@@ -260,12 +260,12 @@ async def test_the_engine_dies(zipped: RunningStack) -> None:
     """A killed engine comes back with the functions at the same URL, and the Lambda processes of the first end."""
     with _http(zipped, "survivor") as http:
         assert http.get("/conversations").status_code == 200
-        before, pid = _lambdas(zipped), zipped.project.require_run()["pids"]["engine"]
+        before, pid = _lambdas(zipped), zipped.project.require_run().pids["engine"]
         psutil.Process(pid).kill()
 
         def back() -> bool:
             run = zipped.project.read_run()
-            return run is not None and run["state"] == "ready" and run["pids"]["engine"] != pid
+            return run is not None and run.state == "ready" and run.pids["engine"] != pid
 
         await eventually(back, seconds=30)
         assert http.post("/messages", json={"content": SHORT}).status_code == 202

@@ -40,10 +40,10 @@ def user() -> str:
 def nobody_falls(stack: RunningStack, quiet: QuietCloud) -> Iterator[None]:
     """Whatever a file of tests sends, every process outlives it."""
 
-    def lives() -> dict[str, tuple[int, int]]:
+    def lives() -> dict[str, tuple[int | None, int]]:
         run = stack.project.require_run()
-        assert run["state"] == "ready"
-        return {name: (part["pid"], part["restarts"]) for name, part in run["parts"].items()}
+        assert run.state == "ready"
+        return {name: (part.pid, part.restarts) for name, part in run.parts.items()}
 
     before = lives()
     yield

@@ -22,8 +22,8 @@ def test_a_whole_stack_is_ok(stack: RunningStack, users: Users) -> None:
     health = users.client(None).get("/health").json()
     assert (health["status"], health["version"]) == ("ok", __version__)
     (worker,), (gateway,) = health["workers"], health["gateways"]
-    parts = stack.project.require_run()["parts"]
-    assert (worker["pid"], gateway["pid"]) == (parts["worker"]["pid"], parts["gateway"]["pid"])
+    pids = stack.project.require_run().pids
+    assert (worker["pid"], gateway["pid"]) == (pids["worker"], pids["gateway"])
     assert abs(time.time() - worker["polled_at"]) < 30
     assert [(route["provider"], route["model"], route["breaker"]) for route in worker["routes"]] == [
         ("openai", "sim-1", "closed")

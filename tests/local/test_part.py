@@ -62,7 +62,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[..., Watched]]:
             return "up" in watched.lines
 
         spec = PartSpec(
-            "part",
+            "worker",
             [sys.executable, "-S", "-c", textwrap.dedent(script)],
             os.environ,
             **{"ready": up, "detail": "a test", **options},
@@ -95,8 +95,8 @@ async def test_a_part_from_start_to_stop(make: Callable[..., Watched]) -> None:
     watched = make(_FOREVER)
     watched.start()
     await asyncio.wait_for(watched.part.ready(), 10)
-    assert watched.part.to_json()["state"] == "ready"
-    assert watched.part.to_json()["restarts"] == 0
+    assert watched.part.record().state == "ready"
+    assert watched.part.record().restarts == 0
     await watched.stop()
     assert [state for state, _ in watched.states] == ["starting", "ready", "stopping", "stopped"]
     assert watched.part.log.path.read_text() == "up\n"
@@ -169,7 +169,7 @@ async def test_a_part_that_never_starts(make: Callable[..., Watched]) -> None:
     assert watched.running
     with pytest.raises(PartError) as caught:
         await asyncio.wait_for(watched.running, 20)
-    assert caught.value.message == "part does not start: it cannot be"
+    assert caught.value.message == "worker does not start: it cannot be"
     assert str(watched.part.log.path) in caught.value.hint
     assert watched.part.state == "failed"
     assert watched.part.log.path.read_text().count("it cannot be") == 3
@@ -188,7 +188,7 @@ async def test_last_words_that_are_a_log_line(make: Callable[..., Watched]) -> N
     assert watched.running
     with pytest.raises(PartError) as caught:
         await asyncio.wait_for(watched.running, 20)
-    assert caught.value.message == "part does not start: there is no key"
+    assert caught.value.message == "worker does not start: there is no key"
     assert caught.value.hint == "Set one."
 
 
@@ -201,7 +201,7 @@ async def test_a_part_that_does_not_answer(make: Callable[..., Watched]) -> None
     watched = make(_FOREVER, ready=never, ready_seconds=0.3)
     watched.start()
     assert watched.running
-    with pytest.raises(PartError, match=r"part does not start: no answer within 0.3 s"):
+    with pytest.raises(PartError, match=r"worker does not start: no answer within 0.3 s"):
         await asyncio.wait_for(watched.running, 20)
 
 

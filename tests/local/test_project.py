@@ -7,7 +7,8 @@ import json
 import os
 import resource
 import stat
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,13 +16,11 @@ from cloudia.errors import NoStackError, UsageError
 from cloudia.local.logfile import LogFile
 from cloudia.local.processes import Process
 from cloudia.local.project import Project, find_project
+from cloudia.local.run_file import VERSION
+from tests.local.runs import begun, planned
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def _run(state: str) -> dict[str, Any]:
-    return {"state": state, "supervisor": Process.own().to_json()}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +96,7 @@ def test_everything_is_the_owners(tmp_path: Path) -> None:
     """`.cloudia` is 0700, `secrets.json` and `run.json` are 0600, and git ignores all of it."""
     project = Project(tmp_path)
     project.secrets()
-    project.write_run(_run("ready"))
+    project.write_run(planned())
     state = tmp_path / ".cloudia"
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     for name in ("secrets.json", "run.json"):
@@ -141,6 +140,8 @@ _PROCESS = '{"pid": 1, "started_at": 2}'
         '{"state": "ready", "supervisor": {"pid": "1", "started_at": 2}}',
         '{"supervisor": ' + _PROCESS + "}",
         '{"state": "ready", "supervisor": ' + _PROCESS + ', "parts": {"worker": {}}}',
+        json.dumps({**planned().to_json(), "supervisor": 5}),
+        json.dumps({**planned().to_json(), "parts": {"worker": {}}}),
     ],
     ids=itertools.count(),
 )
@@ -159,12 +160,26 @@ def test_a_broken_run_json(written: str, tmp_path: Path) -> None:
         assert f"process {os.getpid()}" in caught.value.hint
 
 
+def test_a_run_json_of_a_newer_cloudia(tmp_path: Path) -> None:
+    """What a newer cloudia has noted counts as none; while its stack runs, that is told, and which process to end."""
+    project = Project(tmp_path)
+    path = project.state / "run.json"
+    path.write_text(json.dumps({**planned().to_json(), "version": VERSION + 1}))
+    assert project.read_run() is None
+    with project.locked():
+        assert not path.exists()
+        path.write_text(json.dumps({"version": VERSION + 1}))
+        with pytest.raises(UsageError, match=r"run\.json was written by a newer cloudia") as caught:
+            project.read_run()
+        assert f"process {os.getpid()}" in caught.value.hint
+
+
 def test_a_run_json_that_is_whole_stays(tmp_path: Path) -> None:
     """What a supervisor that died has noted is there for who cleans up after it."""
     project = Project(tmp_path)
-    project.write_run(_run("ready"))
+    project.write_run(planned())
     with project.locked():
-        assert project.read_run() == _run("ready")
+        assert project.read_run() == planned()
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
@@ -181,7 +196,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
 def test_no_room(tmp_path: Path) -> None:
     """Where nothing can be written any more that is told before anything starts, and no temporary file stays."""
     project = Project(tmp_path)
-    project.write_run(_run("ready"))
+    project.write_run(planned())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # The system refuses to write more than ten bytes to a file.
     try:
@@ -190,10 +205,10 @@ def test_no_room(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"secrets\.json cannot be written: File too large"):
             project.secrets()
         with pytest.raises(OSError, match="File too large"):
-            project.write_run(_run("degraded"))
+            project.write_run(planned("degraded"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert project.read_run() == _run("ready")
+    assert project.read_run() == planned()
     assert {path.name for path in project.state.iterdir()} == {".gitignore", "run.json"}
     project.require_room()
     assert {path.name for path in project.state.iterdir()} == {".gitignore", "run.json"}
@@ -217,9 +232,9 @@ def test_a_log_without_room(tmp_path: Path) -> None:
 def test_run_json_is_replaced_in_one_step(tmp_path: Path) -> None:
     """Nothing but the whole document is ever there, and no temporary file stays."""
     project = Project(tmp_path)
-    project.write_run(_run("starting"))
-    project.write_run(_run("ready"))
-    assert project.read_run() == _run("ready")
+    project.write_run(planned("starting"))
+    project.write_run(planned())
+    assert project.read_run() == planned()
     assert {path.name for path in (tmp_path / ".cloudia").iterdir()} == {".gitignore", "run.json"}
     project.remove_run()
     assert project.read_run() is None
@@ -227,22 +242,26 @@ def test_run_json_is_replaced_in_one_step(tmp_path: Path) -> None:
 
 
 def test_nothing_runs(tmp_path: Path) -> None:
-    """Without `run.json`, or with that of a stack that is not up, there is no stack."""
+    """Without `run.json`, or with that of a stack that has no plan yet or is not up, there is no stack."""
     project = Project(tmp_path)
     with pytest.raises(NoStackError):
         project.require_run()
-    project.write_run(_run("starting"))
+    project.write_run(begun())
+    assert project.live_run() is None
     with pytest.raises(NoStackError):
         project.require_run()
-    project.write_run(_run("ready"))
-    assert project.require_run() == _run("ready")
+    project.write_run(planned("starting"))
+    assert project.live_run() == planned("starting")
+    with pytest.raises(NoStackError):
+        project.require_run()
+    project.write_run(planned())
+    assert project.require_run() == planned()
 
 
 def test_a_recycled_process_id_is_not_trusted(tmp_path: Path) -> None:
     """A `run.json` whose supervisor's id belongs to another process by now is that of a stack that is gone."""
-    run = _run("ready")
-    run["supervisor"]["started_at"] -= 60
-    Project(tmp_path).write_run(run)
+    own = Process.own()
+    Project(tmp_path).write_run(planned(supervisor=replace(own, started_at=own.started_at - 60)))
     assert Project(tmp_path).live_run() is None
     with pytest.raises(NoStackError):
         Project(tmp_path).require_run()
@@ -283,5 +302,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_state_survives_as_json(tmp_path: Path) -> None:
     """`run.json` is plain JSON that any tool can read."""
-    Project(tmp_path).write_run({"project": "ä"})
-    assert json.loads((tmp_path / ".cloudia" / "run.json").read_text()) == {"project": "ä"}
+    run = planned(stack_name="ä")
+    Project(tmp_path).write_run(run)
+    assert json.loads((tmp_path / ".cloudia" / "run.json").read_text()) == run.to_json()

@@ -6,16 +6,20 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloudia.local.processes import Process
 from cloudia.local.project import Project
 from cloudia.local.stop import clean_up, stop_stack, supervisor_of
+from tests.local.runs import part, planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from cloudia.local.run_file import PlannedRun
 
 
 @pytest.fixture
@@ -27,14 +31,11 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def _run(part: dict[str, Any], **extra: Any) -> dict[str, Any]:
+def _run(worker: Process | None, **extra: Any) -> PlannedRun:
     # This process's id, with a start time that is not its own: a supervisor that died, and whose id was given anew.
-    return {
-        "state": "ready",
-        "supervisor": {"pid": os.getpid(), "started_at": time.time() - 86_400},
-        "parts": {"worker": part},
-        **extra,
-    }
+    return planned(
+        supervisor=Process(os.getpid(), time.time() - 86_400), parts={"worker": part(process=worker)}, **extra
+    )
 
 
 def test_nothing_was_noted(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_nothing_was_noted(tmp_path: Path) -> None:
 def test_what_is_left_is_ended(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
     """A part that outlived its supervisor is killed, and the stack forgotten."""
     project = Project(tmp_path)
-    project.write_run(_run({"pid": child.pid, "started_at": time.time()}))
+    project.write_run(_run(Process(child.pid, time.time())))
     assert supervisor_of(project) is None
     assert stop_stack(project)
     assert child.wait(5) is not None
@@ -57,7 +58,7 @@ def test_what_is_left_is_ended(child: subprocess.Popen[bytes], tmp_path: Path) -
 def test_a_recycled_id_is_left_alone(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
     """A process that has got the id of a part or a supervisor since is none of ours."""
     project = Project(tmp_path)
-    project.write_run(_run({"pid": child.pid, "started_at": time.time() - 86_400}))
+    project.write_run(_run(Process(child.pid, time.time() - 86_400)))
     assert not stop_stack(project)
     assert child.poll() is None
     assert project.read_run() is None
@@ -66,7 +67,7 @@ def test_a_recycled_id_is_left_alone(child: subprocess.Popen[bytes], tmp_path: P
 def test_a_part_that_never_had_a_process(tmp_path: Path) -> None:
     """A part that was not started yet has no process to end."""
     project = Project(tmp_path)
-    project.write_run(_run({"pid": None, "started_at": 0.0}))
+    project.write_run(_run(None))
     assert not clean_up(project)
 
 
@@ -76,10 +77,10 @@ def test_only_our_own_folder_is_removed(tmp_path: Path) -> None:
     project = Project(tmp_path)
     for folder in (ours, other):
         (folder / "inner").mkdir(parents=True)
-        project.write_run(_run({"pid": None, "started_at": 0.0}, temporary=str(folder)))
+        project.write_run(_run(None, temporary=folder))
         clean_up(project)
     assert not ours.exists()
     assert (other / "inner").exists()
-    project.write_run(_run({"pid": None, "started_at": 0.0}, temporary=""))
+    project.write_run(_run(None, temporary=Path()))
     clean_up(project)
     assert (other / "inner").exists()

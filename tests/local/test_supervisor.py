@@ -41,7 +41,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 def _status(stack: RunningStack) -> dict[str, Any]:
     run = stack.project.read_run()
     assert run
-    return run
+    return run.to_json()
 
 
 def _send(stack: RunningStack, text: str = "hello") -> str:

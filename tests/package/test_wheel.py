@@ -98,7 +98,7 @@ async def test_an_installation_that_is_stopped(detach: list[str], environments: 
                 environments.whole / "bin" / "cloudia", "up", *detach, cwd=folder, env=variables, stderr=said
             )
         await eventually(lambda: b"installing MiniStack" in (tmp_path / "said").read_bytes())
-        supervisor = psutil.Process(Project(folder).live_run()["supervisor"]["pid"])  # type: ignore[index]
+        supervisor = psutil.Process(Project(folder).read_run().supervisor.pid)  # type: ignore[union-attr]
         installing = await eventually(lambda: _installing(supervisor), seconds=60)
         up.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(up.wait(), 5) == (130 if detach else 0)
