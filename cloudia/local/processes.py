@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-
-import psutil
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
+
+    import psutil
 
 __all__ = ["Process"]
 
 _SAME_SECONDS = 5.0
 _LOOK_SECONDS = 0.01
 _KILL_SECONDS = 5.0
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Process:
     @classmethod
     def own(cls) -> Self:
         """Return this process."""
+        import psutil  # noqa: PLC0415 - who only reads of a process needs none
+
         process = psutil.Process()
         return cls(process.pid, process.create_time())
 
@@ -40,53 +45,43 @@ class Process:
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return self._process() is not None
+        return self._ask(lambda _: True) is not None
 
     def resident_bytes(self) -> int | None:
         """Return the memory it holds, None where it has ended."""
-        process = self._process()
-        try:
-            return None if process is None else int(process.memory_info().rss)
-        except psutil.Error:
-            return None
+        return self._ask(lambda process: int(process.memory_info().rss))
 
     def status(self) -> str | None:
         """Return its state as psutil calls it, None where it has ended."""
-        process = self._process()
-        try:
-            return None if process is None else str(process.status())
-        except psutil.Error:
-            return None
+        return self._ask(lambda process: str(process.status()))
 
     def send(self, number: int) -> None:
         """Send it a signal, if it still runs."""
-        process = self._process()
-        if process:
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(number)
+        self._ask(lambda process: process.send_signal(number))
 
     def wait(self, seconds: float) -> bool:
         """Wait until it has ended, at most `seconds`. Return whether it has."""
-        process = self._process()
+        process = self._ask(lambda process: process)
         return process is None or _wait([process], seconds)
 
     def kill_tree(self) -> None:
         """Kill it and everything it started."""
-        process = self._process()
-        if process is None:
-            return
-        with contextlib.suppress(psutil.Error):
-            victims = [*process.children(recursive=True), process]
-            for victim in victims:
-                with contextlib.suppress(psutil.Error):
-                    victim.kill()
-            _wait(victims, _KILL_SECONDS)
+        import psutil  # noqa: PLC0415 - who only reads of a process needs none
 
-    def _process(self) -> psutil.Process | None:
+        victims = self._ask(lambda process: [*process.children(recursive=True), process]) or []
+        for victim in victims:
+            with contextlib.suppress(psutil.Error):
+                victim.kill()
+        _wait(victims, _KILL_SECONDS)
+
+    def _ask(self, question: Callable[[psutil.Process], _T]) -> _T | None:
+        """Return what the process answers, None where it has ended."""
+        import psutil  # noqa: PLC0415 - who only reads of a process needs none
+
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started_at) < _SAME_SECONDS
-            return process if same and not _has_ended(process) else None
+            return question(process) if same and not _has_ended(process) else None
         except psutil.Error:
             return None
 
@@ -102,6 +97,8 @@ def _wait(processes: list[psutil.Process], seconds: float) -> bool:
 
 
 def _has_ended(process: psutil.Process) -> bool:
+    import psutil  # noqa: PLC0415 - who only reads of a process needs none
+
     try:
         return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.Error:
