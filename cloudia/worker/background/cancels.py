@@ -36,6 +36,7 @@ class Cancels:
 
     async def run(self) -> None:
         """Watch until cancelled. Idle while there is nothing to watch."""
+        refused = False
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             if not self._watched:
@@ -45,6 +46,12 @@ class Cancels:
             except UnavailableError as error:
                 telemetry.log("cancel flags not read", level=logging.DEBUG, code=error.code)
                 continue
+            except Exception as error:  # noqa: BLE001 - refused for good; the jobs go on, they only cannot be stopped
+                if not refused:
+                    telemetry.log("cancel flags not read", level=logging.ERROR, exc_info=error)
+                refused = True
+                continue
+            refused = False
             for job_id in wanted:
                 on_cancel = self._watched.pop(job_id, None)
                 if on_cancel:

@@ -52,7 +52,7 @@ class Receipts:
                 )
 
     async def delete(self, receipt: str) -> None:
-        """Delete a message; returns when it is gone. Deletions of the same moment share a request."""
+        """Delete a message; returns when it is gone, or was given up. Deletions of the same moment share a request."""
         await self._let_go([receipt])
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._deletions.append((receipt, done))
@@ -86,7 +86,7 @@ class Receipts:
                 done.set_result(None)
 
     async def _in_batches(self, receipts: list[str], work: Callable[[list[str]], list[str]], what: str) -> None:
-        """Run `work` on ten receipts at a time. A receipt that is refused is out of our hands: it is received again."""
+        """Run `work` on ten receipts at a time. What is refused or given up is out of our hands: it is received again."""
         for start in range(0, len(receipts), BATCH):
             batch = receipts[start : start + BATCH]
             for attempt in range(_RETRIES):
@@ -97,6 +97,9 @@ class Receipts:
                         telemetry.log(f"messages not {what}", level=logging.WARNING, count=len(batch), code=error.code)
                         break
                     await asyncio.sleep(0.1 * 2**attempt)
+                except Exception as error:  # noqa: BLE001 - refused for good; nobody may wait for it for ever
+                    telemetry.log(f"messages not {what}", level=logging.ERROR, count=len(batch), exc_info=error)
+                    break
                 else:
                     if refused:
                         telemetry.log(f"messages not {what}", level=logging.WARNING, count=len(refused), code="expired")
