@@ -58,11 +58,14 @@ def chat_messages(before: Sequence[Message], job: QueuedJob) -> tuple[ChatMessag
     """Return what the LLM is sent: the turns that have ended, then the message to answer.
 
     A failed turn keeps its question, so that a later message may refer to it. A turn that has not ended is left out: its
-    message was accepted at the same moment and is answered on its own.
+    message was accepted at the same moment and is answered on its own. A text of white space is no message: Anthropic refuses
+    it, and would refuse every later turn.
     """
     ended = {message.job_id for message in before if message.role == "assistant"}
     chat = [
-        ChatMessage(message.role, message.content) for message in before if message.content and message.job_id in ended
+        ChatMessage(message.role, message.content)
+        for message in before
+        if message.content.strip() and message.job_id in ended
     ]
     while chat and chat[0].role == "assistant":  # The cut may fall between a question and its answer.
         chat.pop(0)
