@@ -367,7 +367,7 @@ STREAM = answer(
 STREAM_PIECES: list[Piece] = [*HELLO_PIECES, ToolCall("call_a", "weather", '{"a": "ü"}')]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_an_answer_may_come_in_any_parts(
     provider: AnthropicProvider, server: Server, data: st.DataObject
@@ -380,7 +380,7 @@ async def test_an_answer_may_come_in_any_parts(
 
 
 @pytest.mark.parametrize("framed", [True, False])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, len(b"".join(STREAM))), reset=st.booleans())
 async def test_an_answer_that_breaks_off_is_never_a_wrong_one(
     server: Server, place: int, *, reset: bool, framed: bool

@@ -314,7 +314,7 @@ STREAM = whole(*HELLO[:-2], called(0, '{"a": "ü"}', id="call_a", name="weather"
 STREAM_PIECES: list[Piece] = ["Hel", "lo, wörld", Usage(9, 4), ToolCall("call_a", "weather", '{"a": "ü"}')]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_an_answer_may_come_in_any_parts(provider: OpenAIProvider, server: Server, data: st.DataObject) -> None:
     """However its bytes are cut on their way, also inside a character or a chunk's size, the pieces are the same."""
@@ -325,7 +325,7 @@ async def test_an_answer_may_come_in_any_parts(provider: OpenAIProvider, server:
 
 
 @pytest.mark.parametrize("framed", [True, False])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, len(b"".join(STREAM))), reset=st.booleans())
 async def test_an_answer_that_breaks_off_is_never_a_wrong_one(
     server: Server, place: int, *, reset: bool, framed: bool
