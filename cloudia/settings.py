@@ -1,4 +1,4 @@
-"""The settings: one name each, where a value came from, and what it may be.
+"""The settings: one name each, which parts read it, where a value came from, and what it may be.
 
 A setting `worker.concurrency` is the key `concurrency` in the table `[worker]` of `cloudia.toml` and the environment
 variable `CLOUDIA_WORKER_CONCURRENCY`. Layers are plain mappings, read by whoever owns the files: this module does no I/O
@@ -10,15 +10,20 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeAlias
 
 from cloudia.errors import UsageError
+from cloudia.providers import DEFAULT_PROVIDER, LLM_WORDS, PROVIDERS, SIMULATED, ProviderSpec
 
 __all__ = [
+    "SETTINGS",
+    "Account",
     "Layer",
+    "Reader",
     "Resolved",
+    "Setting",
     "Settings",
     "dotted",
     "environment",
@@ -29,152 +34,261 @@ __all__ = [
     "to_environment",
 ]
 
+Reader: TypeAlias = Literal["functions", "worker", "gateway", "edge", "deploy", "up", "cli"]
+"""A part that reads settings: what ships, with what it uses of `cloudia.cloud`; the others by themselves.
+
+The edge runs the functions, so what they read it needs too.
+"""
+
 _MASK = "••••"
 _PASSWORD = re.compile(r"(://[^/@]*:)[^/@]+@")
 """The password of a URL."""
 
 
-def _setting(
-    default: Any,
-    doc: str,
-    *,
-    kind: type | None = None,
-    env: tuple[str, ...] = (),
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    pattern: str = "",
-    blank: bool = False,
-    secret: bool = False,
-) -> Any:
-    """Return a field. Text with a default cannot be emptied, unless `blank` says that empty is a value of its own.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is known of one setting beside its value."""
 
-    `kind` is the type of what has no default: None until it is set.
-    """
-    metadata = {
-        "kind": kind or type(default),
-        "doc": doc,
-        "env": env,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "pattern": pattern,
-        "blank": blank,
-        "secret": secret,
-    }
-    return field(default=default, metadata=metadata)
+    name: str = ""
+    """Such as `worker_concurrency`."""
+    kind: type
+    default: Any
+    doc: str
+    readers: tuple[str, ...]
+    """Each a `Reader`."""
+    env: tuple[str, ...] = ()
+    """The variables in which it is usual elsewhere."""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    blank: bool = False
+    """Whether empty text is a value of its own. Other text with a default cannot be emptied."""
+    secret: bool = False
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Its environment variables, ours first."""
+        return (f"CLOUDIA_{self.name.upper()}", *self.env)
+
+
+def _setting(default: Any, doc: str, readers: str, *, kind: type | None = None, **known: Any) -> Any:
+    """Return a field. `readers` are words; `kind` is the type of what has no default: None until it is set."""
+    setting = Setting(default=default, doc=doc, readers=tuple(readers.split()), kind=kind or type(default), **known)
+    return field(default=default, metadata={"setting": setting})
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How a provider is reached: its settings `{provider}.api_key` and `{provider}.base_url`."""
+
+    api_key: str = ""
+    base_url: str = ""
+
+
+def _account_settings(spec: ProviderSpec) -> Iterator[Setting]:
+    """Yield what is known of the settings of a provider's account."""
+    yield Setting(
+        name=f"{spec.name}_api_key",
+        kind=str,
+        default="",
+        doc=f"API key of {spec.title}; empty reads SSM",
+        readers=("worker", "deploy", "up"),
+        env=(spec.key_variable,),
+        secret=True,
+    )
+    elsewhere = f"{spec.title} or what speaks like it; empty is {spec.title}"
+    yield Setting(
+        name=f"{spec.name}_base_url",
+        kind=str,
+        default="",
+        doc=elsewhere if spec.spoken_elsewhere else f"{spec.title}'s API; empty is its own",
+        readers=("worker", "up"),
+        env=(spec.base_url_variable,),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every setting of every part. Times are seconds, sizes bytes, unless the name says otherwise."""
 
-    stack_name: str = _setting("cloudia", "prefix of every resource's name", pattern="[A-Za-z0-9_-]{1,64}")
+    stack_name: str = _setting(
+        "cloudia",
+        "prefix of every resource's name",
+        "functions worker gateway edge deploy up cli",
+        pattern="[A-Za-z0-9_-]{1,64}",
+    )
 
     up_engine: str = _setting(
         "ministack",
         "what stands in for AWS: ministack, localstack, or endpoint (any URL)",
+        "deploy up",
         choices=("ministack", "localstack", "endpoint"),
     )
-    up_llm: str = _setting("sim", "the LLM: sim, openai, anthropic, or the URL of an OpenAI-compatible API")
+    up_llm: str = _setting(SIMULATED, f"the LLM: {LLM_WORDS}", "up")
     up_functions: str = _setting(
-        "edge", "the functions: edge (in-process), or zip (in the engine's Lambda)", choices=("edge", "zip")
+        "edge",
+        "the functions: edge (in-process), or zip (in the engine's Lambda)",
+        "edge deploy up cli",
+        choices=("edge", "zip"),
     )
-    up_workers: int = _setting(1, "worker processes", low=0, high=64)
-    up_reload: bool = _setting(default=False, doc="restart the workers when the responder's file changes")
+    up_workers: int = _setting(1, "worker processes", "up", low=0, high=64)
+    up_reload: bool = _setting(default=False, doc="restart the workers when the responder's file changes", readers="up")
     up_restart_seconds: float = _setting(
-        10.0, "longest pause before a part that ended is started again", low=0.2, high=600
+        10.0, "longest pause before a part that ended is started again", "up", low=0.2, high=600
     )
-    up_persist: bool = _setting(default=False, doc="keep the stack's data across down and up")
+    up_persist: bool = _setting(default=False, doc="keep the stack's data across down and up", readers="deploy up")
 
-    aws_region: str = _setting("us-east-1", "AWS region", env=("AWS_REGION", "AWS_DEFAULT_REGION"))
+    aws_region: str = _setting(
+        "us-east-1", "AWS region", "functions worker gateway up cli", env=("AWS_REGION", "AWS_DEFAULT_REGION")
+    )
     aws_endpoint_url: str = _setting(
-        "", "endpoint of every AWS service; empty is AWS itself", env=("AWS_ENDPOINT_URL",)
+        "",
+        "endpoint of every AWS service; empty is AWS itself",
+        "functions worker gateway up cli",
+        env=("AWS_ENDPOINT_URL",),
     )
     localstack_image: str = _setting(
         "localstack/localstack:4.14.0",
         "image of LocalStack's container, where none runs",
+        "up",
         pattern="[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,511}",
     )
     localstack_auth_token: str = _setting(
-        "", "token of LocalStack, for images from 2026.03 on", env=("LOCALSTACK_AUTH_TOKEN",), secret=True
+        "", "token of LocalStack, for images from 2026.03 on", "up", env=("LOCALSTACK_AUTH_TOKEN",), secret=True
     )
-    redis_url: str = _setting("", "Redis; empty starts one of our own", env=("REDIS_URL",))
+    redis_url: str = _setting("", "Redis; empty starts one of our own", "worker gateway up", env=("REDIS_URL",))
 
-    api_url: str = _setting("", "where clients find the HTTP API")
-    api_port: int = _setting(0, "port of the local HTTP API; 0 takes a free one", low=0, high=65535)
-    websocket_url: str = _setting("", "where clients find the gateway")
+    api_url: str = _setting("", "where clients find the HTTP API", "edge up cli")
+    api_port: int = _setting(0, "port of the local HTTP API; 0 takes a free one", "edge deploy up", low=0, high=65535)
+    websocket_url: str = _setting("", "where clients find the gateway", "edge up cli")
 
-    auth_token: str = _setting("", "bearer token of the command line", env=("CLOUDIA_TOKEN",), secret=True)
-    auth_user: str = _setting("local", "user of the tokens that the local stack makes")
-    auth_jwks_url: str = _setting("", "JWKS that signs the tokens, instead of the secret in SSM")
-    auth_issuer: str = _setting("", "required issuer of a token")
-    auth_audience: str = _setting("", "required audience of a token")
+    auth_token: str = _setting("", "bearer token of the command line", "cli", env=("CLOUDIA_TOKEN",), secret=True)
+    auth_user: str = _setting("local", "user of the tokens that the local stack makes", "edge up cli")
+    auth_jwks_url: str = _setting("", "JWKS that signs the tokens, instead of the secret in SSM", "functions gateway")
+    auth_issuer: str = _setting("", "required issuer of a token", "functions gateway edge up cli")
+    auth_audience: str = _setting("", "required audience of a token", "functions gateway edge up cli")
 
-    limits_content_bytes: int = _setting(32_768, "largest message, UTF-8", low=1, high=170_000)
-    limits_context_messages: int = _setting(40, "messages of a conversation that the LLM sees", low=1, high=1000)
+    limits_content_bytes: int = _setting(32_768, "largest message, UTF-8", "functions edge cli", low=1, high=170_000)
+    limits_context_messages: int = _setting(
+        40, "messages of a conversation that the LLM sees", "worker", low=1, high=1000
+    )
 
-    llm_provider: str = _setting("openai", "API that the worker speaks", choices=("openai", "anthropic"))
-    llm_model: str = _setting("", "model; empty is the provider's default here")
+    llm_provider: str = _setting(DEFAULT_PROVIDER, "API that the worker speaks", "worker up", choices=tuple(PROVIDERS))
+    llm_model: str = _setting("", "model; empty is the provider's default here", "worker up")
     llm_fallback_provider: str = _setting(
-        "", "API for when the other's breaker is open; empty is none", choices=("", "openai", "anthropic")
+        "", "API for when the other's breaker is open; empty is none", "worker", choices=("", *PROVIDERS)
     )
-    llm_fallback_model: str = _setting("", "its model; empty is its default here")
+    llm_fallback_model: str = _setting("", "its model; empty is its default here", "worker")
     llm_system_prompt: str = _setting(
-        "You are a helpful assistant. Answer in Markdown.", "system prompt; empty is none", blank=True
+        "You are a helpful assistant. Answer in Markdown.", "system prompt; empty is none", "worker", blank=True
     )
-    llm_max_tokens: int = _setting(2048, "most tokens of an answer", low=1, high=1_000_000)
+    llm_max_tokens: int = _setting(2048, "most tokens of an answer", "worker", low=1, high=1_000_000)
     llm_input_price: float | None = _setting(
-        None, "US dollars per million input tokens of llm.model; unset is unknown", kind=float, low=0, high=1_000_000
+        None,
+        "US dollars per million input tokens of llm.model; unset is unknown",
+        "worker",
+        kind=float,
+        low=0,
+        high=1_000_000,
     )
     llm_output_price: float | None = _setting(
-        None, "US dollars per million output tokens of llm.model; unset is unknown", kind=float, low=0, high=1_000_000
+        None,
+        "US dollars per million output tokens of llm.model; unset is unknown",
+        "worker",
+        kind=float,
+        low=0,
+        high=1_000_000,
     )
-    llm_connect_seconds: float = _setting(5.0, "deadline for the connection", low=0.05, high=120)
-    llm_first_token_seconds: float = _setting(30.0, "deadline for the first token", low=0.05, high=600)
-    llm_gap_seconds: float = _setting(30.0, "deadline between tokens", low=0.05, high=600)
-    llm_answer_seconds: float = _setting(300.0, "deadline for a whole answer", low=0.1, high=3600)
+    llm_connect_seconds: float = _setting(5.0, "deadline for the connection", "worker", low=0.05, high=120)
+    llm_first_token_seconds: float = _setting(30.0, "deadline for the first token", "worker", low=0.05, high=600)
+    llm_gap_seconds: float = _setting(30.0, "deadline between tokens", "worker", low=0.05, high=600)
+    llm_answer_seconds: float = _setting(300.0, "deadline for a whole answer", "worker", low=0.1, high=3600)
     llm_quick_retry_seconds: float = _setting(
-        3.0, "time in which a blip is tried again at once; 0 is never", low=0, high=30
+        3.0, "time in which a blip is tried again at once; 0 is never", "worker", low=0, high=30
     )
     llm_breaker_errors: int = _setting(
-        5, "the breaker opens at more errors than this in its window", low=0, high=10_000
+        5, "the breaker opens at more errors than this in its window", "worker", low=0, high=10_000
     )
-    llm_breaker_window_seconds: float = _setting(10.0, "window of the breaker", low=0.1, high=3600)
-    llm_breaker_open_seconds: float = _setting(30.0, "how long the breaker stays open", low=0.1, high=3600)
+    llm_breaker_window_seconds: float = _setting(10.0, "window of the breaker", "worker", low=0.1, high=3600)
+    llm_breaker_open_seconds: float = _setting(30.0, "how long the breaker stays open", "worker", low=0.1, high=3600)
 
-    openai_api_key: str = _setting("", "API key of OpenAI; empty reads SSM", env=("OPENAI_API_KEY",), secret=True)
-    openai_base_url: str = _setting("", "OpenAI or what speaks like it; empty is OpenAI", env=("OPENAI_BASE_URL",))
-    anthropic_api_key: str = _setting(
-        "", "API key of Anthropic; empty reads SSM", env=("ANTHROPIC_API_KEY",), secret=True
+    accounts: Mapping[str, Account] = field(
+        default_factory=lambda: dict.fromkeys(PROVIDERS, Account()),
+        hash=False,
+        metadata={"settings": tuple(setting for spec in PROVIDERS.values() for setting in _account_settings(spec))},
     )
-    anthropic_base_url: str = _setting("", "Anthropic's API; empty is its own", env=("ANTHROPIC_BASE_URL",))
+    """By provider, one each; `value` and `changed` know their settings by the names `openai_api_key` and so on."""
 
-    worker_responder: str = _setting("", "module:function that answers; empty is the configured LLM")
-    worker_concurrency: int = _setting(32, "jobs that a worker holds at once", low=1, high=2000)
-    worker_poll_seconds: int = _setting(20, "long poll of the queue", low=0, high=20)
-    worker_visibility_seconds: int = _setting(60, "visibility of a job in work, renewed at a third", low=3, high=43_200)
-    worker_lease_seconds: int = _setting(60, "lease on a job in work, renewed at a third", low=3, high=43_200)
-    worker_max_attempts: int = _setting(5, "attempts before a job is a dead letter", low=1, high=20)
-    worker_probe_host: str = _setting("127.0.0.1", "address of the worker's probes; 0.0.0.0 in a container")
-    worker_probe_port: int = _setting(0, "port of the worker's /live and /ready; 0 is none", low=0, high=65535)
-    worker_grace_seconds: float = _setting(25.0, "time to finish jobs after SIGTERM", low=0, high=900)
+    worker_responder: str = _setting("", "module:function that answers; empty is the configured LLM", "worker up")
+    worker_concurrency: int = _setting(32, "jobs that a worker holds at once", "worker", low=1, high=2000)
+    worker_poll_seconds: int = _setting(20, "long poll of the queue", "functions worker gateway", low=0, high=20)
+    worker_visibility_seconds: int = _setting(
+        60, "visibility of a job in work, renewed at a third", "worker", low=3, high=43_200
+    )
+    worker_lease_seconds: int = _setting(60, "lease on a job in work, renewed at a third", "worker", low=3, high=43_200)
+    worker_max_attempts: int = _setting(5, "attempts before a job is a dead letter", "worker", low=1, high=20)
+    worker_probe_host: str = _setting("127.0.0.1", "address of the worker's probes; 0.0.0.0 in a container", "worker")
+    worker_probe_port: int = _setting(
+        0, "port of the worker's /live and /ready; 0 is none", "worker", low=0, high=65535
+    )
+    worker_grace_seconds: float = _setting(25.0, "time to finish jobs after SIGTERM", "worker up", low=0, high=900)
 
-    events_frame_ms: int = _setting(50, "at most one frame of text per job in this time", low=0, high=1000)
-    events_ttl_seconds: int = _setting(3600, "how long a session's events can be replayed", low=1, high=604_800)
-    events_max_length: int = _setting(10_000, "events kept per session", low=10, high=1_000_000)
+    events_frame_ms: int = _setting(50, "at most one frame of text per job in this time", "worker", low=0, high=1000)
+    events_ttl_seconds: int = _setting(
+        3600, "how long a session's events can be replayed", "worker gateway", low=1, high=604_800
+    )
+    events_max_length: int = _setting(10_000, "events kept per session", "worker gateway", low=10, high=1_000_000)
 
-    gateway_host: str = _setting("127.0.0.1", "address that the gateway listens on")
-    gateway_port: int = _setting(8765, "port that the gateway listens on; 0 takes a free one", low=0, high=65535)
-    gateway_hello_seconds: float = _setting(5.0, "time for a client to say hello", low=0.05, high=60)
-    gateway_ping_seconds: float = _setting(20.0, "interval of pings, and the time for the pong", low=0.05, high=300)
+    gateway_host: str = _setting("127.0.0.1", "address that the gateway listens on", "gateway")
+    gateway_port: int = _setting(
+        8765, "port that the gateway listens on; 0 takes a free one", "gateway up", low=0, high=65535
+    )
+    gateway_hello_seconds: float = _setting(5.0, "time for a client to say hello", "gateway", low=0.05, high=60)
+    gateway_ping_seconds: float = _setting(
+        20.0, "interval of pings, and the time for the pong", "gateway", low=0.05, high=300
+    )
     gateway_send_bytes: int = _setting(
-        262_144, "unsent bytes before a slow reader is dropped", low=1024, high=67_108_864
+        262_144, "unsent bytes before a slow reader is dropped", "gateway", low=1024, high=67_108_864
     )
-    gateway_connections: int = _setting(10_000, "most connections of a gateway", low=1, high=1_000_000)
-    gateway_origins: str = _setting("", "web origins that may connect, comma-separated; empty is any")
+    gateway_connections: int = _setting(10_000, "most connections of a gateway", "gateway", low=1, high=1_000_000)
+    gateway_origins: str = _setting("", "web origins that may connect, comma-separated; empty is any", "gateway")
 
-    log_level: str = _setting("info", "least level that is logged", choices=("debug", "info", "warning", "error"))
+    log_level: str = _setting(
+        "info",
+        "least level that is logged",
+        "functions worker gateway edge",
+        choices=("debug", "info", "warning", "error"),
+    )
+
+    def value(self, name: str) -> Any:
+        """Return the setting of this name."""
+        table, _, key = name.partition("_")
+        return getattr(self.accounts[table], key) if table in self.accounts else getattr(self, name)
+
+    def changed(self, **values: Any) -> Settings:
+        """Return these settings with other values for some."""
+        accounts, own = dict(self.accounts), {}
+        for name, value in values.items():
+            table, _, key = name.partition("_")
+            if table in accounts:
+                accounts[table] = replace(accounts[table], **{key: value})
+            else:
+                own[name] = value
+        return replace(self, accounts=accounts, **own)
+
+
+def _known() -> Iterator[Setting]:
+    """Yield what is known of every setting, in the order in which they are listed."""
+    for item in fields(Settings):
+        if "settings" in item.metadata:
+            yield from item.metadata["settings"]
+        else:
+            yield replace(item.metadata["setting"], name=item.name)
+
+
+SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _known()}
+"""Every setting by its name, in the order in which they are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,20 +309,19 @@ class Resolved:
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a setting: `name`, `value` (a secret or a URL's password masked), `source`, `env`, `doc`."""
         rows = []
-        for item in fields(Settings):
-            value = getattr(self.settings, item.name)
-            if item.metadata["secret"] and value:
+        for setting in SETTINGS.values():
+            value = self.settings.value(setting.name)
+            if setting.secret and value:
                 value = _MASK + value[-4:] if len(value) > 12 else _MASK  # noqa: PLR2004
             elif isinstance(value, str):
                 value = _PASSWORD.sub(rf"\1{_MASK}@", value)
-            name = dotted(item.name)
             rows.append(
                 {
-                    "name": name,
+                    "name": dotted(setting.name),
                     "value": value,
-                    "source": self.sources.get(item.name, "default"),
-                    "env": _variables(item.name)[0],
-                    "doc": item.metadata["doc"],
+                    "source": self.sources.get(setting.name, "default"),
+                    "env": setting.variables[0],
+                    "doc": setting.doc,
                 }
             )
         return rows
@@ -219,20 +332,12 @@ def dotted(name: str) -> str:
     return name.replace("_", ".", 1)
 
 
-def _variables(name: str) -> tuple[str, ...]:
-    """Return the environment variables of a setting, ours first."""
-    return (f"CLOUDIA_{name.upper()}", *_FIELDS[name].metadata["env"])
-
-
-_FIELDS = {item.name: item for item in fields(Settings)}
-
-
 def environment(source: str, variables: Mapping[str, str]) -> Layer:
     """Make a layer of environment variables. An empty variable counts as absent, unless empty is a value of its own."""
     values = {}
-    for name, item in _FIELDS.items():
-        for variable in _variables(name):
-            if variables.get(variable) or (item.metadata["blank"] and variable in variables):
+    for name, setting in SETTINGS.items():
+        for variable in setting.variables:
+            if variables.get(variable) or (setting.blank and variable in variables):
                 values[name] = variables[variable]
                 break
     return Layer(source, values)
@@ -248,7 +353,7 @@ def from_toml(source: str, document: Mapping[str, Any]) -> Layer:
             )
         for key, value in entries.items():
             name = f"{table}_{key}"
-            if name not in _FIELDS or dotted(name) != f"{table}.{key}":
+            if name not in SETTINGS or dotted(name) != f"{table}.{key}":
                 raise UsageError(
                     f"{source}: unknown setting {table}.{key}", hint="`cloudia config` lists every setting."
                 )
@@ -265,7 +370,7 @@ def resolve(*layers: Layer) -> Resolved:
             if raw is not None and name not in values:
                 values[name] = _convert(name, raw, layer.source)
                 sources[name] = layer.source
-    return Resolved(Settings(**values), sources)
+    return Resolved(Settings().changed(**values), sources)
 
 
 def from_environment(variables: Mapping[str, str] | None = None) -> Settings:
@@ -276,39 +381,40 @@ def from_environment(variables: Mapping[str, str] | None = None) -> Settings:
 def to_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that give a child process these settings. Defaults are left out."""
     return {
-        _variables(name)[0]: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, item in _FIELDS.items()
-        if (value := getattr(settings, name)) != item.default
+        setting.variables[0]: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, setting in SETTINGS.items()
+        if (value := settings.value(name)) != setting.default
     }
 
 
-def public_environment(settings: Settings) -> dict[str, str]:
-    """Return `to_environment` without the secrets."""
-    secret = {_variables(name)[0] for name, item in _FIELDS.items() if item.metadata["secret"]}
-    return {name: value for name, value in to_environment(settings).items() if name not in secret}
+def public_environment(settings: Settings, *, reader: Reader | None = None) -> dict[str, str]:
+    """Return `to_environment` without the secrets; where a `reader` is named, only of what it reads."""
+    wanted = {
+        setting.variables[0]
+        for setting in SETTINGS.values()
+        if not setting.secret and (reader is None or reader in setting.readers)
+    }
+    return {name: value for name, value in to_environment(settings).items() if name in wanted}
 
 
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
 def _convert(name: str, raw: Any, source: str) -> Any:
-    item = _FIELDS[name]
-    kind = item.metadata["kind"]
+    setting = SETTINGS[name]
+    kind, choices, low, high = setting.kind, setting.choices, setting.low, setting.high
     value = _parse(kind, raw)
-    where = f"{dotted(name)} (from {source})"
+    where, hint = f"{dotted(name)} (from {source})", f"It is: {setting.doc}."
     if value is None:
-        raise UsageError(f"{where} is not a {_KINDS[kind]}", hint=f"It is: {item.metadata['doc']}.")
-    choices, low, high = item.metadata["choices"], item.metadata["low"], item.metadata["high"]
+        raise UsageError(f"{where} is not a {_KINDS[kind]}", hint=hint)
     if choices and value not in choices:
-        raise UsageError(f"{where} is not one of {', '.join(choices)}", hint=f"It is: {item.metadata['doc']}.")
-    if not value and item.default and kind is str and not item.metadata["blank"]:
-        raise UsageError(f"{where} is empty", hint=f"It is: {item.metadata['doc']}.")
-    if item.metadata["pattern"] and not re.fullmatch(item.metadata["pattern"], value):
-        raise UsageError(
-            f"{where} is not of the form {item.metadata['pattern']}", hint=f"It is: {item.metadata['doc']}."
-        )
-    if low is not None and not low <= value <= high:
-        raise UsageError(f"{where} is not between {low:g} and {high:g}", hint=f"It is: {item.metadata['doc']}.")
+        raise UsageError(f"{where} is not one of {', '.join(choices)}", hint=hint)
+    if not value and setting.default and kind is str and not setting.blank:
+        raise UsageError(f"{where} is empty", hint=hint)
+    if setting.pattern and not re.fullmatch(setting.pattern, value):
+        raise UsageError(f"{where} is not of the form {setting.pattern}", hint=hint)
+    if low is not None and high is not None and not low <= value <= high:
+        raise UsageError(f"{where} is not between {low:g} and {high:g}", hint=hint)
     return value
 
 

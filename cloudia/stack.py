@@ -1,14 +1,17 @@
-"""The one definition of the cloud: queues, tables, parameters and routes.
+"""The one definition of the cloud: queues, tables, parameters, routes, functions, services, and what each may do.
 
-Provisioning makes what stands here; the services in `cloudia.cloud` take their names from here.
+Provisioning makes what stands here; the services in `cloudia.cloud` take their names from here. What a function, the worker
+or the gateway has in its environment follows from `cloudia.settings`, where each setting says who reads it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-__all__ = ["Index", "Parameter", "Queue", "Route", "Stack", "Table"]
+from cloudia.providers import PROVIDERS
+
+__all__ = ["Cors", "Function", "Grant", "Index", "Parameter", "Queue", "Route", "Service", "Stack", "Table"]
 
 DAY = 86_400
 
@@ -20,6 +23,7 @@ class Queue:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/high-throughput-fifo.html
     """
 
+    service: ClassVar = "sqs"
     name: str
     dead_letters: str | None = None
     """The name of the queue that takes what was received `max_receive_count` times and never deleted."""
@@ -59,6 +63,7 @@ class Index:
 class Table:
     """A DynamoDB table, paid per request; keys are strings."""
 
+    service: ClassVar = "dynamodb"
     name: str
     partition_key: str
     sort_key: str | None = None
@@ -71,6 +76,7 @@ class Table:
 class Parameter:
     """An SSM SecureString."""
 
+    service: ClassVar = "ssm"
     name: str
     description: str
 
@@ -82,6 +88,65 @@ class Route:
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     function: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to do something with one resource, and with no other.
+
+    A transaction takes the actions of its items, and SQS' batches those of one message:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+    """
+
+    resource: Queue | Table | Parameter
+    actions: tuple[str, ...]
+    """As IAM names them, such as `dynamodb:GetItem`."""
+    index: Index | None = None
+    """The index that is meant, in place of its table."""
+
+
+def _grant(resource: Queue | Table | Parameter, *actions: str, index: Index | None = None) -> Grant:
+    return Grant(resource, tuple(f"{resource.service}:{action}" for action in actions), index)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A Lambda function of the HTTP API, by the name that its routes have for it."""
+
+    name: str
+    grants: tuple[Grant, ...]
+    memory_mb: int = 256
+    timeout_seconds: int = 29
+    """An HTTP API waits for 30: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What runs all the time, `python -m cloudia.{name}`."""
+
+    name: Literal["worker", "gateway"]
+    grants: tuple[Grant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """What a page of another origin may do with the HTTP API."""
+
+    methods: tuple[str, ...]
+    headers: tuple[str, ...] = ("authorization", "content-type", "traceparent")
+    exposed_headers: tuple[str, ...] = ("retry-after",)
+    max_age_seconds: int = 600
+
+    def configuration(self, origins: list[str]) -> dict[str, Any]:
+        """Return the `CorsConfiguration` of API Gateway for pages of these origins."""
+        return {
+            "AllowOrigins": origins,
+            "AllowMethods": list(self.methods),
+            "AllowHeaders": list(self.headers),
+            "ExposeHeaders": list(self.exposed_headers),
+            "MaxAge": self.max_age_seconds,
+        }
 
 
 class Stack:
@@ -103,8 +168,12 @@ class Stack:
         self.presence = Table(f"{name}-presence", partition_key="part", sort_key="id", ttl_attribute="expires_at")
         self.token_secret = Parameter(f"/{name}/token-secret", "signs the bearer tokens (HS256)")
         self.session_secret = Parameter(f"/{name}/session-secret", "signs session ids")
-        self.openai_api_key = Parameter(f"/{name}/openai-api-key", "API key of OpenAI")
-        self.anthropic_api_key = Parameter(f"/{name}/anthropic-api-key", "API key of Anthropic")
+        self.api_keys = {
+            spec.name: Parameter(f"/{name}/{spec.name}-api-key", f"API key of {spec.title}")
+            for spec in PROVIDERS.values()
+        }
+        """By provider."""
+        self.log_retention_days = 30
 
     @property
     def queues(self) -> tuple[Queue, ...]:
@@ -119,7 +188,7 @@ class Stack:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters; a key that nobody gave is not provisioned."""
-        return (self.token_secret, self.session_secret, self.openai_api_key, self.anthropic_api_key)
+        return (self.token_secret, self.session_secret, *self.api_keys.values())
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -136,9 +205,72 @@ class Stack:
         )
 
     @property
-    def functions(self) -> tuple[str, ...]:
-        """The functions behind the routes."""
-        return tuple(dict.fromkeys(route.function for route in self.routes))
+    def functions(self) -> tuple[Function, ...]:
+        """The functions behind the routes, each with what it may do."""
+        user = _grant(self.token_secret, "GetParameter")
+        (by_activity,) = self.conversations.indexes
+        return (
+            Function(
+                "post_message",
+                (
+                    user,
+                    _grant(self.session_secret, "GetParameter"),
+                    _grant(self.conversations, "GetItem", "PutItem", "UpdateItem"),
+                    _grant(self.messages, "PutItem"),
+                    _grant(self.jobs, "GetItem", "PutItem"),
+                    _grant(self.idempotency, "GetItem", "PutItem"),
+                    _grant(self.jobs_queue, "GetQueueUrl", "SendMessage"),
+                ),
+            ),
+            Function("list_conversations", (user, _grant(self.conversations, "Query", index=by_activity))),
+            Function("rename_conversation", (user, _grant(self.conversations, "UpdateItem"))),
+            Function(
+                "delete_conversation",
+                (
+                    user,
+                    _grant(self.conversations, "GetItem", "DeleteItem"),
+                    _grant(self.messages, "Query", "BatchWriteItem"),
+                    _grant(self.jobs, "GetItem", "UpdateItem"),
+                ),
+            ),
+            Function("list_messages", (user, _grant(self.conversations, "GetItem"), _grant(self.messages, "Query"))),
+            Function("get_job", (user, _grant(self.jobs, "GetItem"), _grant(self.messages, "GetItem"))),
+            Function("cancel_job", (user, _grant(self.jobs, "GetItem", "UpdateItem"))),
+            Function("health", (_grant(self.presence, "Query"), _grant(self.jobs_queue, "GetQueueUrl"))),
+        )
+
+    @property
+    def worker(self) -> Service:
+        """The worker, with what it may do."""
+        return Service(
+            "worker",
+            (
+                _grant(self.jobs_queue, "GetQueueUrl", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"),
+                _grant(self.dead_letters, "GetQueueUrl", "SendMessage"),
+                _grant(self.jobs, "GetItem", "BatchGetItem", "UpdateItem"),
+                _grant(self.messages, "GetItem", "Query", "PutItem"),
+                _grant(self.conversations, "ConditionCheckItem"),
+                _grant(self.presence, "PutItem", "DeleteItem"),
+                *(_grant(parameter, "GetParameter") for parameter in self.api_keys.values()),
+            ),
+        )
+
+    @property
+    def gateway(self) -> Service:
+        """The gateway, with what it may do."""
+        return Service(
+            "gateway",
+            (
+                _grant(self.token_secret, "GetParameter"),
+                _grant(self.session_secret, "GetParameter"),
+                _grant(self.presence, "PutItem", "DeleteItem"),
+            ),
+        )
+
+    @property
+    def cors(self) -> Cors:
+        """What pages of other origins may do with the HTTP API."""
+        return Cors(methods=tuple(sorted({route.method for route in self.routes})))
 
     def function_name(self, function: str) -> str:
         """Return the name that a function bears in Lambda."""
@@ -146,8 +278,8 @@ class Stack:
 
     @property
     def log_groups(self) -> tuple[str, ...]:
-        """The log group of each function.
+        """The log group of each function; what is in it is kept for `log_retention_days`.
 
         https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html
         """
-        return tuple(f"/aws/lambda/{self.function_name(function)}" for function in self.functions)
+        return tuple(f"/aws/lambda/{self.function_name(function.name)}" for function in self.functions)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import inspect
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
 
 from cloudia.cli.main import app, verbs
-from cloudia.settings import Settings, dotted, resolve
+from cloudia.settings import SETTINGS, dotted, resolve
 
 PAGE = Path(__file__).parent / "cli.md"
 
@@ -101,7 +100,6 @@ _FLAGS = {"user": "auth_user", "url": "api_url", "websocket_url": "websocket_url
 """Flags of other verbs that are a setting."""
 
 _KINDS = {"str": "text", "int": "whole number", "float": "number"}
-_SETTINGS = {item.name: item for item in fields(Settings)}
 _ROWS = {row["name"]: row for row in resolve().rows()}
 
 
@@ -187,7 +185,7 @@ def _options(verb: str, command: Any) -> str:
 def _setting(verb: str, option: str) -> dict[str, Any]:
     """Return the row of the setting that an option is, nothing where it is none."""
     named = [f"{table}_{option}" for table in _UP_TABLES] if verb == "up" else [_FLAGS.get(option, "")]
-    setting = next((name for name in named if name in _SETTINGS), None)
+    setting = next((name for name in named if name in SETTINGS), None)
     return _ROWS[dotted(setting)] if setting else {}
 
 
@@ -223,7 +221,7 @@ def _usage(argument: Any) -> str:
 def _settings() -> str:
     rows = "\n".join(
         f"| `{row['name']}` | `{row['env']}`{_also(name)} | {_code(row['value'])} | {_text(row['doc'])} |"
-        for name, row in ((name, _ROWS[dotted(name)]) for name in _SETTINGS)
+        for name, row in ((name, _ROWS[dotted(name)]) for name in SETTINGS)
     )
     return f"""\
 ## Settings
@@ -236,7 +234,7 @@ def _settings() -> str:
 
 
 def _also(name: str) -> str:
-    return "".join(f", `{variable}`" for variable in _SETTINGS[name].metadata["env"])
+    return "".join(f", `{variable}`" for variable in SETTINGS[name].env)
 
 
 def _code(value: Any) -> str:

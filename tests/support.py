@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,8 +168,7 @@ _numbers = itertools.count(1)
 
 def make_cloud(stack: RunningStack, **changes: Any) -> Cloud:
     """Provision a cloud. `changes` are settings."""
-    settings = replace(
-        stack.settings,
+    settings = stack.settings.changed(
         stack_name=f"test{next(_numbers)}",
         openai_api_key="simulated",
         anthropic_api_key="simulated",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cloudia.cli.output import STATE, note, print_json
+from cloudia.providers import LLM_WORDS
 
 
 def up(
@@ -20,9 +21,7 @@ def up(
     functions: Annotated[
         str | None, typer.Option(help="Where the functions run: edge (in-process), or zip (in the engine's Lambda).")
     ] = None,
-    llm: Annotated[
-        str | None, typer.Option(help="sim, openai, anthropic, or the URL of an OpenAI-compatible API.")
-    ] = None,
+    llm: Annotated[str | None, typer.Option(help=f"{LLM_WORDS}.")] = None,
     model: Annotated[str | None, typer.Option(help="The LLM's model.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the HTTP API and the web page; 0 takes a free one.")] = None,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.providers import PROVIDERS
 from cloudia.sim.checks import Check, shown
 from cloudia.sim.engines import ENGINES
 from cloudia.sim.engines.docker import check_docker
@@ -79,13 +80,13 @@ def _ports() -> Check:
 
 def _keys(settings: Settings) -> list[Check]:
     checks = []
-    for provider in ("openai", "anthropic"):
-        key = getattr(settings, f"{provider}_api_key")
+    for spec in PROVIDERS.values():
+        key = settings.accounts[spec.name].api_key
         if key:
-            checks.append(Check(provider, "ok", shown(key, "key")))
-        else:
-            variable = f"{provider.upper()}_API_KEY"
-            checks.append(Check(provider, "optional", "no key", f"Set {variable} for `cloudia up --llm {provider}`."))
+            checks.append(Check(spec.name, "ok", shown(key, "key")))
+        elif spec.needs_key:
+            hint = f"Set {spec.key_variable} for `cloudia up --llm {spec.name}`."
+            checks.append(Check(spec.name, "optional", "no key", hint))
     return checks
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cloudia.deploy.http_api import http_api_url
 from cloudia.errors import UsageError
 from cloudia.local.run_file import Urls
+from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED
 from cloudia.settings import Resolved, Settings, to_environment
 from cloudia.sim.engines import ENGINES, check_zips
 from cloudia.sim.engines.engine import Folders
@@ -32,6 +33,8 @@ _LOCAL_POLL_SECONDS = 1
 """A long poll holds up the stop of a worker for as long as it waits, and costs nothing on a laptop."""
 _LOCAL_GRACE_SECONDS = 5.0
 _OWN_KEY = "simulated"
+_NO_KEY = "none"
+"""What is said to a server that may not ask for a key: an SDK does without none."""
 _SIMULATED_MODEL = "sim-1"
 _TOKEN_SECONDS = 3600.0
 
@@ -103,8 +106,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     api_port, gateway_port = choose_port(chosen.api_port), _gateway_port(resolved)
     edge_url, websocket_url = f"http://{LOOPBACK}:{api_port}", f"ws://{LOOPBACK}:{gateway_port}"
     api_url = http_api_url(engine.url, chosen.stack_name) if chosen.up_functions == "zip" else edge_url
-    settings = replace(
-        chosen,
+    settings = chosen.changed(
         **llm,
         aws_endpoint_url=engine.url,
         redis_url=redis_url,
@@ -134,42 +136,39 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
 
 def _llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec | None]:
     """Return the settings, the URL and, for the simulated one, the part of the LLM that `up.llm` names."""
-    match chosen.up_llm:
-        case "sim":
-            port = choose_port()
-            url = f"http://{LOOPBACK}:{port}"
-            settings = {
-                "llm_model": chosen.llm_model or _SIMULATED_MODEL,
-                "openai_base_url": f"{url}/v1",
-                "openai_api_key": _OWN_KEY,
-                "anthropic_base_url": url,
-                "anthropic_api_key": _OWN_KEY,
-            }
-            command = _python("cloudia.sim.llm", "--host", LOOPBACK, "--port", str(port))
-            spec = PartSpec(
-                "llm", command, os.environ, lambda _pid: _answers(f"{url}/_cloudia/health"), "simulated provider"
-            )
-            return settings, url, spec
-        case "openai" | "anthropic" as provider:
-            if not getattr(chosen, f"{provider}_api_key"):
-                raise UsageError(
-                    f"there is no API key of {provider}",
-                    hint=f"Set {provider.upper()}_API_KEY, in the environment or in .env.",
-                    code="no_api_key",
-                )
-            vendor = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}[provider]
-            return {"llm_provider": provider}, getattr(chosen, f"{provider}_base_url") or vendor, None
-        case url if urlsplit(url).scheme in {"http", "https"}:
-            settings = {
-                "llm_provider": "openai",
-                "openai_base_url": url,
-                "openai_api_key": chosen.openai_api_key or "none",
-            }
-            return settings, url, None
-        case other:
+    if chosen.up_llm == SIMULATED:
+        return _simulated_llm(chosen)
+    if chosen.up_llm in PROVIDERS:
+        spec = PROVIDERS[chosen.up_llm]
+        account = chosen.accounts[spec.name]
+        if spec.needs_key and not account.api_key:
             raise UsageError(
-                f"{other!r} is no LLM", hint="It is sim, openai, anthropic, or the URL of an OpenAI-compatible API."
+                f"there is no API key of {spec.name}",
+                hint=f"Set {spec.key_variable}, in the environment or in .env.",
+                code="no_api_key",
             )
+        return {"llm_provider": spec.name}, account.base_url or spec.vendor_url, None
+    if urlsplit(chosen.up_llm).scheme in {"http", "https"}:
+        name = ANY_URL.name
+        settings = {
+            "llm_provider": name,
+            f"{name}_base_url": chosen.up_llm,
+            f"{name}_api_key": chosen.accounts[name].api_key or _NO_KEY,
+        }
+        return settings, chosen.up_llm, None
+    raise UsageError(f"{chosen.up_llm!r} is no LLM", hint=f"It is {LLM_WORDS}.")
+
+
+def _simulated_llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec]:
+    """Return the same of the simulated provider, which stands in for all the others."""
+    port = choose_port()
+    url = f"http://{LOOPBACK}:{port}"
+    settings = {"llm_model": chosen.llm_model or _SIMULATED_MODEL}
+    for spec in PROVIDERS.values():
+        settings |= {f"{spec.name}_base_url": f"{url}{spec.stand_in_path}", f"{spec.name}_api_key": _OWN_KEY}
+    command = _python("cloudia.sim.llm", "--host", LOOPBACK, "--port", str(port))
+    part = PartSpec("llm", command, os.environ, lambda _pid: _answers(f"{url}/_cloudia/health"), "simulated provider")
+    return settings, url, part
 
 
 def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret: str) -> list[PartSpec]:

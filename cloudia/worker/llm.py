@@ -9,12 +9,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import tenacity
 
 from cloudia import telemetry
-from cloudia.errors import UsageError
-from cloudia.worker.breaker import Breaker, Limits
+from cloudia.worker.breaker import Breaker
 from cloudia.worker.providers.base import (
     ChatMessage,
     ChatRequest,
@@ -27,17 +25,13 @@ from cloudia.worker.providers.base import (
 from cloudia.worker.tools import call_tool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from cloudia.cloud.parameters import Parameters
     from cloudia.settings import Settings
-    from cloudia.stack import Stack
-    from cloudia.worker.breaker import BreakerState, Permit
+    from cloudia.worker.breaker import BreakerState, Limits, Permit
     from cloudia.worker.providers.base import Provider, Tool
 
-__all__ = ["DEFAULT_MODELS", "Llm", "LlmCall", "Route", "make_llm"]
-
-DEFAULT_MODELS = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5"}
+__all__ = ["Llm", "LlmCall", "Route"]
 
 _TOOL_ROUNDS = 8
 _QUICK_RETRIES = 1
@@ -253,53 +247,3 @@ async def _next(pieces: AsyncGenerator[Piece], patience: float, what: str) -> Pi
             return await anext(pieces, None)
     except TimeoutError as error:
         raise ProviderError("unavailable", f"no {what} within {patience:g} s") from error
-
-
-def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
-    """Return the configured LLM. Blocks; `UsageError` where a key is missing."""
-    limits = Limits(settings.llm_breaker_errors, settings.llm_breaker_window_seconds, settings.llm_breaker_open_seconds)
-    wanted = [(settings.llm_provider, settings.llm_model)]
-    if settings.llm_fallback_provider:
-        wanted.append((settings.llm_fallback_provider, settings.llm_fallback_model))
-    routes = []
-    for name, model in wanted:
-        provider = _MAKERS[name](settings, parameters, stack)
-        routes.append(Route(provider, model or DEFAULT_MODELS[name], limits))
-    return Llm(routes, settings)
-
-
-def _openai(settings: Settings, parameters: Parameters, stack: Stack) -> Provider:
-    key = settings.openai_api_key or parameters.get(stack.openai_api_key)
-    from cloudia.worker.providers.openai import OpenAIProvider  # noqa: PLC0415 - 0.4 s of import
-
-    return OpenAIProvider(
-        api_key=_required(key, "openai"), base_url=settings.openai_base_url, timeout=_timeout(settings)
-    )
-
-
-def _anthropic(settings: Settings, parameters: Parameters, stack: Stack) -> Provider:
-    key = settings.anthropic_api_key or parameters.get(stack.anthropic_api_key)
-    from cloudia.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415 - 1 s of import
-
-    return AnthropicProvider(
-        api_key=_required(key, "anthropic"), base_url=settings.anthropic_base_url, timeout=_timeout(settings)
-    )
-
-
-_MAKERS: dict[str, Callable[[Settings, Parameters, Stack], Provider]] = {"openai": _openai, "anthropic": _anthropic}
-
-
-def _timeout(settings: Settings) -> httpx2.Timeout:
-    """Return the connection's own deadlines; those of a call are tighter where it matters."""
-    slowest = max(settings.llm_first_token_seconds, settings.llm_gap_seconds) + 5
-    return httpx2.Timeout(slowest, connect=settings.llm_connect_seconds)
-
-
-def _required(key: str | None, provider: str) -> str:
-    if not key:
-        raise UsageError(
-            f"there is no API key of {provider}",
-            hint=f"Set {provider.upper()}_API_KEY, or use --llm sim.",
-            code="no_api_key",
-        )
-    return key

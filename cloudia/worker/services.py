@@ -13,8 +13,8 @@ from cloudia.worker.background.leases import Leases
 from cloudia.worker.background.outbox import Outbox
 from cloudia.worker.background.receipts import Receipts
 from cloudia.worker.context import Contexts
-from cloudia.worker.llm import make_llm
 from cloudia.worker.responders import answer_with_llm, load_responder
+from cloudia.worker.routes import make_llm
 
 if TYPE_CHECKING:
     from cloudia.cloud.history import History

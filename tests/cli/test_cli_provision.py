@@ -77,7 +77,7 @@ def test_twice_changes_nothing(provision: Callable[..., Any], aws: Aws) -> None:
     stack = Stack(_NAME)
     before = _everything(aws)
     made = _actions(provision("--json", OPENAI_API_KEY=_KEY))
-    defined = _defined() - {stack.anthropic_api_key.name}
+    defined = _defined() - {stack.api_keys["anthropic"].name}
     assert made == dict.fromkeys(defined, ("created", []))
     assert _everything(aws) - before == defined
     again = _actions(provision("--json", OPENAI_API_KEY=_KEY))
@@ -102,7 +102,7 @@ def test_drift_is_brought_back_and_named(provision: Callable[..., Any], aws: Aws
     off = {"Enabled": False, "AttributeName": "expires_at"}
     aws.dynamodb.update_time_to_live(TableName=stack.jobs.name, TimeToLiveSpecification=off)  # type: ignore[arg-type]
     aws.dynamodb.delete_table(TableName=stack.idempotency.name)
-    aws.ssm.put_parameter(Name=stack.openai_api_key.name, Value="another", Type="SecureString", Overwrite=True)
+    aws.ssm.put_parameter(Name=stack.api_keys["openai"].name, Value="another", Type="SecureString", Overwrite=True)
     token = aws.ssm.get_parameter(Name=stack.token_secret.name, WithDecryption=True)["Parameter"]["Value"]
 
     done = provision("--json", OPENAI_API_KEY=_KEY)
@@ -111,14 +111,14 @@ def test_drift_is_brought_back_and_named(provision: Callable[..., Any], aws: Aws
         stack.jobs_queue.name: ("updated", ["VisibilityTimeout"]),
         stack.jobs.name: ("updated", ["TimeToLive"]),
         stack.idempotency.name: ("created", []),
-        stack.openai_api_key.name: ("updated", ["Value"]),
+        stack.api_keys["openai"].name: ("updated", ["Value"]),
     }
     assert _KEY not in done.stdout + done.stderr
     attributes = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     assert attributes["VisibilityTimeout"] == str(stack.jobs_queue.visibility_seconds)
     ttl = aws.dynamodb.describe_time_to_live(TableName=stack.jobs.name)["TimeToLiveDescription"]
     assert ttl["TimeToLiveStatus"] == "ENABLED"
-    found = aws.ssm.get_parameter(Name=stack.openai_api_key.name, WithDecryption=True)["Parameter"]["Value"]
+    found = aws.ssm.get_parameter(Name=stack.api_keys["openai"].name, WithDecryption=True)["Parameter"]["Value"]
     assert found == _KEY
     assert {what for what, _ in _actions(provision("--json", OPENAI_API_KEY=_KEY)).values()} == {"unchanged"}
     kept = aws.ssm.get_parameter(Name=stack.token_secret.name, WithDecryption=True)["Parameter"]["Value"]

@@ -7,7 +7,6 @@ import json
 import secrets
 import signal
 import subprocess
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +26,7 @@ from cloudia.errors import (
 )
 from cloudia.ids import conversation_id
 from cloudia.protocol import PostMessage
-from cloudia.settings import Settings
+from cloudia.settings import SETTINGS
 from tests.cli.provider import fault, quick, reply
 from tests.cli.terminal import CTRL_C, terminal
 from tests.cli.test_cli_send import KEYS
@@ -380,5 +379,4 @@ def test_the_worst() -> None:
 
 def test_the_largest_message() -> None:
     """What is taken for a stack elsewhere is the most that `limits.content_bytes` can be."""
-    (limit,) = (item for item in fields(Settings) if item.name == "limits_content_bytes")
-    assert limit.metadata["high"] == send._MOST_CONTENT_BYTES
+    assert SETTINGS["limits_content_bytes"].high == send._MOST_CONTENT_BYTES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cloudia.errors import UsageError
 from cloudia.settings import (
+    SETTINGS,
     Layer,
     Settings,
     dotted,
@@ -25,37 +26,36 @@ from cloudia.settings import (
     to_environment,
 )
 
-FIELDS: dict[str, Any] = {item.name: item for item in fields(Settings)}
-NAMES = sorted(FIELDS)
-SECRETS = {name for name, item in FIELDS.items() if item.metadata["secret"]}
+KNOWN: dict[str, Any] = dict(SETTINGS)
+NAMES = sorted(KNOWN)
+SECRETS = {name for name, setting in KNOWN.items() if setting.secret}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 def good(name: str) -> st.SearchStrategy[Any]:
     """Return a strategy of values that a setting takes."""
-    item = FIELDS[name]
-    meta, kind = item.metadata, item.metadata["kind"]
-    if meta["choices"]:
-        return st.sampled_from(meta["choices"])
-    if kind is bool:
+    setting = KNOWN[name]
+    if setting.choices:
+        return st.sampled_from(setting.choices)
+    if setting.kind is bool:
         return st.booleans()
-    if kind is int:
-        return st.integers(meta["low"], meta["high"])
-    if kind is float:
-        return st.floats(meta["low"], meta["high"])
-    if meta["pattern"]:
-        return st.from_regex(meta["pattern"], fullmatch=True)
+    if setting.kind is int:
+        return st.integers(setting.low, setting.high)
+    if setting.kind is float:
+        return st.floats(setting.low, setting.high)
+    if setting.pattern:
+        return st.from_regex(setting.pattern, fullmatch=True)
     text = TEXT.filter(lambda value: "\0" not in value)
-    return text.filter(bool) if item.default and name != "llm_system_prompt" else text
+    return text.filter(bool) if setting.default and name != "llm_system_prompt" else text
 
 
-SETTINGS = st.fixed_dictionaries({}, optional={name: good(name) for name in NAMES}).map(
-    lambda values: Settings(**values)
+ANY_SETTINGS = st.fixed_dictionaries({}, optional={name: good(name) for name in NAMES}).map(
+    lambda values: Settings().changed(**values)
 )
 
 
 def convert(name: str, raw: Any) -> Any:
-    return getattr(resolve(Layer("test", {name: raw})).settings, name)
+    return resolve(Layer("test", {name: raw})).settings.value(name)
 
 
 def attempt(name: str, raw: Any) -> Any:
@@ -118,7 +118,7 @@ def test_ours_wins_over_the_usual_variable_and_empty_is_absent() -> None:
 )
 def test_the_usual_variables_are_read(variable: str, name: str) -> None:
     """What the AWS and LLM tools read is read here too."""
-    assert getattr(from_environment({variable: "value"}), name) == "value"
+    assert from_environment({variable: "value"}).value(name) == "value"
 
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 # --- there and back --------------------------------------------------------------------------------------------------
 
 
-@given(SETTINGS)
+@given(ANY_SETTINGS)
 @example(Settings(llm_system_prompt=""))
 def test_a_child_process_gets_the_settings_of_its_parent(settings: Settings) -> None:
     """`from_environment` is the inverse of `to_environment`, through a real environment."""
@@ -144,7 +144,7 @@ def test_defaults_are_left_out() -> None:
     assert to_environment(Settings(up_persist=True)) == {"CLOUDIA_UP_PERSIST": "true"}
 
 
-@given(SETTINGS)
+@given(ANY_SETTINGS)
 def test_the_public_environment_has_no_secret(settings: Settings) -> None:
     """I6: it is the environment without the secret settings, and nothing more is missing."""
     whole, public = to_environment(settings), public_environment(settings)
@@ -160,8 +160,8 @@ def test_what_resolve_takes_survives_the_environment(name: str, data: st.DataObj
     raw = data.draw(good(name) | TEXT | st.just("\0") | st.just(""))
     value = attempt(name, raw)
     if not isinstance(value, UsageError):
-        with patch.dict(os.environ, to_environment(Settings(**{name: value})), clear=True):
-            assert getattr(from_environment(), name) == value
+        with patch.dict(os.environ, to_environment(Settings().changed(**{name: value})), clear=True):
+            assert from_environment().value(name) == value
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -192,28 +192,28 @@ ANYTHING = (
 @example("1e999")
 def test_a_value_is_taken_as_its_type_or_refused_by_name(name: str, raw: Any) -> None:
     """Whatever a file holds: the setting has its type and keeps its bounds, or a `UsageError` names it and its source."""
-    item = FIELDS[name]
+    setting = KNOWN[name]
     value = attempt(name, raw)
     if isinstance(value, UsageError):
         assert dotted(name) in value.message
         assert "test" in value.message
-        assert item.metadata["doc"] in value.hint
+        assert setting.doc in value.hint
         return
     if raw is None:
-        assert value == item.default
+        assert value == setting.default
         return
-    assert type(value) is item.metadata["kind"]
-    if item.metadata["low"] is not None:
-        assert item.metadata["low"] <= value <= item.metadata["high"]
-    if item.metadata["choices"]:
-        assert value in item.metadata["choices"]
+    assert type(value) is setting.kind
+    if setting.low is not None:
+        assert setting.low <= value <= setting.high
+    if setting.choices:
+        assert value in setting.choices
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if FIELDS[name].metadata["low"] is not None])
+@pytest.mark.parametrize("name", [name for name in NAMES if KNOWN[name].low is not None])
 def test_bounds_are_inclusive(name: str) -> None:
     """The lowest and the highest are taken; what lies beyond is not."""
-    low, high = FIELDS[name].metadata["low"], FIELDS[name].metadata["high"]
-    kind = FIELDS[name].metadata["kind"]
+    low, high = KNOWN[name].low, KNOWN[name].high
+    kind = KNOWN[name].kind
     assert convert(name, kind(low)) == low
     assert convert(name, str(kind(high))) == high
     for beyond in (low - 1, high + 1):
@@ -221,13 +221,13 @@ def test_bounds_are_inclusive(name: str) -> None:
             convert(name, kind(beyond))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if FIELDS[name].metadata["kind"] in {bool, int, float}])
+@pytest.mark.parametrize("name", [name for name in NAMES if KNOWN[name].kind in {bool, int, float}])
 def test_a_number_has_bounds(name: str) -> None:
     """I7: no number is without a lowest and a highest value, and the default, if it has one, lies between."""
-    item = FIELDS[name]
-    low, high = item.metadata["low"], item.metadata["high"]
-    assert item.metadata["kind"] is bool or low < high
-    assert item.default is None or isinstance(item.default, bool) or low <= item.default <= high
+    setting = KNOWN[name]
+    low, high = setting.low, setting.high
+    assert setting.kind is bool or low < high
+    assert setting.default is None or isinstance(setting.default, bool) or low <= setting.default <= high
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_the_system_prompt_may_be_empty() -> None:
 
 def test_a_message_of_the_highest_limit_fits_a_queue_message() -> None:
     """I1: what is accepted can be sent. A byte of content may be an escape of six in JSON; SQS takes 1 MiB."""
-    assert FIELDS["limits_content_bytes"].metadata["high"] * 6 + 4096 < 1_048_576
+    assert KNOWN["limits_content_bytes"].high * 6 + 4096 < 1_048_576
 
 
 # --- cloudia.toml ----------------------------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ def test_an_unknown_key_is_refused_by_name(document: dict[str, Any], named: str)
 def test_every_setting_has_a_place_in_the_file(name: str) -> None:
     """`worker.concurrency` is the key `concurrency` of `[worker]`."""
     table, key = dotted(name).split(".")
-    value = FIELDS[name].default
+    value = KNOWN[name].default
     assert dict(from_toml("cloudia.toml", {table: {key: value}}).values) == {name: value}
 
 
@@ -341,7 +341,7 @@ def test_a_table_within_a_setting_is_refused() -> None:
 def test_rows_show_every_setting() -> None:
     """One row a setting, each with its variable and what it is."""
     rows = resolve().rows()
-    assert [row["name"] for row in rows] == [dotted(item.name) for item in fields(Settings)]
+    assert [row["name"] for row in rows] == [dotted(name) for name in KNOWN]
     assert all(row["env"].startswith("CLOUDIA_") and row["doc"] for row in rows)
     assert len({row["env"] for row in rows}) == len(rows)
 

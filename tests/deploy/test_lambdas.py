@@ -345,7 +345,7 @@ def test_a_function_that_fails_says_why(deployable: Cloud) -> None:
 
 def test_no_secret_is_in_the_variables() -> None:
     """A function gets what it reads, and asks SSM for secrets: none is among its variables."""
-    settings = Settings(
+    settings = Settings().changed(
         stack_name="mine",
         aws_endpoint_url="http://127.0.0.1:1",
         openai_api_key="sk-secret",

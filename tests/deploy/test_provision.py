@@ -40,7 +40,7 @@ def by_name(changes: Iterable[Change]) -> dict[str, Change]:
 
 
 def secrets(stack: Stack) -> dict[str, str]:
-    settings = Settings(openai_api_key="key-o", anthropic_api_key="key-a")
+    settings = Settings().changed(openai_api_key="key-o", anthropic_api_key="key-a")
     return secret_values(stack, settings, {"token": "t" * 32, "session": "s" * 32})
 
 
@@ -116,8 +116,8 @@ def test_a_key_that_nobody_gave_is_not_made(engine: Aws) -> None:
     assert values == {stack.token_secret.name: "t"}
     made = by_name(provision(engine, stack, values))
     assert stack.token_secret.name in made
-    assert not {stack.openai_api_key.name, stack.session_secret.name} & there(engine, "/prov-keys")
-    assert stack.openai_api_key.name not in made
+    assert not {stack.api_keys["openai"].name, stack.session_secret.name} & there(engine, "/prov-keys")
+    assert stack.api_keys["openai"].name not in made
 
 
 # --- drift -----------------------------------------------------------------------------------------------------------

@@ -6,13 +6,12 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from cloudia import __version__
-from cloudia.settings import Settings
+from cloudia.settings import SETTINGS
 from tests.package.conftest import ROOT
 from tests.support import clean_environment
 
@@ -114,8 +113,8 @@ def test_the_example_of_an_environment() -> None:
     matches = (re.fullmatch(r"#? ?([A-Z][A-Z0-9_]*)=(.*)", line) for line in lines)
     found = {match[1]: match[2] for match in matches if match}
     known: dict[str, bool] = {}
-    for item in fields(Settings):
-        known |= dict.fromkeys((f"CLOUDIA_{item.name.upper()}", *item.metadata["env"]), item.metadata["secret"])
+    for setting in SETTINGS.values():
+        known |= dict.fromkeys(setting.variables, setting.secret)
     assert found
     assert not set(found) - set(known)
     assert not {name for name, value in found.items() if known[name] and value}

@@ -16,7 +16,7 @@ from cloudia.protocol import JobStatus, Message, QueuedJob
 from cloudia.worker import ChatMessage
 from cloudia.worker.context import Contexts, chat_messages
 
-AWAY = UnavailableError("it is away", code="away")
+AWAY = UnavailableError("it is away", code="aws_unavailable")
 MOST = 6
 
 

@@ -14,8 +14,8 @@ from cloudia.cloud.events import EventLog
 from cloudia.cloud.items import from_item, to_item
 from cloudia.cloud.redis import connect
 from cloudia.worker.cost import cost_usd
-from cloudia.worker.llm import make_llm
 from cloudia.worker.providers.base import ChatMessage, ProviderError, Usage
+from cloudia.worker.routes import make_llm
 from tests.support import RunningStack, eventually, make_cloud
 from tests.worker.working import accept, ended, fault, log_lines, worker
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudia.worker import ChatMessage
-from cloudia.worker.llm import Llm, make_llm
+from cloudia.worker.llm import Llm
 from cloudia.worker.providers.base import LlmUnavailableError, ProviderError
+from cloudia.worker.routes import make_llm
 from tests.support import RunningStack, eventually, make_cloud
 from tests.worker.working import accept, ended, fault, log_lines, worker
 

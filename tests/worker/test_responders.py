@@ -58,7 +58,7 @@ def test_the_echo_answers_without_an_llm(own: RunningStack) -> None:
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 async def test_the_llm_calls_a_tool(stack: RunningStack, provider: str) -> None:
     """The LLM calls the calculator, gets its result, and answers with it, over both APIs."""
-    from cloudia.worker.llm import make_llm  # noqa: PLC0415
+    from cloudia.worker.routes import make_llm  # noqa: PLC0415
     from tests.support import make_cloud  # noqa: PLC0415
 
     cloud = make_cloud(stack, llm_provider=provider)

@@ -69,7 +69,7 @@ def build_functions(stack: Stack, *, folder: Path | None = None) -> list[Functio
     sources = Sources(folder or Path(cloudia.__file__).parent, _VERSION)
     libraries = Libraries(_VERSION)
     zips = []
-    for name in sorted({route.function for route in stack.routes}):
+    for name in sorted(function.name for function in stack.functions):
         module = f"cloudia.functions.{name}"
         files, foreign = sources.follow(module)
         files |= libraries.files(foreign - _IN_THE_RUNTIME)

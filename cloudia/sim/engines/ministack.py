@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from cloudia.errors import PartError
+from cloudia.providers import PROVIDERS
 from cloudia.sim.checks import Check
 from cloudia.sim.engines.commands import run_command
 from cloudia.sim.engines.engine import EngineSpec
@@ -35,7 +36,7 @@ __all__ = ["VERSION", "MiniStack", "environment", "find_python", "own_environmen
 VERSION = "1.5.33"
 _INSTALL_SECONDS = 600
 _LOOK_SECONDS = 0.2
-_OF_THE_USER = ("CLOUDIA_", "AWS_", "OPENAI_", "ANTHROPIC_")
+_OF_THE_USER = ("CLOUDIA_", "AWS_", *(f"{name.upper()}_" for name in PROVIDERS))
 
 
 class MiniStack:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.clock import Clock
 
-AWAY = UnavailableError("it is away", code="away")
+AWAY = UnavailableError("it is away", code="aws_unavailable")
 
 
 @dataclass

@@ -1,0 +1,66 @@
+"""The LLM APIs that a worker can speak, as data: a new one is an adapter in `cloudia.worker.providers` and an entry here.
+
+The settings of its account, the parameter of its key, what `up --llm` takes and what `doctor` looks at follow from the entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ANY_URL", "DEFAULT_PROVIDER", "LLM_WORDS", "PROVIDERS", "SIMULATED", "ProviderSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSpec:
+    """One LLM API."""
+
+    name: str
+    """As `llm.provider` and `up.llm` have it, and the table of its settings: letters and digits."""
+    title: str
+    """As sentences have it."""
+    default_model: str
+    adapter: str
+    """`module:class`, loaded when a worker needs it: takes `api_key`, `base_url` (empty is the vendor's) and `timeout`."""
+    vendor_url: str
+    key_variable: str
+    """The environment variable in which its users have their key already; likewise `base_url_variable`."""
+    base_url_variable: str
+    needs_key: bool = True
+    stand_in_path: str = ""
+    """Where the simulated provider speaks this API, below its own URL."""
+    spoken_elsewhere: bool = False
+    """Whether other servers speak it too, so that its base URL may be another vendor's."""
+
+
+_SPECS = (
+    ProviderSpec(
+        name="openai",
+        title="OpenAI",
+        default_model="gpt-5-mini",
+        adapter="cloudia.worker.providers.openai:OpenAIProvider",
+        vendor_url="https://api.openai.com/v1",
+        key_variable="OPENAI_API_KEY",
+        base_url_variable="OPENAI_BASE_URL",
+        stand_in_path="/v1",
+        spoken_elsewhere=True,
+    ),
+    ProviderSpec(
+        name="anthropic",
+        title="Anthropic",
+        default_model="claude-haiku-4-5",
+        adapter="cloudia.worker.providers.anthropic:AnthropicProvider",
+        vendor_url="https://api.anthropic.com",
+        key_variable="ANTHROPIC_API_KEY",
+        base_url_variable="ANTHROPIC_BASE_URL",
+    ),
+)
+
+PROVIDERS = {spec.name: spec for spec in _SPECS}
+"""By name, in the order in which they are listed."""
+DEFAULT_PROVIDER = "openai"
+ANY_URL = PROVIDERS["openai"]
+"""What is spoken to a URL of which no more is known."""
+SIMULATED = "sim"
+"""What `up.llm` calls the simulated provider."""
+LLM_WORDS = f"{', '.join([SIMULATED, *PROVIDERS])}, or the URL of an {ANY_URL.title}-compatible API"
+"""What `up.llm` may be, as a sentence has it."""
