@@ -81,11 +81,15 @@ def test_nothing_else_knows_a_provider_by_name() -> None:
         tree = ast.parse(path.read_text())
         texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
         for node in ast.walk(tree):
-            word = node.value if isinstance(node, ast.Constant) and id(node) not in texts else None
-            if isinstance(node, ast.Name | ast.Attribute):
-                word = node.id if isinstance(node, ast.Name) else node.attr
-            if isinstance(word, str) and any(name in word.lower() for name in PROVIDERS):
-                found.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {word}")
+            match node:
+                case ast.Constant(value=str(word)) if id(node) not in texts:
+                    pass
+                case ast.Name(id=word) | ast.Attribute(attr=word):
+                    pass
+                case _:
+                    continue
+            if any(name in word.lower() for name in PROVIDERS):
+                found.append(f"{path.relative_to(PACKAGE)}: {word}")
     assert found == []
 
 

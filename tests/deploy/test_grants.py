@@ -1,0 +1,255 @@
+"""Grants: what the functions, the worker and the gateway ask of AWS is what the stack lets them do, no less and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+import pytest
+from websockets.asyncio.client import connect
+
+from cloudia.cloud.identity import Identity
+from cloudia.cloud.parameters import Parameters
+from cloudia.cloud.presence import Presence
+from cloudia.functions.services import services as function_services
+from cloudia.gateway.gateway import Gateway
+from cloudia.gateway.services import make_services as gateway_services
+from cloudia.sim.ports import LOOPBACK, choose_port
+from cloudia.stack import Function, Grant, Service, Stack
+from cloudia.worker.services import make_services as worker_services
+from cloudia.worker.worker import Worker
+from tests.gateway.nodes import greet
+from tests.support import Cloud, eventually
+from tests.worker.working import accept, ended
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SHORT, SLOW = "[[words:5]]", "[[words:3000]]"
+USER = "alice"
+PARTS: list[Function | Service] = [*Stack().functions, Stack().worker, Stack().gateway]
+
+_IN_A_TRANSACTION = {
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+}
+_BATCHES = {"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"}
+
+
+class Calls:
+    """What this process asks AWS for, through clients that are made from now on: pairs of a resource and an IAM action."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[str, str]] = set()
+        session = botocore.session.get_session()
+        session.register("provide-client-params", self._note)
+        self.session = boto3.Session(botocore_session=session)
+
+    def _note(self, **given: Any) -> None:
+        model = given["model"]
+        service = model.service_model.service_name
+        self.seen |= {(resource, f"{service}:{action}") for resource, action in _asked(model.name, given["params"])}
+
+
+def _asked(operation: str, params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what IAM looks at for one request: the resource's name (`table/index` for an index), and the action."""
+    if operation == "TransactWriteItems":
+        for item in params["TransactItems"]:
+            for kind, write in item.items():
+                yield write["TableName"], _IN_A_TRANSACTION[kind]
+    elif "RequestItems" in params:
+        yield from ((table, operation) for table in params["RequestItems"])
+    elif "TableName" in params:
+        index = f"/{params['IndexName']}" if "IndexName" in params else ""
+        yield f"{params['TableName']}{index}", operation
+    elif "QueueUrl" in params:
+        yield (
+            params["QueueUrl"].rsplit("/", 1)[1],
+            operation.removesuffix("Batch") if operation in _BATCHES else operation,
+        )
+    else:
+        yield params.get("QueueName") or params["Name"], operation
+
+
+def _granted(grants: Iterable[Grant]) -> set[tuple[str, str]]:
+    return {
+        (f"{grant.resource.name}/{grant.index.name}" if grant.index else grant.resource.name, action)
+        for grant in grants
+        for action in grant.actions
+    }
+
+
+@pytest.fixture
+def calls(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """What is asked by whoever makes its services in this test; the cloud itself has its clients already."""
+    _ = cloud.aws.dynamodb, cloud.aws.sqs, cloud.aws.ssm
+    calls = Calls()
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", calls.session)
+    return calls
+
+
+# --- the functions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def as_a_function(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process has a function's environment, and has not made its services yet."""
+    for name, value in cloud.environment().items():
+        monkeypatch.setenv(name, value)
+    function_services.cache_clear()
+    yield
+    function_services.cache_clear()
+
+
+def _event(cloud: Cloud, body: dict[str, Any] | None = None, **path: str) -> dict[str, Any]:
+    return {
+        "headers": {"authorization": f"Bearer {cloud.token(USER)}"},
+        "pathParameters": path,
+        "body": json.dumps(body) if body else None,
+    }
+
+
+def _fail(cloud: Cloud, job_id: str) -> None:
+    """End a job."""
+    cloud.jobs.abandon(job_id, owner="a test", error={})
+
+
+def _events(cloud: Cloud, function: str) -> Iterator[dict[str, Any]]:
+    """Yield events that take a function through all that it does."""
+    job = cloud.accept(user=USER)
+    here = job.conversation_id
+    match function:
+        case "post_message":
+            session = Identity(Parameters(cloud.aws.ssm), cloud.stack, cloud.settings).new_session(USER)
+            message = {"content": SHORT, "session_id": session, "idempotency_key": "k"}
+            yield _event(cloud, message)
+            yield _event(cloud, message)
+            yield _event(cloud, {"content": SHORT, "conversation_id": job.conversation_id})
+        case "list_conversations":
+            yield _event(cloud)
+        case "health":
+            Presence(cloud.aws.dynamodb, cloud.stack).beat("worker", "a test")
+            yield _event(cloud)
+        case "rename_conversation":
+            yield _event(cloud, {"title": "another"}, id=here)
+        case "list_messages":
+            yield _event(cloud, id=here)
+        case "delete_conversation":
+            # A job that ended after the list of what is unanswered was read, and so has no answer in it.
+            cloud.aws.dynamodb.update_item(
+                TableName=cloud.stack.jobs.name,
+                Key={"job_id": {"S": job.job_id}},
+                UpdateExpression="SET #status = :failed",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={":failed": {"S": "failed"}},
+            )
+            yield _event(cloud, id=here)
+        case "get_job":
+            _fail(cloud, job.job_id)
+            yield _event(cloud, id=job.job_id)
+        case "cancel_job":
+            yield _event(cloud, id=job.job_id)
+            _fail(cloud, job.job_id)
+            yield _event(cloud, id=job.job_id)
+
+
+@pytest.mark.usefixtures("as_a_function")
+@pytest.mark.parametrize("name", [function.name for function in Stack().functions])
+def test_a_function_may_do_what_it_does(name: str, cloud: Cloud, calls: Calls) -> None:
+    """Each function asks of AWS what it is granted, over all its ways, and nothing that it is granted goes unused."""
+    (function,) = [each for each in cloud.stack.functions if each.name == name]
+    handler = importlib.import_module(f"cloudia.functions.{name}").handler
+    for event in _events(cloud, name):
+        answer = handler(event, None)
+        assert answer["statusCode"] < 300, answer
+    assert calls.seen == _granted(function.grants)
+
+
+def test_every_route_has_a_function_and_every_function_a_route() -> None:
+    """The functions are those of the routes; none is there twice."""
+    stack = Stack()
+    names = [function.name for function in stack.functions]
+    assert sorted(names) == sorted({route.function for route in stack.routes})
+
+
+@pytest.mark.parametrize("function", Stack().functions, ids=lambda function: function.name)
+def test_a_function_ends_before_the_api_gives_up(function: Function) -> None:
+    """I7: an HTTP API waits for 30 s, and then its caller learns nothing; Lambda takes 128 MB to 10,240 MB."""
+    assert 0 < function.timeout_seconds < 30
+    assert 128 <= function.memory_mb <= 10_240
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_a_grant_is_narrow(part: Function | Service) -> None:
+    """A grant names a resource of the stack and actions of its service, none with a wildcard; no two are for the same."""
+    stack = Stack()
+    known = {*stack.queues, *stack.tables, *stack.parameters}
+    for grant in part.grants:
+        assert grant.resource in known
+        assert grant.actions
+        assert all(action.startswith(f"{grant.resource.service}:") and "*" not in action for action in grant.actions)
+    meant = [(grant.resource.name, grant.index) for grant in part.grants]
+    assert len(set(meant)) == len(meant)
+
+
+# --- the services --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _until_stopped(service: Worker | Gateway) -> AsyncIterator[None]:
+    """Run a service while the block does, and see it end well."""
+    running = asyncio.create_task(service.run())
+    try:
+        yield
+    finally:
+        service.stop()
+        await asyncio.wait_for(running, 30)
+
+
+async def test_the_worker_may_do_what_it_does(cloud: Cloud, calls: Calls) -> None:
+    """Answers, a second turn, a message that comes twice, one that is none, and one that is stopped: as granted, all of it."""
+    settings = cloud.settings.changed(
+        openai_api_key="",
+        anthropic_api_key="",
+        llm_fallback_provider="anthropic",
+        redis_url="",
+        worker_visibility_seconds=3,
+        worker_lease_seconds=3,
+    )
+    async with _until_stopped(Worker(await worker_services(settings))):
+        first = accept(cloud, SHORT)
+        assert (await ended(cloud, first)).status == "done"
+        second = accept(cloud, SHORT, conversation=first.conversation_id)
+        assert (await ended(cloud, second)).status == "done"
+        cloud.queue.send_raw(second.encode(), group=second.conversation_id, deduplication_id="again")
+        await eventually(lambda: (cloud.stack.messages.name, "dynamodb:GetItem") in calls.seen)
+        cloud.queue.send_raw("no job", group="other", deduplication_id="other")
+        await eventually(lambda: (cloud.stack.dead_letters.name, "sqs:SendMessage") in calls.seen)
+        slow = accept(cloud, SLOW)
+        await eventually(lambda: (cloud.stack.jobs.name, "dynamodb:BatchGetItem") in calls.seen)
+        await eventually(lambda: (cloud.stack.jobs_queue.name, "sqs:ChangeMessageVisibility") in calls.seen)
+        cloud.jobs.request_cancel(slow.job_id, USER)
+        assert (await ended(cloud, slow)).status == "cancelled"
+        await eventually(lambda: (cloud.stack.presence.name, "dynamodb:PutItem") in calls.seen)
+    assert calls.seen == _granted(cloud.stack.worker.grants)
+
+
+async def test_the_gateway_may_do_what_it_does(cloud: Cloud, calls: Calls) -> None:
+    """A first hello, one that resumes, signs of life and a goodbye: as granted, all of it."""
+    port = choose_port()
+    settings = cloud.settings.changed(gateway_host=LOOPBACK, gateway_port=port)
+    async with _until_stopped(Gateway(gateway_services(settings))):
+        await eventually(lambda: (cloud.stack.presence.name, "dynamodb:PutItem") in calls.seen)
+        session = None
+        for _ in range(2):
+            async with connect(f"ws://{LOOPBACK}:{port}", proxy=None) as socket:
+                session = (await greet(socket, cloud.token(USER), session))["session_id"]
+    assert calls.seen == _granted(cloud.stack.gateway.grants)

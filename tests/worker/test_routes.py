@@ -1,0 +1,101 @@
+"""The routes that the settings name: adapters from the registry, with their keys, URLs, models and deadlines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+
+from cloudia.errors import UsageError
+from cloudia.providers import PROVIDERS, ProviderSpec
+from cloudia.settings import Settings
+from cloudia.stack import Parameter, Stack
+from cloudia.worker.providers.base import Provider
+from cloudia.worker.routes import make_llm, make_provider
+
+TIMEOUT = httpx2.Timeout(5)
+SPECS = pytest.mark.parametrize("spec", PROVIDERS.values(), ids=lambda spec: spec.name)
+
+
+class Known:
+    """Parameters that hold what the test says."""
+
+    def __init__(self, **values: str) -> None:
+        self.values = values
+        self.asked: list[str] = []
+
+    def get(self, parameter: Parameter) -> str | None:
+        self.asked.append(parameter.name)
+        return self.values.get(parameter.name.rsplit("/", 1)[1].replace("-", "_"))
+
+
+class Adapter:
+    """An adapter that keeps what it was made with."""
+
+    name = "kept"
+
+    def __init__(self, **made_with: Any) -> None:
+        self.made_with = made_with
+
+
+def spec_of(**changes: Any) -> ProviderSpec:
+    return replace(PROVIDERS["openai"], adapter=f"{__name__}:Adapter", **changes)
+
+
+def made(provider: Provider) -> dict[str, Any]:
+    """Return what an `Adapter` was made with; it was loaded by its name, so its class is another one here."""
+    found: dict[str, Any] = provider.made_with  # type: ignore[attr-defined]
+    return found
+
+
+@SPECS
+async def test_each_provider_has_a_route(spec: ProviderSpec) -> None:
+    """A provider's own adapter and its default model, unless another model is named."""
+    settings = Settings().changed(llm_provider=spec.name, **{f"{spec.name}_api_key": "key"})
+    for model, expected in (("", spec.default_model), ("another", "another")):
+        llm = make_llm(settings.changed(llm_model=model), Known(), Stack())  # type: ignore[arg-type]
+        (route,) = llm.routes
+        assert (route.provider.name, route.model) == (spec.name, expected)
+        await llm.aclose()
+
+
+async def test_the_fallback_is_the_second_route() -> None:
+    """The provider that is meant first, then the one to fall back to, each with its own account and model."""
+    settings = Settings().changed(
+        openai_api_key="a", anthropic_api_key="b", llm_fallback_provider="anthropic", llm_fallback_model="second"
+    )
+    llm = make_llm(settings, Known(), Stack())  # type: ignore[arg-type]
+    assert [(route.provider.name, route.model) for route in llm.routes] == [
+        ("openai", PROVIDERS["openai"].default_model),
+        ("anthropic", "second"),
+    ]
+    await llm.aclose()
+
+
+@SPECS
+async def test_a_key_that_is_no_setting_is_in_ssm(spec: ProviderSpec) -> None:
+    """SSM is asked for the provider's own parameter, and only where the settings have no key; with neither it is refused."""
+    settings = Settings().changed(llm_provider=spec.name)
+    stored = Known(**{f"{spec.name}_api_key": "key"})
+    await make_llm(settings, stored, Stack("chat")).aclose()  # type: ignore[arg-type]
+    assert stored.asked == [f"/chat/{spec.name}-api-key"]
+    given = settings.changed(**{f"{spec.name}_api_key": "key"})
+    unasked = Known()
+    await make_llm(given, unasked, Stack()).aclose()  # type: ignore[arg-type]
+    assert unasked.asked == []
+    with pytest.raises(UsageError, match=f"no API key of {spec.name}") as refused:
+        make_llm(settings, Known(), Stack())  # type: ignore[arg-type]
+    assert (refused.value.code, spec.key_variable in refused.value.hint) == ("no_api_key", True)
+
+
+def test_an_adapter_is_made_of_its_entry() -> None:
+    """An entry that names an adapter is enough: that gets the key, the URL and the deadlines; no key where none is needed."""
+    spec = spec_of()
+    provider = make_provider(spec, api_key="key", base_url="http://here", timeout=TIMEOUT)
+    assert made(provider) == {"api_key": "key", "base_url": "http://here", "timeout": TIMEOUT}
+    with pytest.raises(UsageError):
+        make_provider(spec, api_key="", base_url="", timeout=TIMEOUT)
+    keyless = make_provider(spec_of(needs_key=False), api_key="", base_url="", timeout=TIMEOUT)
+    assert made(keyless)["api_key"] == ""
