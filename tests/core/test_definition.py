@@ -10,9 +10,10 @@ import re
 import pytest
 
 import cloudia.functions
-from cloudia.stack import Route, Stack
+from cloudia.stack import Function, Route, Service, Stack
 
 STACK = Stack("chat")
+PARTS: list[Function | Service] = [*STACK.functions, STACK.worker, STACK.gateway]
 LONGEST = Stack("n" * 64)
 
 
@@ -83,3 +84,45 @@ def test_every_function_has_a_route() -> None:
     names = [module.name for module in pkgutil.iter_modules(cloudia.functions.__path__)]
     handlers = {name for name in names if hasattr(importlib.import_module(f"cloudia.functions.{name}"), "handler")}
     assert handlers == {route.function for route in STACK.routes}
+
+
+def test_the_functions_are_those_of_the_routes() -> None:
+    """What a function may do is said for each that has a route, once."""
+    names = [function.name for function in STACK.functions]
+    assert sorted(names) == sorted({route.function for route in STACK.routes})
+
+
+@pytest.mark.parametrize("function", STACK.functions, ids=lambda function: function.name)
+def test_a_function_ends_before_the_api_gives_up(function: Function) -> None:
+    """I7: an HTTP API waits for 30 s, and then its caller learns nothing; Lambda takes 128 MB to 10,240 MB."""
+    assert 0 < function.timeout_seconds < 30
+    assert 128 <= function.memory_mb <= 10_240
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_a_grant_is_narrow(part: Function | Service) -> None:
+    """A grant names a resource of the stack and actions of its service, none with a wildcard; no two are for the same."""
+    known = {*STACK.queues, *STACK.tables, *STACK.parameters}
+    for grant in part.grants:
+        assert grant.resource in known
+        assert grant.actions
+        assert all(action.startswith(f"{grant.resource.service}:") and "*" not in action for action in grant.actions)
+    meant = [(grant.resource.name, grant.index) for grant in part.grants]
+    assert len(set(meant)) == len(meant)
+
+
+def test_cors_is_what_a_page_needs() -> None:
+    """A page of another origin may use every route, send its token and trace, and see when to try again."""
+    configuration = STACK.cors.configuration(["http://there"])
+    assert set(configuration["AllowMethods"]) == {route.method for route in STACK.routes}
+    assert {"authorization", "content-type", "traceparent"} <= set(configuration["AllowHeaders"])
+    assert configuration["ExposeHeaders"] == ["retry-after"]
+    assert configuration["AllowOrigins"] == ["http://there"]
+
+
+def test_logs_are_kept_for_a_time_that_cloudwatch_knows() -> None:
+    """CloudWatch takes some numbers of days only.
+
+    https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+    """
+    assert STACK.log_retention_days in {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365}

@@ -21,7 +21,7 @@ from cloudia.functions.services import services as function_services
 from cloudia.gateway.gateway import Gateway
 from cloudia.gateway.services import make_services as gateway_services
 from cloudia.sim.ports import LOOPBACK, choose_port
-from cloudia.stack import Function, Grant, Service, Stack
+from cloudia.stack import Grant, Stack
 from cloudia.worker.services import make_services as worker_services
 from cloudia.worker.worker import Worker
 from tests.gateway.nodes import greet
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 SHORT, SLOW = "[[words:5]]", "[[words:3000]]"
 USER = "alice"
-PARTS: list[Function | Service] = [*Stack().functions, Stack().worker, Stack().gateway]
 
 _IN_A_TRANSACTION = {
     "Put": "PutItem",
@@ -171,33 +170,6 @@ def test_a_function_may_do_what_it_does(name: str, cloud: Cloud, calls: Calls) -
         answer = handler(event, None)
         assert answer["statusCode"] < 300, answer
     assert calls.seen == _granted(function.grants)
-
-
-def test_every_route_has_a_function_and_every_function_a_route() -> None:
-    """The functions are those of the routes; none is there twice."""
-    stack = Stack()
-    names = [function.name for function in stack.functions]
-    assert sorted(names) == sorted({route.function for route in stack.routes})
-
-
-@pytest.mark.parametrize("function", Stack().functions, ids=lambda function: function.name)
-def test_a_function_ends_before_the_api_gives_up(function: Function) -> None:
-    """I7: an HTTP API waits for 30 s, and then its caller learns nothing; Lambda takes 128 MB to 10,240 MB."""
-    assert 0 < function.timeout_seconds < 30
-    assert 128 <= function.memory_mb <= 10_240
-
-
-@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
-def test_a_grant_is_narrow(part: Function | Service) -> None:
-    """A grant names a resource of the stack and actions of its service, none with a wildcard; no two are for the same."""
-    stack = Stack()
-    known = {*stack.queues, *stack.tables, *stack.parameters}
-    for grant in part.grants:
-        assert grant.resource in known
-        assert grant.actions
-        assert all(action.startswith(f"{grant.resource.service}:") and "*" not in action for action in grant.actions)
-    meant = [(grant.resource.name, grant.index) for grant in part.grants]
-    assert len(set(meant)) == len(meant)
 
 
 # --- the services --------------------------------------------------------------------------------------------------------
