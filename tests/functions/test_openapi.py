@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from cloudia.protocol import TERMINAL_STATUSES, VERSION, Job, PostMessage
-from cloudia.settings import Settings
+from cloudia.settings import SETTINGS
 from cloudia.stack import Stack
 from tests.functions import contract
 from tests.functions.apis import QuietCloud, Users, new_user
@@ -101,8 +101,7 @@ def test_the_schemas_have_the_protocols_fields() -> None:
     assert set(SCHEMAS["Job"]["properties"]) == set(Job.__dataclass_fields__) - hidden | {"reply"}
     assert set(SCHEMAS["JobStatus"]["enum"]) == TERMINAL_STATUSES | {"queued", "running"}
     assert set(SCHEMAS["Message"]["properties"]["status"]["enum"]) == TERMINAL_STATUSES | {None}
-    limit = Settings.__dataclass_fields__["limits_content_bytes"].metadata
-    assert SCHEMAS["PostMessage"]["properties"]["content"]["maxLength"] == limit["high"]
+    assert SCHEMAS["PostMessage"]["properties"]["content"]["maxLength"] == SETTINGS["limits_content_bytes"].high
 
 
 # --- requests -------------------------------------------------------------------------------------------------------
