@@ -46,33 +46,40 @@ def sources(reader: Reader) -> set[Path]:
 
 
 def shared(paths: set[Path]) -> set[Path]:
-    """Return the files of `cloud` that these import, and those that these import in turn."""
+    """Return the files of `cloud` that these import, and those that these import in turn.
+
+    What `Cloud` makes of a service when it is asked for is imported by who asks.
+    """
+    asked = {node.attr for path in paths for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)}
     found: set[Path] = set()
     following = list(paths)
     while following:
-        for path in imported(following.pop()) - found:
+        for path in imported(following.pop(), frozenset(asked)) - found:
             found.add(path)
             following.append(path)
     return found
 
 
-def imported(path: Path) -> set[Path]:
-    """Return the files of `cloud` that a file imports when it runs."""
+def imported(path: Path, asked: frozenset[str]) -> set[Path]:
+    """Return the files of `cloud` that a file imports when it runs, and when those of its properties are asked for."""
     found = set()
-    for node in running(tree(path)):
+    for node in running(tree(path), asked):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cloudia.cloud"):
             names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
             found |= {PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in names}
     return {path for path in found if path.exists()}
 
 
-def running(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a file, without what is for a type checker only."""
+def running(node: ast.AST, asked: frozenset[str] | None = None) -> Iterator[ast.AST]:
+    """Yield the nodes of a file, without what is for a type checker only, nor the properties that are not `asked` for."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
+    if asked is not None and isinstance(node, ast.FunctionDef) and node.name not in asked:
+        if any(ast.unparse(each) == "cached_property" for each in node.decorator_list):
+            return
     yield node
     for inner in ast.iter_child_nodes(node):
-        yield from running(inner)
+        yield from running(inner, asked)
 
 
 def reads(path: Path) -> set[str]:

@@ -52,7 +52,7 @@ _begun: Mapping[str, Any] = {
     "container": _texts,
     "doing": _texts,
     "written_at": _seconds,
-    "failure": st.none() | st.builds(Failure, _texts, _texts, _texts, st.booleans()),
+    "failure": st.none() | st.builds(Failure, st.text(min_size=1, max_size=20), _texts, _texts, st.booleans()),
 }
 _runs = st.builds(RunFile, **_begun) | st.builds(
     PlannedRun,
