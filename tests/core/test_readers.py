@@ -74,12 +74,15 @@ def running(node: ast.AST, asked: frozenset[str] | None = None) -> Iterator[ast.
     """Yield the nodes of a file, without what is for a type checker only, nor the properties that are not `asked` for."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
-    if asked is not None and isinstance(node, ast.FunctionDef) and node.name not in asked:
-        if any(ast.unparse(each) == "cached_property" for each in node.decorator_list):
-            return
+    if isinstance(node, ast.FunctionDef) and asked is not None and _is_made_late(node) and node.name not in asked:
+        return
     yield node
     for inner in ast.iter_child_nodes(node):
         yield from running(inner, asked)
+
+
+def _is_made_late(node: ast.FunctionDef) -> bool:
+    return "cached_property" in map(ast.unparse, node.decorator_list)
 
 
 def reads(path: Path) -> set[str]:
