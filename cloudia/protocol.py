@@ -31,6 +31,8 @@ __all__ = [
     "TERMINAL_STATUSES",
     "VERSION",
     "Accepted",
+    "AttemptOutcome",
+    "AttemptRecord",
     "Conversation",
     "Event",
     "Hello",
@@ -245,6 +247,45 @@ class QueuedJob:
         return job
 
 
+AttemptOutcome: TypeAlias = Literal["done", "failed", "cancelled", "dead_lettered", "retried", "handed_back"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt at a job, as the job's record keeps it. One that never ended has taken its worker down with it."""
+
+    attempt: int | None
+    """Counted from 1, and anew when a dead job is redriven; None where nobody could count it any more."""
+    fence: int
+    """Counted from 1 over the whole life of the job."""
+    worker_id: str
+    began_at: float
+    """Epoch seconds, by the worker's clock, as all times here."""
+    first_text_at: float | None = None
+    ended_at: float | None = None
+    outcome: AttemptOutcome | None = None
+    """The job's status where the job ended with it; `retried` after a failure, `handed_back` where its worker stopped."""
+    code: str | None = None
+    """Why it failed, and the reason: fit to be shown, it quotes no message."""
+    reason: str | None = None
+    delay: int | None = None
+    """Seconds until the next attempt, where it was retried."""
+    provider: str | None = None
+    model: str | None = None
+    llm_calls: int = 0
+    """Requests to providers."""
+    usage: dict[str, float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is known of it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> AttemptRecord:
+        """Read what was stored; what a later version added is passed over."""
+        return cls(**{field.name: value[field.name] for field in fields(cls) if field.name in value})
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as it is stored and as `GET /jobs/{id}` shows it."""
@@ -265,6 +306,8 @@ class Job:
     error: dict[str, Any] | None = None
     cancel_requested: bool = False
     trace_id: str | None = None
+    attempt_history: tuple[AttemptRecord, ...] = ()
+    """The last attempts of all, oldest first; an operator sees them."""
 
     @property
     def ended(self) -> bool:
@@ -274,7 +317,7 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """Return what the owner may see."""
         shown = asdict(self)
-        del shown["user_id"], shown["session_id"]
+        del shown["user_id"], shown["session_id"], shown["attempt_history"]
         return shown
 
 

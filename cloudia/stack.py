@@ -52,11 +52,13 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A global secondary index over string attributes, with every attribute projected."""
+    """A global secondary index over string attributes."""
 
     name: str
     partition_key: str
     sort_key: str
+    projects: Literal["ALL", "KEYS_ONLY"] = "ALL"
+    """What an entry holds beside the keys. With the keys alone, a write that changes none of them costs the index nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,12 @@ class Stack:
             indexes=(Index("by_activity", "user_id", "updated_at"),),
         )
         self.messages = Table(f"{name}-messages", partition_key="conversation_id", sort_key="message_id")
-        self.jobs = Table(f"{name}-jobs", partition_key="job_id", ttl_attribute="expires_at")
+        self.jobs = Table(
+            f"{name}-jobs",
+            partition_key="job_id",
+            indexes=(Index("by_state", "state", "state_since", projects="KEYS_ONLY"),),
+            ttl_attribute="expires_at",
+        )
         self.idempotency = Table(f"{name}-idempotency", partition_key="key", ttl_attribute="expires_at")
         self.presence = Table(f"{name}-presence", partition_key="part", sort_key="id", ttl_attribute="expires_at")
         self.token_secret = Parameter(f"/{name}/token-secret", "signs the bearer tokens (HS256)")

@@ -140,6 +140,8 @@ class Intake:
             "traceparent": job.traceparent,
             "trace_id": trace_id(job.traceparent),
             "status": "queued",
+            "state": "open",
+            "state_since": created,
             "attempts": 0,
             "fence": 0,
             "accepted_at": job.accepted_at,

@@ -3,6 +3,9 @@
 Every write that decides something is conditional, so that the outcome does not depend on who else is writing:
 - a lease raises the fence, and whoever writes with an older fence is refused (Kleppmann, "How to do distributed locking");
 - ending is one transaction of the job and its answer, guarded by the fence.
+
+Each attempt is kept with the job: begun by the lease, ended by what gives the lease back. Both are writes that are made
+anyway. Whoever holds the lease is the only one who writes there, so it writes the whole list.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast
 
 from botocore.exceptions import ClientError
 
@@ -19,7 +22,15 @@ from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.items import from_item, to_item, values
 from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
 from cloudia.errors import NotFoundError, UnavailableError
-from cloudia.protocol import TERMINAL_STATUSES, Job, JobStatus, Message, QueuedJob
+from cloudia.protocol import (
+    TERMINAL_STATUSES,
+    AttemptOutcome,
+    AttemptRecord,
+    Job,
+    JobStatus,
+    Message,
+    QueuedJob,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Deleted",
+    "Effort",
     "Ended",
     "Held",
+    "JobState",
     "Jobs",
     "Lease",
     "LeaseOutcome",
@@ -45,6 +58,19 @@ __all__ = [
 _ABANDON_SECONDS = 30.0
 _BATCH_GET = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _JOB_FIELDS = frozenset(Job.__dataclass_fields__)
+_ATTEMPTS_KEPT = 20
+_REASON_CHARACTERS = 300
+
+
+class Effort(TypedDict, total=False):
+    """What an attempt used, as far as it is known."""
+
+    provider: str | None
+    model: str | None
+    usage: dict[str, float] | None
+    first_text_at: float | None
+    """Epoch seconds."""
+    llm_calls: int
 
 
 class LostLeaseError(Exception):
@@ -98,6 +124,8 @@ class Deleted:
     """The job's message was deleted, with its conversation: there is nothing to answer any more."""
 
 
+JobState: TypeAlias = Literal["open", "done", "failed", "cancelled", "dead_lettered"]
+"""What the index `by_state` tells apart: `open` is `queued` and `running`, between which a job goes too often."""
 LeaseOutcome: TypeAlias = Lease | Ended | Held | Unknown
 
 
@@ -136,6 +164,33 @@ class Jobs:
                 request = answer.get("UnprocessedKeys")
         return found
 
+    def in_state(self, state: JobState, *, since: float = 0.0, most: int) -> list[tuple[str, str]]:
+        """Return `(job_id, state_since)` of the jobs that came into a state after `since` (epoch seconds), newest first.
+
+        An index is behind its table for a moment: what came into the state just now may be seen by the next call only.
+        """
+        try:
+            answer = call(
+                self._db.query,
+                TableName=self._table,
+                IndexName="by_state",
+                KeyConditionExpression="#state = :state AND state_since > :since",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues=values(state=state, since=ids.iso(since)),
+                ScanIndexForward=False,
+                Limit=most,
+            )
+        except ClientError as error:
+            if error_code(error) != "ValidationException":
+                raise
+            # A stack of an earlier version, or an index that is being filled.
+            raise UnavailableError(
+                f"the table {self._table} has no index of states yet",
+                hint="Run `cloudia provision`.",
+                code="not_provisioned",
+            ) from error
+        return [(item["job_id"]["S"], item["state_since"]["S"]) for item in answer["Items"]]
+
     # --- reopening -------------------------------------------------------------------------------------------------
 
     def reopen(
@@ -151,14 +206,21 @@ class Jobs:
         update: dict[str, Any] = {
             "TableName": self._table,
             "Key": to_item({"job_id": job.job_id}),
-            "UpdateExpression": "SET #status = :queued, attempts = :zero, #error = :none, lease_until = :zero, "
-            "updated_at = :stamp, redriven_from = :letter "
+            "UpdateExpression": "SET #status = :queued, #state = :open, state_since = :stamp, attempts = :zero, "
+            "#error = :none, lease_until = :zero, updated_at = :stamp, redriven_from = :letter "
             "REMOVE reply_message_id, provider, #model, #usage, cancel_requested",
             "ConditionExpression": "#status = :dead OR (#status IN (:queued, :running) "
             "AND (attribute_not_exists(lease_until) OR lease_until < :now) "
             "AND (attribute_not_exists(redriven_from) OR redriven_from <> :letter OR attempts = :zero))",
-            "ExpressionAttributeNames": {"#status": "status", "#error": "error", "#model": "model", "#usage": "usage"},
+            "ExpressionAttributeNames": {
+                "#status": "status",
+                "#state": "state",
+                "#error": "error",
+                "#model": "model",
+                "#usage": "usage",
+            },
             "ExpressionAttributeValues": values(
+                open="open",
                 queued="queued",
                 running="running",
                 dead="dead_lettered",
@@ -265,7 +327,8 @@ class Jobs:
                 TableName=self._table,
                 Key=to_item({"job_id": job_id}),
                 UpdateExpression="SET #status = :running, lease_owner = :owner, lease_token = :token, "
-                "lease_until = :until, updated_at = :stamp "
+                "lease_until = :until, updated_at = :stamp, "
+                "attempt_history = list_append(if_not_exists(attempt_history, :none), :begun) "
                 "ADD fence :one, attempts :one",
                 ConditionExpression="#status IN (:queued, :running) "
                 "AND (attribute_not_exists(lease_until) OR lease_until < :now)",
@@ -279,6 +342,8 @@ class Jobs:
                     stamp=ids.iso(now),
                     one=1,
                     now=now,
+                    none=[],
+                    begun=[{"worker_id": owner, "began_at": round(now, 3)}],
                 ),
                 ReturnValues="ALL_NEW",
             )
@@ -301,16 +366,25 @@ class Jobs:
         """Hold a lease for `seconds` more. `LostLeaseError` where another worker has the job, or it ended."""
         self._guarded(lease, "SET lease_until = :until", until=time.time() + seconds)
 
-    def release(self, lease: Lease, *, error: dict[str, Any] | None = None) -> None:
-        """Give a lease back before its time, noting why the attempt failed. `LostLeaseError` as in `renew`."""
+    def release(
+        self, lease: Lease, *, error: dict[str, Any] | None = None, delay: int | None = None, **effort: Unpack[Effort]
+    ) -> None:
+        """Give a lease back before its time, noting why the attempt failed and after how many seconds another follows.
+
+        `LostLeaseError` as in `renew`.
+        """
+        now = time.time()
+        outcome: AttemptOutcome = "retried" if error else "handed_back"
         self._guarded(
             lease,
-            "SET lease_until = :until, #status = :queued, updated_at = :stamp, #error = :error",
+            "SET lease_until = :until, #status = :queued, updated_at = :stamp, #error = :error, "
+            "attempt_history = :attempts",
             names={"#error": "error"},
             until=0,
             queued="queued",
-            stamp=ids.now(),
+            stamp=ids.iso(now),
             error=error or {},
+            attempts=_with_end(lease, now, outcome, error, delay=delay, **effort),
         )
 
     def _guarded(self, lease: Lease, update: str, names: dict[str, str] | None = None, **placeholders: Any) -> None:
@@ -335,19 +409,21 @@ class Jobs:
         status: JobStatus,
         *,
         content: str,
-        provider: str | None = None,
-        model: str | None = None,
-        usage: dict[str, float] | None = None,
         error: dict[str, Any] | None = None,
+        **effort: Unpack[Effort],
     ) -> Message:
         """End a job and record its answer, together or not at all. Return the answer's message.
+
+        Provider, model and usage of the attempt that ended it are the job's own.
 
         Where the conversation was deleted meanwhile, the job ends and its answer is not kept.
 
         `LostLeaseError` where another worker has the job. Calling again after `UnavailableError` is safe: if the first
         call was done after all, this one says so.
         """
-        job, stamp = lease.job, ids.now()
+        now = time.time()
+        job, stamp = lease.job, ids.iso(now)
+        usage, model = effort.get("usage"), effort.get("model")
         reply = Message(
             message_id=ids.reply_id(job.message_id),
             conversation_id=job.conversation_id,
@@ -362,13 +438,16 @@ class Jobs:
         )
         ended = {
             "status": status,
+            "state": status,
+            "state_since": stamp,
             "updated_at": stamp,
             "reply_message_id": reply.message_id,
-            "provider": provider,
+            "provider": effort.get("provider"),
             "model": model,
             "usage": usage,
             "error": error or {},
             "lease_until": 0,
+            "attempt_history": _with_end(lease, now, cast("AttemptOutcome", status), error, **effort),
         }
         present = {name: value for name, value in ended.items() if value is not None}
         writes = [
@@ -418,4 +497,41 @@ def job_record(dynamodb: DynamoDBClient, stack: Stack, job_id: str) -> dict[str,
 def _job(record: dict[str, Any]) -> Job:
     shown = {name: value for name, value in record.items() if name in _JOB_FIELDS}
     shown["error"] = record.get("error") or None
+    shown["attempt_history"] = _attempts(record)
     return Job(**shown)
+
+
+def _attempts(record: dict[str, Any]) -> tuple[AttemptRecord, ...]:
+    """Return the attempts of a record. A lease cannot write its own numbers: they are counted back from the record's."""
+    attempt, fence = record.get("attempts", 0), record.get("fence", 0)
+    found: list[AttemptRecord] = []
+    for stored in reversed(record.get("attempt_history", [])):
+        numbers = {"attempt": attempt if attempt > 0 else None, "fence": fence}
+        entry = AttemptRecord.from_json({**numbers, **stored})
+        found.append(entry)
+        attempt, fence = (entry.attempt or 0) - 1, entry.fence - 1
+    return tuple(reversed(found))
+
+
+def _with_end(
+    lease: Lease,
+    now: float,
+    outcome: AttemptOutcome,
+    error: dict[str, Any] | None,
+    *,
+    delay: int | None = None,
+    **effort: Unpack[Effort],
+) -> list[dict[str, Any]]:
+    """Return the attempts to store, once that of a lease has ended."""
+    *before, own = lease.job.attempt_history
+    code, reason = (error or {}).get("code"), (error or {}).get("hint")
+    ended = replace(
+        own,
+        ended_at=round(now, 3),
+        outcome=outcome,
+        code=code,
+        reason=str(reason)[:_REASON_CHARACTERS] if reason else None,
+        delay=delay,
+        **effort,
+    )
+    return [entry.to_json() for entry in [*before, ended][-_ATTEMPTS_KEPT:]]
