@@ -254,6 +254,9 @@ class Settings:
     gateway_connections: int = _setting(10_000, "most connections of a gateway", "gateway", low=1, high=1_000_000)
     gateway_origins: str = _setting("", "web origins that may connect, comma-separated; empty is any", "gateway")
 
+    telemetry_listener: str = _setting(
+        "", "module:function that is told what happens; empty is none", "functions worker gateway"
+    )
     log_level: str = _setting(
         "info",
         "least level that is logged",

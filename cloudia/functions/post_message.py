@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from cloudia import telemetry
 from cloudia.functions.http import Answer, Request, function
 from cloudia.protocol import Accepted, PostMessage
+from cloudia.telemetry.events import JobAccepted, JobIds
 
 
 @function
 def handler(request: Request) -> Answer:
     """Record the message and its job, then enqueue it. 202 only after both."""
     user, to = request.user_id, request.services
+    began = time.perf_counter()
     message = PostMessage.decode(request.body, max_content_bytes=to.settings.limits_content_bytes)
     if message.session_id is not None:
         to.identity.check_session(message.session_id, user)
@@ -22,13 +26,19 @@ def handler(request: Request) -> Answer:
         idempotency_key=message.idempotency_key,
         traceparent=telemetry.new_traceparent(request.traceparent),
     )
+    recorded = time.perf_counter()
     if unsent:
         to.queue.send(job)
-    telemetry.log(
-        "job accepted",
-        job_id=job.job_id,
-        conversation_id=job.conversation_id,
-        trace_id=telemetry.trace_id(job.traceparent),
-        again=None if unsent else True,
+    done = time.perf_counter()
+    telemetry.notify(
+        JobAccepted(
+            job=JobIds.of(job),
+            at=time.time(),
+            seconds=done - began,
+            send_seconds=done - recorded if unsent else None,
+            content_bytes=len(message.content.encode()),
+            again=not unsent,
+            parent=request.traceparent,
+        )
     )
     return 202, Accepted(job.job_id, job.conversation_id, job.message_id).to_json()

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cache
 
 from cloudia import telemetry
 from cloudia.cloud.cloud import Cloud
+from cloudia.errors import UsageError
 from cloudia.settings import from_environment
 
-__all__ = ["services"]
+__all__ = ["in_lambda", "services"]
 
 _IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
+
+
+def in_lambda() -> bool:
+    """Tell whether this process is Lambda's, which freezes it between two calls."""
+    return _IN_LAMBDA in os.environ
+
+
+def _listen(name: str) -> None:
+    """Tell the listener of this name. A function's zip may lack its module, and that must not refuse a message."""
+    try:
+        telemetry.listen(telemetry.load_listener(name))
+    except UsageError as error:
+        telemetry.log("listener not loaded", level=logging.WARNING, reason=error.message)
 
 
 @cache
 def services() -> Cloud:
     """Return this process's cloud. Lambda keeps a process warm, and its clients with it."""
     settings = from_environment()
-    if _IN_LAMBDA in os.environ:  # Elsewhere the logs are those of the process around.
+    if in_lambda():  # Elsewhere the logs are those of the process around.
         telemetry.configure_logs(os.environ[_IN_LAMBDA], settings.log_level)
+    if settings.telemetry_listener:
+        _listen(settings.telemetry_listener)
     return Cloud(settings)

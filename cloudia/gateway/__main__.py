@@ -13,10 +13,15 @@ from cloudia.gateway.gateway import Gateway
 from cloudia.gateway.services import make_services
 from cloudia.settings import from_environment
 
+_LISTENER_SECONDS = 2.0
+"""How long a listener may take for the last events."""
+
 
 async def _main() -> None:
     settings = from_environment()
     telemetry.configure_logs("gateway", settings.log_level)
+    if settings.telemetry_listener:
+        telemetry.listen(telemetry.load_listener(settings.telemetry_listener))
     gateway = Gateway(make_services(settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -34,6 +39,8 @@ def main() -> int:
         telemetry.log("gateway failed", level=logging.ERROR, code="port_taken", reason=error.strerror or str(error))
     else:
         return 0
+    finally:
+        telemetry.stop_listening(_LISTENER_SECONDS)
     return 1
 
 

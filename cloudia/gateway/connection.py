@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from typing import TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed
 
+from cloudia import telemetry
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
 from cloudia.gateway.delivery import Delivery
 from cloudia.protocol import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_SLOW, Event
+from cloudia.telemetry.events import FrameDelivered
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -99,9 +103,11 @@ class Connection:
 
     async def _send(self, entry: Entry) -> bool:
         """Send an event. Return False where the connection is gone, or its reader stands still and is dropped."""
+        frame = f'{{"id":"{entry.id}",{entry.payload[1:]}'
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(self._stall_seconds):
-                await self._socket.send(f'{{"id":"{entry.id}",{entry.payload[1:]}')
+                await self._socket.send(frame)
         except ConnectionClosed:
             return False
         except TimeoutError:
@@ -109,7 +115,25 @@ class Connection:
             asyncio.get_running_loop().call_later(1, self._socket.transport.abort)
             await self._socket.close(CLOSE_SLOW, "the reader is too slow; reconnect to resume")
             return False
+        if telemetry.listening():
+            self._tell(entry, size=len(frame.encode()), seconds=time.perf_counter() - began)
         return True
+
+    def _tell(self, entry: Entry, *, size: int, seconds: float) -> None:
+        fields = json.loads(entry.payload)
+        telemetry.notify(
+            FrameDelivered(
+                job_id=fields.get("job_id"),
+                attempt=fields.get("attempt"),
+                kind=fields.get("type"),
+                event_id=entry.id,
+                session_id=self.session_id,
+                connection_id=self.id,
+                at=time.time(),
+                seconds=seconds,
+                bytes=size,
+            )
+        )
 
 
 async def refuse(socket: ServerConnection, close_code: int, error: CloudiaError) -> None:

@@ -1,4 +1,4 @@
-"""Logs as JSON lines, and the trace context that ties a request to its job.
+"""Logs as JSON lines on stderr.
 
 A log line never holds the text of a message or a secret: what is logged are names, ids, counts and times.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-import secrets
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,16 +17,10 @@ from cloudia import ids
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["bound", "configure_logs", "log", "new_traceparent", "trace_id"]
+__all__ = ["bound", "configure_logs", "log"]
 
 _LOGGER = logging.getLogger("cloudia")
 _fields: ContextVar[dict[str, Any] | None] = ContextVar("cloudia_log_fields", default=None)
-
-# Version 00 has four parts and no more; what a later version adds is not ours to read.
-_TRACEPARENT = re.compile(
-    r"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?",
-    re.DOTALL,
-)
 
 
 class _JsonLines(logging.Formatter):
@@ -78,20 +70,3 @@ def bound(**fields: Any) -> Iterator[None]:
         yield
     finally:
         _fields.reset(token)
-
-
-def new_traceparent(incoming: str | None = None) -> str:
-    """Return a W3C `traceparent` of a new span, in the trace of `incoming` if that is one.
-
-    https://www.w3.org/TR/trace-context/
-    """
-    trace = trace_id(incoming) or secrets.token_hex(16)
-    return f"00-{trace}-{secrets.token_hex(8)}-01"
-
-
-def trace_id(traceparent: str | None) -> str | None:
-    """Return the trace id of a `traceparent`, or None where it is not one."""
-    found = _TRACEPARENT.fullmatch(traceparent or "")
-    if found is None or (found["version"] == "00" and found["more"]):
-        return None
-    return found["trace"]

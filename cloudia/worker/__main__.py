@@ -17,12 +17,16 @@ from cloudia.worker.worker import Worker
 
 _THREADS = 8
 """More of them take the interpreter from the streams for longer than they save on AWS calls."""
+_LISTENER_SECONDS = 2.0
+"""How long a listener may take for the last events."""
 
 
 async def _main() -> None:
     gc.disable()  # While it starts, all that is made stays.
     settings = from_environment()
     telemetry.configure_logs("worker", settings.log_level)
+    if settings.telemetry_listener:
+        telemetry.listen(telemetry.load_listener(settings.telemetry_listener))
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="aws"))
     worker = Worker(await make_services(settings))
@@ -40,6 +44,8 @@ def main() -> int:
     except CloudiaError as error:
         telemetry.log("worker failed", level=logging.ERROR, code=error.code, reason=error.message, hint=error.hint)
         return 1
+    finally:
+        telemetry.stop_listening(_LISTENER_SECONDS)
     return 0
 
 

@@ -13,6 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from cloudia import ids, telemetry
 from cloudia.cloud.jobs import LostLeaseError
 from cloudia.errors import UnavailableError
+from cloudia.telemetry.events import (
+    AnswerRecorded,
+    AttemptFailed,
+    AttemptIds,
+    AttemptStopped,
+    ContextRead,
+    FirstText,
+    JobEnded,
+)
 from cloudia.worker.context import chat_messages
 from cloudia.worker.cost import cost_usd
 from cloudia.worker.endings import bury, last_event
@@ -22,6 +31,7 @@ from cloudia.worker.turn import Turn
 if TYPE_CHECKING:
     from cloudia.cloud.jobs import Lease
     from cloudia.protocol import JobStatus, Message, QueuedJob
+    from cloudia.telemetry.events import StoppedBy
     from cloudia.worker.services import Services
 
 __all__ = ["Attempt", "Back", "Delete", "Leave", "Outcome"]
@@ -70,7 +80,11 @@ class Attempt:
         self._first_text: float | None = None
         self._text: list[str] = []
         self._cancelled = asyncio.Event()
-        self._llm = services.llm.call(job_id=job.job_id, attempt=lease.job.attempts, model=job.model)
+        self._started = time.perf_counter()
+        self._told_as = AttemptIds.at(job, attempt=lease.job.attempts, fence=lease.fence)
+        self._llm = services.llm.call(
+            job_id=job.job_id, attempt=lease.job.attempts, model=job.model, told_as=self._told_as
+        )
         self._stream = services.outbox.open(job, attempt=lease.job.attempts, fence=lease.fence)
         self._stream.on_stale = lambda: self.stop("lost")
         self._stopped: asyncio.Future[StopReason] = asyncio.get_running_loop().create_future()
@@ -88,10 +102,12 @@ class Attempt:
             return await self._run()
         except LostLeaseError:
             telemetry.log("another worker has the job", level=logging.WARNING)
+            self._tell_stopped("lost")
             return Leave()
         except UnavailableError as error:
             # The lease runs out by itself, the message comes back, and whoever takes it sees what was recorded.
             telemetry.log("outcome not recorded", level=logging.ERROR, code=error.code)
+            self._tell_stopped("not_recorded")
             return Back(2)
         finally:
             self._to.leases.drop(self._lease)
@@ -130,7 +146,7 @@ class Attempt:
             self._stream.emit("started", message_id=ids.reply_id(self._job.message_id), max_attempts=most)
         else:
             self._stream.emit("reset", reason="new_attempt", max_attempts=most)
-        before = await self._to.contexts.before(self._job)
+        before = await self._context()
         turn = Turn(
             job_id=self._job.job_id,
             conversation_id=self._job.conversation_id,
@@ -145,11 +161,28 @@ class Attempt:
             async for piece in pieces:
                 if self._first_text is None:
                     self._first_text = time.time()
+                    if telemetry.listening():
+                        telemetry.notify(FirstText(job=self._told_as, at=self._first_text, seconds=self._seconds()))
                 size += len(piece.encode())
                 if size > _MAX_ANSWER_BYTES:
                     raise AnswerTooLargeError
                 self._text.append(piece)
                 self._stream.text(piece)
+        return before
+
+    async def _context(self) -> list[Message]:
+        began = time.perf_counter()
+        before = await self._to.contexts.before(self._job)
+        if telemetry.listening():
+            telemetry.notify(
+                ContextRead(
+                    job=self._told_as,
+                    at=time.time(),
+                    seconds=time.perf_counter() - began,
+                    messages=len(before),
+                    characters=sum(len(message.content) for message in before),
+                )
+            )
         return before
 
     async def _succeed(self, before: list[Message]) -> Outcome:
@@ -163,8 +196,10 @@ class Attempt:
             await self._end("cancelled")
             return Delete()
         if reason == "lost":
+            self._tell_stopped("lost")
             return Leave()
-        await asyncio.to_thread(self._to.jobs.release, self._lease)
+        await asyncio.to_thread(self._to.jobs.release, self._lease, **self._effort("cancelled"))
+        self._tell_stopped("draining")
         return Back(0)
 
     async def _fail(self, error: BaseException) -> Outcome:
@@ -174,19 +209,25 @@ class Attempt:
         decision = decide(
             failure, attempt=attempt, max_attempts=self._to.settings.worker_max_attempts, random=random.random
         )
-        telemetry.log(
-            "attempt failed",
-            level=logging.WARNING,
-            attempt=attempt,
-            code=failure.code,
-            reason=failure.hint,
-            then=type(decision).__name__,
-            delay=decision.delay if isinstance(decision, Retry) else None,
+        telemetry.notify(
+            AttemptFailed(
+                job=self._told_as,
+                at=time.time(),
+                seconds=self._seconds(),
+                code=failure.code,
+                reason=failure.hint,
+                decision=type(decision).__name__,
+                delay=decision.delay if isinstance(decision, Retry) else None,
+                max_attempts=self._to.settings.worker_max_attempts,
+            ),
             exc_info=error if unforeseen else None,
         )
         match decision:
             case Retry(delay):
-                await asyncio.to_thread(self._to.jobs.release, self._lease, error=failure.to_json())
+                effort = self._effort("failed")
+                await asyncio.to_thread(
+                    self._to.jobs.release, self._lease, error=failure.to_json(), delay=delay, **effort
+                )
                 return Back(delay)
             case Fail():
                 self._text.clear()
@@ -218,22 +259,24 @@ class Attempt:
         reply = await self._record(
             status,
             content="".join(self._text),
-            provider=self._llm.route.provider.name,
-            model=self._llm.model,
-            usage=usage,
             error=failure.to_json() if failure else None,
+            **self._effort(status),
         )
         self._to.leases.drop(self._lease)
-        now = time.time()
-        telemetry.log(
-            "job ended",
-            status=status,
-            attempt=self._lease.job.attempts,
-            waited_ms=_millis(self._began - self._job.accepted_at),
-            first_token_ms=_millis(self._first_text - self._began) if self._first_text else None,
-            total_ms=_millis(now - self._job.accepted_at),
-            usage=usage,
-            llm_calls=self._llm.calls,
+        telemetry.notify(
+            JobEnded(
+                job=self._told_as,
+                at=time.time(),
+                accepted_at=self._job.accepted_at,
+                began_at=self._began,
+                first_text_at=self._first_text,
+                status=status,
+                code=failure.code if failure else None,
+                provider=self._llm.route.provider.name,
+                model=self._llm.model,
+                usage=usage,
+                llm_calls=self._llm.calls,
+            )
         )
         kind, data = last_event(
             status,
@@ -246,6 +289,16 @@ class Attempt:
         self._stream.emit(kind, **data)
         await self._stream.flushed()
         return reply
+
+    def _effort(self, status: JobStatus) -> dict[str, Any]:
+        """Return what the attempt cost so far, for its job's record."""
+        return {
+            "provider": self._llm.route.provider.name,
+            "model": self._llm.model,
+            "usage": self._usage(status),
+            "first_text_at": self._first_text,
+            "llm_calls": self._llm.calls,
+        }
 
     def _usage(self, status: JobStatus) -> dict[str, float] | None:
         """Return the tokens that were counted, and what they cost where that is known: of a whole answer, at a known price."""
@@ -260,16 +313,39 @@ class Attempt:
         return usage
 
     async def _record(self, status: JobStatus, **fields: Any) -> Message:
+        began = time.perf_counter()
         for attempt in range(_RECORD_TRIES):
             try:
-                return await asyncio.to_thread(self._to.jobs.finish, self._lease, status, **fields)
+                reply = await asyncio.to_thread(self._to.jobs.finish, self._lease, status, **fields)
             except UnavailableError as error:
                 if attempt == _RECORD_TRIES - 1:
                     raise
                 telemetry.log("answer not recorded yet", level=logging.WARNING, code=error.code)
                 await asyncio.sleep(0.2 * 2**attempt)
+            else:
+                if telemetry.listening():
+                    self._tell_recorded(reply, tries=attempt + 1, seconds=time.perf_counter() - began)
+                return reply
         raise AssertionError
 
+    # --- telling ---------------------------------------------------------------------------------------------------
 
-def _millis(seconds: float) -> int:
-    return round(seconds * 1000)
+    def _seconds(self) -> float:
+        """Return the seconds since the attempt began."""
+        return time.perf_counter() - self._started
+
+    def _tell_stopped(self, reason: StoppedBy) -> None:
+        if telemetry.listening():
+            telemetry.notify(AttemptStopped(job=self._told_as, at=time.time(), seconds=self._seconds(), reason=reason))
+
+    def _tell_recorded(self, reply: Message, *, tries: int, seconds: float) -> None:
+        telemetry.notify(
+            AnswerRecorded(
+                job=self._told_as,
+                at=time.time(),
+                seconds=seconds,
+                status=reply.status or "done",
+                tries=tries,
+                content_bytes=len(reply.content.encode()),
+            )
+        )

@@ -11,6 +11,7 @@ from cloudia import ids, telemetry
 from cloudia.cloud.jobs import Ended, Held, Lease, Unknown
 from cloudia.errors import InvalidRequestError
 from cloudia.protocol import QueuedJob
+from cloudia.telemetry.events import AttemptIds, JobLeased
 from cloudia.worker.attempt import Attempt, Back, Delete, Outcome
 from cloudia.worker.endings import bury, last_event
 from cloudia.worker.failures import Failure
@@ -47,10 +48,13 @@ class Deliveries:
             return await self._take_job(received, job)
 
     async def _take_job(self, received: Received, job: QueuedJob) -> Outcome:
+        began = time.perf_counter()
         seconds = self._to.settings.worker_lease_seconds
         outcome = await asyncio.to_thread(self._to.jobs.lease, job.job_id, self._to.worker_id, seconds)
         match outcome:
             case Lease() as lease:
+                if telemetry.listening():
+                    self._tell(received, job, lease, seconds=time.perf_counter() - began)
                 return await self._attempt(job, lease)
             case Ended() as ended:
                 await self._tell_again(job, ended)
@@ -62,6 +66,21 @@ class Deliveries:
             case Unknown():
                 await self._bury(received, Failure("unknown_job", "There is no record of this job.", retryable=False))
                 return Delete()
+
+    def _tell(self, received: Received, job: QueuedJob, lease: Lease, *, seconds: float) -> None:
+        now = time.time()
+        telemetry.notify(
+            JobLeased(
+                job=AttemptIds.at(job, attempt=lease.job.attempts, fence=lease.fence),
+                at=now,
+                seconds=seconds,
+                message_id=received.message_id,
+                receive_count=received.receive_count,
+                worker_id=lease.owner,
+                accepted_at=job.accepted_at,
+                waited_seconds=now - job.accepted_at,
+            )
+        )
 
     async def _attempt(self, job: QueuedJob, lease: Lease) -> Outcome:
         attempt = Attempt(self._to, job, lease)

@@ -13,6 +13,7 @@ import tenacity
 
 from cloudia import telemetry
 from cloudia.worker.breaker import Breaker
+from cloudia.worker.call_report import CallReport
 from cloudia.worker.providers.base import (
     ChatMessage,
     ChatRequest,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from cloudia.settings import Settings
+    from cloudia.telemetry.events import AttemptIds
     from cloudia.worker.breaker import BreakerState, Limits, Permit
     from cloudia.worker.providers.base import Provider, Tool
 
@@ -100,10 +102,15 @@ class Llm:
             settings.llm_quick_retry_seconds,
         )
 
-    def call(self, *, job_id: str, attempt: int, model: str | None = None) -> LlmCall:
-        """Return the handle of one attempt; it counts what the attempt uses. `model` is in place of the configured one."""
+    def call(
+        self, *, job_id: str, attempt: int, model: str | None = None, told_as: AttemptIds | None = None
+    ) -> LlmCall:
+        """Return the handle of one attempt; it counts what the attempt uses. `model` is in place of the configured one.
+
+        Listeners are told of its requests as those of `told_as`; of None they are not.
+        """
         headers = {"x-cloudia-job-id": job_id, "x-cloudia-attempt": str(attempt)}
-        return LlmCall(self.routes, self._manner, headers, model)
+        return LlmCall(self.routes, self._manner, headers, model, told_as)
 
     async def aclose(self) -> None:
         """Close the providers' connections."""
@@ -115,8 +122,14 @@ class LlmCall:
     """The LLM as one attempt sees it, with breaker, retry and accounting."""
 
     def __init__(
-        self, routes: Sequence[Route], manner: _Manner, headers: dict[str, str], model: str | None = None
+        self,
+        routes: Sequence[Route],
+        manner: _Manner,
+        headers: dict[str, str],
+        model: str | None = None,
+        told_as: AttemptIds | None = None,
     ) -> None:
+        self._told_as = told_as
         self._routes = routes
         self._model = model
         self._manner = manner
@@ -155,7 +168,10 @@ class LlmCall:
             if not calls:
                 return
             chat.append(ChatMessage("assistant", "".join(said), tool_calls=tuple(calls)))
-            results = [ChatMessage("tool", await call_tool(tools, call), tool_call_id=call.id) for call in calls]
+            results = [
+                ChatMessage("tool", await call_tool(tools, call, job=self._told_as), tool_call_id=call.id)
+                for call in calls
+            ]
             chat.extend(results)
         raise ProviderError("rejected", f"the LLM still called tools after {_TOOL_ROUNDS} rounds")
 
@@ -163,24 +179,30 @@ class LlmCall:
         self, messages: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
     ) -> AsyncGenerator[str | ToolCall]:
         """Yield what one call of the provider brings; its usage is counted."""
-        first, pieces, route = await self._begin(messages, tools)
-        async with aclosing(pieces):
-            piece: Piece | None = first
-            while piece is not None:
-                if isinstance(piece, Usage):
-                    self._count(piece, route)
-                elif piece:
-                    yield piece
-                try:
-                    piece = await _next(pieces, self._manner.gap, "further token")
-                except ProviderError:
-                    route.breaker.fail()
-                    raise
+        first, pieces, route, report = await self._begin(messages, tools)
+        try:
+            async with aclosing(pieces):
+                piece: Piece | None = first
+                while piece is not None:
+                    if isinstance(piece, Usage):
+                        self._count(piece, route)
+                    elif piece:
+                        yield piece
+                    try:
+                        piece = await _next(pieces, self._manner.gap, "further token")
+                    except ProviderError:
+                        route.breaker.fail()
+                        raise
+                    report.piece(piece)
+        except BaseException as error:
+            report.over(error)
+            raise
+        report.over()
 
     async def _begin(
         self, messages: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
-    ) -> tuple[Piece | None, AsyncGenerator[Piece], Route]:
-        """Return the first piece of an answer, the others, and whose it is."""
+    ) -> tuple[Piece | None, AsyncGenerator[Piece], Route, CallReport]:
+        """Return the first piece of an answer, the others, whose it is, and what is told of it."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_blip),
             stop=tenacity.stop_after_attempt(1 + _QUICK_RETRIES) | tenacity.stop_after_delay(self._manner.quick_retry),
@@ -191,28 +213,32 @@ class LlmCall:
 
     async def _open(
         self, messages: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
-    ) -> tuple[Piece | None, AsyncGenerator[Piece], Route]:
+    ) -> tuple[Piece | None, AsyncGenerator[Piece], Route, CallReport]:
         """Make one request and wait for its first piece; that is when a provider has shown that it answers."""
         route, permit = self._enter()
         manner = self._manner
         self.route, self.calls = route, self.calls + 1
+        report = CallReport(self._told_as, number=self.calls, provider=route.provider.name, model=self.model)
         request = ChatRequest(self.model, manner.system, messages, manner.max_tokens, tools, self._headers)
         pieces = route.provider.stream(request)
         try:
             first = await _next(pieces, manner.first_token, "first token")
         except ProviderError as error:
+            report.over(error)
             await pieces.aclose()
             if error.kind == "unavailable":
                 permit.fail()
             elif error.kind == "rate_limited" and error.retry_after:
                 route.cool_down(error.retry_after)
             raise
-        except BaseException:
+        except BaseException as error:
+            report.over(error)
             await pieces.aclose()
             raise
         else:
             permit.succeed()
-            return first, pieces, route
+            report.piece(first)
+            return first, pieces, route, report
         finally:
             permit.abandon()
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudia.errors import UsageError
+from cloudia.named_function import load_function
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,24 +25,8 @@ async def answer_with_llm(turn: Turn) -> AsyncIterator[str]:
 
 
 def load_responder(name: str) -> Responder:
-    """Return the responder that `module:function` names; modules of the working folder are found too.
-
-    `UsageError` where there is none, or its module fails to load.
-    """
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise UsageError(f"worker.responder {name!r} is not module:function", hint=_EXAMPLE, code="bad_responder")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # Last, so that no file of a project hides a library.
-    try:
-        responder: Responder = getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:
-        raise UsageError(
-            f"the responder {name} cannot be loaded: {type(error).__name__}: {error}",
-            hint=_EXAMPLE,
-            code="bad_responder",
-        ) from error
+    """Return the responder that `module:function` names. `UsageError` where there is none."""
+    responder: Responder = load_function("worker.responder", name, what="responder", example=_EXAMPLE)
     if not inspect.isasyncgenfunction(responder):
         raise UsageError(f"the responder {name} is not an async generator", hint=_EXAMPLE, code="bad_responder")
     return responder

@@ -15,6 +15,7 @@ from cloudia import __version__, telemetry
 from cloudia.cloud.presence import BEAT_SECONDS
 from cloudia.cloud.queue import BATCH
 from cloudia.errors import UnavailableError
+from cloudia.telemetry.events import MessageReceived
 from cloudia.worker.attempt import Back, Delete, Leave
 from cloudia.worker.delivery import Deliveries
 from cloudia.worker.probes import serve_probes
@@ -124,12 +125,28 @@ class Worker:
     def _accept(self, received: list[Received]) -> None:
         """Put messages into the lanes of their conversations."""
         self._to.receipts.hold(message.receipt for message in received)
+        if telemetry.listening():
+            self._tell(received)
         for message in received:
             lane = self._lanes.get(message.group)
             if lane is None:
                 lane = self._lanes[message.group] = deque()
                 self._start(self._work(message.group, lane))
             lane.append(message)
+
+    def _tell(self, received: list[Received]) -> None:
+        for message in received:
+            telemetry.notify(
+                MessageReceived(
+                    message_id=message.message_id,
+                    group=message.group,
+                    queue=self._to.queue.name,
+                    worker_id=self._to.worker_id,
+                    at=time.time(),
+                    receive_count=message.receive_count,
+                    body_bytes=len(message.body.encode()),
+                )
+            )
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

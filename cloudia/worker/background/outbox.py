@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,11 +17,12 @@ from cloudia import telemetry
 from cloudia.cloud.events import Frame
 from cloudia.errors import UnavailableError
 from cloudia.protocol import MAX_DELTA_CHARACTERS, Event
+from cloudia.telemetry.events import AttemptIds, FramePushed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from cloudia.cloud.events import EventLog
+    from cloudia.cloud.events import Appended, EventLog
     from cloudia.protocol import QueuedJob
 
 __all__ = ["Outbox", "Stream"]
@@ -108,6 +110,22 @@ class Stream:
         if stale:
             self.on_stale()
 
+    def tell(self, frames: Sequence[Frame], outcomes: Sequence[Appended], *, seconds: float) -> None:
+        """Tell listeners what became of each frame in a round trip of `seconds`."""
+        job, now = AttemptIds.at(self._job, attempt=self._attempt, fence=self._fence), time.time()
+        for frame, outcome in zip(frames, outcomes, strict=True):
+            telemetry.notify(
+                FramePushed(
+                    job=job,
+                    at=now,
+                    seconds=seconds,
+                    kind=frame.event.type,
+                    event_id=outcome.id,
+                    refused=outcome.refused,
+                    characters=len((frame.event.data or {}).get("text", "")),
+                )
+            )
+
     def interrupted(self) -> None:
         """Learn that it is not known what of this attempt is in the log."""
         self._interrupted = True
@@ -183,10 +201,9 @@ class Outbox:
         for stream in streams:
             del self._dirty[stream]
         self._flushing = frozenset(streams)
+        began = time.perf_counter()
         try:
-            appended = iter(
-                await self._log.append([frame for _, frames in taken for frame in frames]) if self._log else []
-            )
+            appended = await self._log.append([frame for _, frames in taken for frame in frames]) if self._log else []
         except UnavailableError as error:
             self._flushing = frozenset()
             self._note(reachable=False, code=error.code)
@@ -197,9 +214,13 @@ class Outbox:
             return False
         self._flushing = frozenset()
         self._note(reachable=True)
+        outcomes = iter(appended)
         for stream, frames in taken:
             stream.next_flush = self._now() + self._frame_seconds
-            stream.logged(stale=any([next(appended).refused == "stale" for _ in frames]))  # noqa: C419 - consume all
+            own = [next(outcomes) for _ in frames]
+            if telemetry.listening():
+                stream.tell(frames, own, seconds=time.perf_counter() - began)
+            stream.logged(stale=any(outcome.refused == "stale" for outcome in own))
         return True
 
     def _note(self, *, reachable: bool, code: str | None = None) -> None:

@@ -1,0 +1,20 @@
+"""What a process tells of its work: log lines, what happens to whoever listens, and the trace context that ties it together."""
+
+from cloudia.telemetry.listeners import Listener, flush, listen, listening, load_listener, notify, stop_listening
+from cloudia.telemetry.logs import bound, configure_logs, log
+from cloudia.telemetry.traceparent import new_traceparent, trace_id
+
+__all__ = [
+    "Listener",
+    "bound",
+    "configure_logs",
+    "flush",
+    "listen",
+    "listening",
+    "load_listener",
+    "log",
+    "new_traceparent",
+    "notify",
+    "stop_listening",
+    "trace_id",
+]

@@ -1,0 +1,141 @@
+"""Who is told what happens: the log at once, and a listener of the user's own on a thread of its own.
+
+A listener is a function of one event (`cloudia.telemetry.events`). It cannot harm a job: what it raises is logged once and
+counted, and where it is slower than the events come, those that find no room are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cloudia.errors import UsageError
+from cloudia.named_function import load_function
+from cloudia.telemetry.log_listener import write_line
+from cloudia.telemetry.logs import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloudia.telemetry.events import Happening
+
+__all__ = ["Listener", "flush", "listen", "listening", "load_listener", "notify", "stop_listening"]
+
+Listener: TypeAlias = "Callable[[Happening], object]"
+
+MOST_WAITING = 10_000
+"""Events that wait for a listener: a few megabytes."""
+_EXAMPLE = "Such as `def told(event): ...` in my_listener.py, named my_listener:told."
+
+
+class _Thread:
+    """Tells one listener, on a thread of its own, what was put."""
+
+    def __init__(self, listener: Listener, *, most: int) -> None:
+        self._listener = listener
+        self._waiting: queue.Queue[Happening | None] = queue.Queue(most)
+        self._dropped = 0
+        self._failed = 0
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+        self._thread.start()
+
+    def put(self, event: Happening) -> None:
+        """Leave an event for the listener; drop it where too many wait."""
+        try:
+            self._waiting.put_nowait(event)
+        except queue.Full:
+            self._dropped += 1
+            if self._dropped == 1:
+                log(
+                    "the listener is too slow; events are dropped", level=logging.WARNING, waiting=self._waiting.maxsize
+                )
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until the listener has been told all that was put, at most `seconds`. Return whether it has."""
+        with self._waiting.all_tasks_done:
+            return self._waiting.all_tasks_done.wait_for(lambda: not self._waiting.unfinished_tasks, seconds)
+
+    def close(self, seconds: float) -> None:
+        """Tell what waits, at most for `seconds`; leave the rest. The thread ends with the process at the latest."""
+        deadline = time.monotonic() + seconds
+        self.flush(seconds)
+        untold = self._waiting.qsize()
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            pass
+        else:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._dropped or self._failed or untold:
+            log(
+                "the listener missed events",
+                level=logging.WARNING,
+                dropped=self._dropped,
+                failed=self._failed,
+                untold=untold,
+            )
+
+    def _run(self) -> None:
+        while (event := self._waiting.get()) is not None:
+            try:
+                self._listener(event)
+            except BaseException as error:  # noqa: BLE001 - SystemExit too would end the thread
+                self._failed += 1
+                if self._failed == 1:
+                    log("the listener failed", level=logging.ERROR, event_type=type(event).__name__, exc_info=error)
+            finally:
+                self._waiting.task_done()
+
+
+_thread: _Thread | None = None
+
+
+def load_listener(name: str) -> Listener:
+    """Return the listener that `module:function` names. `UsageError` where there is none."""
+    listener: Any = load_function("telemetry.listener", name, what="listener", example=_EXAMPLE)
+    if not callable(listener) or inspect.iscoroutinefunction(listener):
+        raise UsageError(f"the listener {name} is not a plain function", hint=_EXAMPLE, code="bad_listener")
+    told: Listener = listener
+    return told
+
+
+def listen(listener: Listener, *, most: int = MOST_WAITING) -> None:
+    """Tell `listener` from now on, in place of the one before; at most `most` events wait for it."""
+    global _thread  # noqa: PLW0603 - of a process, as its log is
+    stop_listening(0)
+    _thread = _Thread(listener, most=most)
+
+
+def listening() -> bool:
+    """Tell whether anybody but the log listens: whatever no line is made of need not be built otherwise."""
+    return _thread is not None
+
+
+def notify(event: Happening, *, exc_info: BaseException | None = None) -> None:
+    """Tell what happened. Never blocks, never raises. A traceback goes to the log alone, for it may quote anything."""
+    write_line(event, exc_info)
+    thread = _thread
+    if thread is not None:
+        thread.put(event)
+
+
+def flush(seconds: float) -> None:
+    """Wait until the listener has been told all that happened, at most `seconds`.
+
+    Lambda freezes a process between two calls, with whatever its threads were doing: a function flushes before it returns.
+    """
+    thread = _thread
+    if thread is not None:
+        thread.flush(seconds)
+
+
+def stop_listening(seconds: float) -> None:
+    """Tell the listener what waits for it, at most for `seconds`, and no more. Logs how many events it missed."""
+    global _thread
+    thread, _thread = _thread, None
+    if thread is not None:
+        thread.close(seconds)
