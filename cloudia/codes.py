@@ -18,6 +18,7 @@ ErrorCode: TypeAlias = Literal[
     "bad_last_event_id",
     "bad_limit",
     "bad_line",
+    "bad_listener",
     "bad_model",
     "bad_order",
     "bad_responder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,13 +24,14 @@ from cloudia.errors import (
     UnavailableError,
     UsageError,
 )
+from cloudia.ids import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from cloudia.cli.services import Services
     from cloudia.operate.dead_letters import Edit, Letter, Redriven, Shelf
-    from cloudia.protocol import Job
+    from cloudia.protocol import AttemptRecord, Job
 
 app = typer.Typer(
     help="The dead letters: jobs that used up their attempts. Looking at them never consumes any.",
@@ -50,6 +51,7 @@ _AROUND = 4
 _POLL_SECONDS = 0.25
 _STAYS = {"in_work": "in work", "not_reached": "not reached", "refused": "refused by SQS"}
 """What may be otherwise in a moment."""
+_TIMES = ("began_at", "first_text_at", "ended_at")
 
 
 @app.command("list")
@@ -85,7 +87,7 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID", help="The letter
         "content": letter.job.content if letter.job else None,
         "body": None if letter.job else letter.message.body,
         "attributes": letter.message.attributes,
-        "attempt_history": _attempt_history(services, letter),
+        "attempt_history": _attempt_history(letter),
         "conversation": _conversation(services, letter),
     }
     if json:
@@ -375,26 +377,15 @@ def _conversation(services: Services, letter: Letter) -> list[dict[str, Any]]:
     return [message.to_json() for message in (*before, *from_here, *after) if message]
 
 
-def _attempt_history(services: Services, letter: Letter) -> list[dict[str, Any]]:
-    """Return the failed attempts that the local workers have logged, oldest first; elsewhere the logs have them."""
-    import json  # noqa: PLC0415 - lazy
+def _attempt_history(letter: Letter) -> list[dict[str, Any]]:
+    """Return the attempts that the job's record has, oldest first. Of one that took its worker down no end is known."""
+    return [_attempt(record) for record in (letter.record.attempt_history if letter.record else ())]
 
-    if not services.local or letter.job is None:
-        return []
-    found = []
-    for path in sorted((services.project.root / ".cloudia" / "logs").glob("worker*.log")):
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if letter.job.job_id not in line or '"attempt failed"' not in line:
-                    continue
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue
-                if entry.get("job_id") == letter.job.job_id:
-                    names = ("attempt", "code", "reason")
-                    found.append({"failed_at": entry.get("time"), **{name: entry.get(name) for name in names}})
-    return sorted(found, key=lambda entry: str(entry["failed_at"]))
+
+def _attempt(record: AttemptRecord) -> dict[str, Any]:
+    times = {name: iso(at) if (at := getattr(record, name)) else None for name in _TIMES}
+    failed = {"failed_at": times["ended_at"] if record.code else None, "code": record.code, "reason": record.reason}
+    return {"attempt": record.attempt, **failed, **asdict(record), **times}
 
 
 # --- waiting -----------------------------------------------------------------------------------------------------------

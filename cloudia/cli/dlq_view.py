@@ -70,8 +70,9 @@ def print_letter(document: Mapping[str, Any]) -> None:
         if document[name] not in {None, ""}:
             out.print(Text.assemble((f"{name:<16}", "dim"), str(document[name])))
     for attempt in document["attempt_history"]:
-        told = f"{attempt['failed_at']}  {attempt['code']}  {attempt['reason'] or ''}"
-        out.print(Text.assemble((f"attempt {attempt['attempt']:<8}", "dim"), told))
+        how = attempt["code"] or attempt["outcome"]
+        told = f"{attempt['ended_at']}  {how}  {attempt['reason'] or ''}" if how else "began and never ended"
+        out.print(Text.assemble((f"attempt {attempt['attempt'] or '?':<8}", "dim"), told))
     out.print()
     out.print(document["content"] if document["content"] is not None else document["body"], markup=False)
     if document["conversation"]:

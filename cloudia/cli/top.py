@@ -1,4 +1,4 @@
-"""`cloudia top`: the running stack, second by second."""
+"""`cloudia top`: a stack that runs, second by second."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cloudia.local.project import Project
     from cloudia.local.sampler import LocalSampler
+    from cloudia.operate.sampler import StackSampler
 
 
 def top() -> None:
-    """Show the parts, the queue, throughput, latencies, breakers and the last jobs of the stack of this folder."""
+    """Show the queue, throughput, latencies, breakers and the last jobs of a stack; of one of this folder its parts too."""
     import sys  # noqa: PLC0415 - lazy
 
     from cloudia.errors import UsageError  # noqa: PLC0415 - lazy
@@ -19,16 +20,28 @@ def top() -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("this needs a terminal", hint="In a script, use `cloudia status --json`.")
     project = find_project()
-    project.require_run()
+    sampler = make_sampler(project) if project.live_run() else _sampler_elsewhere()
 
     from cloudia.tui.app import TopApp  # noqa: PLC0415 - lazy
 
-    TopApp(make_sampler(project)).run()
+    TopApp(sampler).run()
 
 
 def make_sampler(project: Project) -> LocalSampler:
-    """Return what looks at the stack that runs in a project, and tells its logs readably."""
+    """Return what looks at the stack that runs in a project, and tells its logs readably. `NoStackError` where none does."""
+    from cloudia.cloud.cloud import Cloud  # noqa: PLC0415 - lazy
     from cloudia.local.log_lines import plain  # noqa: PLC0415 - lazy
     from cloudia.local.sampler import LocalSampler  # noqa: PLC0415 - lazy
+    from cloudia.operate.sampler import StackSampler  # noqa: PLC0415 - lazy
+    from cloudia.settings import from_environment  # noqa: PLC0415 - lazy
 
-    return LocalSampler(project, plain)
+    stack = StackSampler(Cloud(from_environment(project.require_run().environment)))
+    return LocalSampler(project, stack, plain)
+
+
+def _sampler_elsewhere() -> StackSampler:
+    """Return what looks at the stack that the settings name. `NoStackError` where AWS is not configured."""
+    from cloudia.cli.services import open_services  # noqa: PLC0415 - lazy
+    from cloudia.operate.sampler import StackSampler  # noqa: PLC0415 - lazy
+
+    return StackSampler(open_services().cloud)

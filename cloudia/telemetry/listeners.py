@@ -96,7 +96,7 @@ _thread: _Thread | None = None
 
 def load_listener(name: str) -> Listener:
     """Return the listener that `module:function` names. `UsageError` where there is none."""
-    listener: Any = load_function("telemetry.listener", name, what="listener", example=_EXAMPLE)
+    listener: Any = load_function("telemetry.listener", name, what="listener", example=_EXAMPLE, code="bad_listener")
     if not callable(listener) or inspect.iscoroutinefunction(listener):
         raise UsageError(f"the listener {name} is not a plain function", hint=_EXAMPLE, code="bad_listener")
     told: Listener = listener

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from cloudia.client import Client
-    from cloudia.tui.samples import Sampler
+    from cloudia.operate.samples import Sampler
 
 __all__ = ["ChatApp", "TopApp"]
 

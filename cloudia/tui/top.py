@@ -13,13 +13,13 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Sparkline, Static
 
 from cloudia.errors import CloudiaError
-from cloudia.tui.samples import History
+from cloudia.tui.history import History
 from cloudia.tui.status_line import breaker_of
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from cloudia.tui.samples import Sample, Sampler
+    from cloudia.operate.samples import Sample, Sampler
 
 __all__ = ["TopScreen", "TraceScreen"]
 
@@ -44,7 +44,13 @@ class TopScreen(Screen[None]):
     """What `cloudia top` shows; the chat opens it too."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,t", "trace", "Trace", id="top.trace", tooltip="Show what the parts logged about the job"),
+        Binding(
+            "enter,t",
+            "trace",
+            "Trace",
+            id="top.trace",
+            tooltip="Show the job's way: what the parts logged, or its attempts",
+        ),
         Binding("p", "pause", "Pause", id="top.pause", tooltip="Hold the picture, or go on"),
         Binding("escape", "leave", "Back", id="top.leave", tooltip="Go back"),
     ]
@@ -147,7 +153,7 @@ class TopScreen(Screen[None]):
                 _millis(job.first_token_ms),
                 _millis(job.total_ms),
                 "" if job.tokens is None else job.tokens,
-                job.worker,
+                job.worker[-_JOB_COLUMNS["WORKER"] :],
                 key=job.job_id,
             )
         if chosen is not None and chosen in table.rows:
@@ -161,7 +167,7 @@ class TopScreen(Screen[None]):
 
     @on(DataTable.RowSelected, "#jobs")
     def action_trace(self) -> None:
-        """Show what the parts logged about the job under the cursor."""
+        """Show the way of the job under the cursor."""
         job_id = self._chosen()
         if job_id:
             self.app.push_screen(TraceScreen(self._sampler, job_id))
@@ -199,7 +205,7 @@ class TraceScreen(ModalScreen[None]):
     async def on_mount(self) -> None:
         """Read the lines."""
         lines = await asyncio.to_thread(self._sampler.trace, self._job_id)
-        self.query_one("#trace-lines", Static).update("\n".join(lines) or "The logs say nothing about it any more.")
+        self.query_one("#trace-lines", Static).update("\n".join(lines) or "Nothing is known about it any more.")
 
 
 def _count(value: int | None) -> str:

@@ -82,9 +82,12 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 async def test_a_dead_letter_is_seen_changed_redriven_answered_and_gone(
-    own: RunningStack, letters: JobQueue, provider: Chaos
+    own: RunningStack, letters: JobQueue, provider: Chaos, tmp_path: Path
 ) -> None:
-    """The whole way. A job that dies again at once, within five minutes, is a letter again."""
+    """The whole way. A job that dies again at once, within five minutes, is a letter again.
+
+    Its attempts are those of its record, so a folder that knows but the stack's name sees the same.
+    """
     (job_id,) = await die(own, letters)
     (letter,) = own.json("dlq", "list")["dead_letters"]
     assert (letter["id"], letter["user_id"], letter["attempts"]) == (job_id, "local", 1)
@@ -97,6 +100,10 @@ async def test_a_dead_letter_is_seen_changed_redriven_answered_and_gone(
     (attempt,) = shown["attempt_history"]
     assert (attempt["attempt"], attempt["code"]) == (1, "llm_failed")
     assert attempt["failed_at"]
+    assert (attempt["outcome"], attempt["llm_calls"], attempt["worker_id"][:4]) == ("dead_lettered", 2, "wrk_")
+    elsewhere = {"AWS_ENDPOINT_URL": own.settings.aws_endpoint_url, "CLOUDIA_STACK_NAME": own.settings.stack_name}
+    seen = cli("dlq", "show", job_id, "--json", folder=tmp_path, environment=elsewhere)
+    assert json.loads(seen.stdout)["attempt_history"] == [attempt]
 
     provider.add_fault("cut")
     again = own.cli("dlq", "redrive", job_id, "--wait")

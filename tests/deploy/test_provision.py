@@ -103,6 +103,8 @@ def test_what_is_made_is_what_is_defined(engine: Aws) -> None:
         assert keys == {"HASH": table.partition_key, **({"RANGE": table.sort_key} if table.sort_key else {})}
         indexes = [index["IndexName"] for index in described.get("GlobalSecondaryIndexes", [])]
         assert indexes == [index.name for index in table.indexes]
+        projections = [index["Projection"]["ProjectionType"] for index in described.get("GlobalSecondaryIndexes", [])]
+        assert projections == [index.projects for index in table.indexes]
         ttl: Any = engine.dynamodb.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
         assert ttl.get("AttributeName") == table.ttl_attribute
     for parameter in stack.parameters:
@@ -157,7 +159,7 @@ def test_a_drifted_table_is_brought_back(engine: Aws) -> None:
     engine.dynamodb.put_item(TableName=stack.jobs.name, Item={"job_id": {"S": "kept"}})
     changes = apply(engine, stack)
     assert changes[stack.conversations.name].drift == ("BillingMode", "index by_activity")
-    assert changes[stack.jobs.name].drift == ("BillingMode", "TimeToLive")
+    assert changes[stack.jobs.name].drift == ("BillingMode", "index by_state", "TimeToLive")
     assert {changes[table.name].action for table in (stack.conversations, stack.jobs)} == {"updated"}
     assert only(apply(engine, stack))
     assert engine.dynamodb.get_item(TableName=stack.jobs.name, Key={"job_id": {"S": "kept"}})["Item"]

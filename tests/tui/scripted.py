@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from cloudia.operate.samples import EndedJob, PartSample, Sample
 from cloudia.protocol import Accepted, Event
-from cloudia.tui.samples import EndedJob, PartSample, Sample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

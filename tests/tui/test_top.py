@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 from textual.widgets import DataTable, Static
 
 from cloudia.local.sampler import LocalSampler
+from cloudia.cloud.cloud import Cloud
+from cloudia.operate.sampler import StackSampler
+from cloudia.operate.samples import EndedJob, Sample
 from cloudia.tui.app import TopApp
+from cloudia.tui.history import History, percentile
 from cloudia.tui.preferences import Preferences
-from cloudia.tui.samples import EndedJob, History, Sample, percentile
 from cloudia.tui.top import TraceScreen
 from tests.support import RunningStack, eventually
 
@@ -52,7 +55,7 @@ def test_a_job_that_ends_again_is_listed_once() -> None:
 async def test_it_shows_a_stack_that_runs(stack: RunningStack, tmp_path: Path) -> None:
     """Each part with its state, the job that just ended with its times, and what the parts logged about it."""
     job_id = stack.json("send", "seen from above [[words:5]]")["job_id"]
-    sampler = LocalSampler(stack.project, lambda line, part: f"{part}: {line}")
+    sampler = LocalSampler(stack.project, StackSampler(Cloud(stack.settings)), lambda line, part: f"{part}: {line}")
     app = TopApp(sampler, preferences=Preferences(tmp_path / "tui.json"))
     async with app.run_test(size=(120, 40)) as pilot:
 
@@ -65,6 +68,7 @@ async def test_it_shows_a_stack_that_runs(stack: RunningStack, tmp_path: Path) -
         row = [str(cell) for cell in jobs.get_row(job_id)]
         assert row[2] == "done"
         assert row[6].endswith(("ms", "s"))
+        assert row[8] == "worker"
         parts = app.screen.query_one("#parts", DataTable)
         names = [str(parts.get_row_at(index)[0]) for index in range(parts.row_count)]
         assert names == ["engine", "redis", "llm", "api", "gateway", "worker"]

@@ -1,73 +1,22 @@
-"""What a running stack looked like, moment by moment: samples, and what is computed from them. No I/O."""
+"""The last samples of a running stack, and what is computed from them. No I/O."""
 
 from __future__ import annotations
 
 import statistics
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["EndedJob", "History", "PartSample", "Sample", "Sampler", "percentile"]
+    from cloudia.operate.samples import EndedJob, Sample
+
+__all__ = ["History", "percentile"]
 
 KEPT = 120
 """Samples that the plots show."""
 _JOBS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class PartSample:
-    """One part of the stack."""
-
-    name: str
-    state: str
-    pid: int | None
-    resident_bytes: int | None
-    restarts: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndedJob:
-    """A job that has ended, as its worker logged it. Times in milliseconds."""
-
-    job_id: str
-    time: str
-    """ISO 8601."""
-    status: str
-    attempt: int
-    waited_ms: float
-    first_token_ms: float | None
-    total_ms: float
-    tokens: int | None
-    worker: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The stack at one moment; `jobs` are those that ended since the sample before. None is what could not be asked."""
-
-    at: float
-    """Seconds of a clock that only grows."""
-    state: str
-    parts: tuple[PartSample, ...]
-    visible: int | None
-    in_flight: int | None
-    dead_letters: int | None
-    health: Mapping[str, Any] | None
-    jobs: tuple[EndedJob, ...]
-
-
-class Sampler(Protocol):
-    """Where samples come from."""
-
-    def sample(self) -> Sample:
-        """Look at the stack. Blocks; raises `CloudiaError` where none runs."""
-
-    def trace(self, job_id: str) -> Sequence[str]:
-        """Return the log lines of all parts about a job, in the order of their times."""
 
 
 @dataclass(slots=True)
