@@ -100,7 +100,7 @@ async def test_a_dead_letter_is_seen_changed_redriven_answered_and_gone(
     (attempt,) = shown["attempt_history"]
     assert (attempt["attempt"], attempt["code"]) == (1, "llm_failed")
     assert attempt["failed_at"]
-    assert (attempt["outcome"], attempt["llm_calls"], attempt["worker_id"][:4]) == ("dead_lettered", 2, "wrk_")
+    assert (attempt["outcome"], attempt["llm_calls"], attempt["worker_id"][:4]) == ("dead_lettered", 1, "wrk_")
     elsewhere = {"AWS_ENDPOINT_URL": own.settings.aws_endpoint_url, "CLOUDIA_STACK_NAME": own.settings.stack_name}
     seen = cli("dlq", "show", job_id, "--json", folder=tmp_path, environment=elsewhere)
     assert json.loads(seen.stdout)["attempt_history"] == [attempt]

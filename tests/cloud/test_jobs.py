@@ -31,9 +31,9 @@ from cloudia.cloud import jobs as jobs_module
 from cloudia.cloud import transactions as transactions_module
 from cloudia.cloud.intake import Intake
 from cloudia.cloud.items import from_item, to_item
-from cloudia.cloud.jobs import Ended, Held, Jobs, Lease, LostLeaseError, Unknown
+from cloudia.cloud.jobs import Ended, Held, Jobs, JobState, Lease, LostLeaseError, Reopened, Unknown
 from cloudia.errors import ConflictError, NotFoundError, UnavailableError
-from cloudia.protocol import TERMINAL_STATUSES, JobStatus, Message, QueuedJob
+from cloudia.protocol import TERMINAL_STATUSES, AttemptRecord, JobStatus, Message, QueuedJob
 from tests.cloud.clocks import Clock
 from tests.support import Cloud, RunningStack, make_cloud
 
@@ -47,6 +47,12 @@ DAY = 86_400
 @pytest.fixture(scope="module")
 def cloud(stack: RunningStack) -> Cloud:
     """One cloud for this file: every test has users and jobs of its own."""
+    return make_cloud(stack)
+
+
+@pytest.fixture
+def own_cloud(stack: RunningStack) -> Cloud:
+    """A cloud of one test's, whose jobs are all of them."""
     return make_cloud(stack)
 
 
@@ -667,6 +673,151 @@ def test_without_its_tables_a_cloud_says_so(cloud: Cloud) -> None:
         with pytest.raises(UnavailableError) as missing:
             verb()
         assert missing.value.code == "not_provisioned"
+
+
+# --- attempts that are kept ------------------------------------------------------------------------------------------
+
+
+FAILURE = {"code": "llm_failed", "message": "no", "hint": "503", "retryable": True, "retry_after": None}
+
+
+def test_each_attempt_is_kept_with_its_job(cloud: Cloud, clock: Clock) -> None:
+    """Who made it, when it began and ended, how, why, and what it used: the failed one, the one handed back, the last."""
+    job, _ = accept(cloud.intake)
+    first = leased(cloud.jobs, job.job_id, "wrk_a")
+    (begun,) = cloud.jobs.get(job.job_id, "alice").attempt_history
+    assert begun == AttemptRecord(attempt=1, fence=1, worker_id="wrk_a", began_at=clock.now)
+    clock.now += 2
+    used: dict[str, Any] = {"provider": "openai", "model": "sim-1", "llm_calls": 2, "usage": {"input_tokens": 3}}
+    cloud.jobs.release(first, error=FAILURE, delay=4, first_text_at=clock.now - 1, **used)
+    clock.now += 4
+    cloud.jobs.release(leased(cloud.jobs, job.job_id, "wrk_b"))
+    cloud.jobs.finish(leased(cloud.jobs, job.job_id, "wrk_c"), "done", content="42", llm_calls=1)
+    failed, back, done = cloud.jobs.get(job.job_id, "alice").attempt_history
+    assert failed == replace(
+        begun,
+        first_text_at=clock.now - 5,
+        ended_at=clock.now - 4,
+        outcome="retried",
+        code="llm_failed",
+        reason="503",
+        delay=4,
+        **used,
+    )
+    assert (back.attempt, back.worker_id, back.outcome, back.code) == (2, "wrk_b", "handed_back", None)
+    assert (done.attempt, done.worker_id, done.outcome, done.llm_calls) == (3, "wrk_c", "done", 1)
+    assert "attempt_history" not in cloud.jobs.get(job.job_id, "alice").to_json()
+
+
+def test_an_attempt_whose_worker_died_began_and_never_ended(cloud: Cloud, clock: Clock) -> None:
+    """It keeps its number, before and after the next worker writes."""
+    job, _ = accept(cloud.intake)
+    leased(cloud.jobs, job.job_id, "wrk_dead")
+    clock.now += 61
+    heir = leased(cloud.jobs, job.job_id, "wrk_heir")
+    for _ in range(2):
+        died, now = cloud.jobs.records([job.job_id])[job.job_id].attempt_history
+        assert (died.attempt, died.fence, died.worker_id, died.ended_at) == (1, 1, "wrk_dead", None)
+        assert (now.attempt, now.fence, now.worker_id) == (2, 2, "wrk_heir")
+        if now.ended_at is None:
+            cloud.jobs.finish(heir, "done", content="x")
+
+
+def test_the_last_twenty_attempts_are_kept_over_all_lives(cloud: Cloud) -> None:
+    """I7: the list is bounded; a redriven job counts its attempts anew, and its fence goes on."""
+    job, _ = accept(cloud.intake)
+    for _ in range(15):
+        cloud.jobs.release(leased(cloud.jobs, job.job_id), error={**FAILURE, "hint": "x" * 10_000})
+    cloud.jobs.finish(leased(cloud.jobs, job.job_id), "dead_lettered", content="", error=FAILURE)
+    assert isinstance(cloud.jobs.reopen(job, letter="letter"), Reopened)
+    for _ in range(7):
+        cloud.jobs.release(leased(cloud.jobs, job.job_id), error=FAILURE)
+    history = cloud.jobs.get(job.job_id, "alice").attempt_history
+    assert [entry.fence for entry in history] == list(range(4, 24))
+    assert [entry.attempt for entry in history] == [*range(4, 17), *range(1, 8)]
+    assert max(len(entry.reason or "") for entry in history) == 300
+
+
+def test_i9_records_of_other_versions_are_read(cloud: Cloud) -> None:
+    """I9: one without attempts has none and goes on with its next; what a later version adds is passed over."""
+    job, _ = accept(cloud.intake)
+    leased(cloud.jobs, job.job_id)
+    key = to_item({"job_id": job.job_id})
+    cloud.aws.dynamodb.update_item(
+        TableName=cloud.stack.jobs.name,
+        Key=key,
+        UpdateExpression="SET lease_until = :zero REMOVE attempt_history, #state, state_since",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues=to_item({":zero": 0}),
+    )
+    assert cloud.jobs.get(job.job_id, "alice").attempt_history == ()
+    lease = leased(cloud.jobs, job.job_id)
+    assert [(entry.attempt, entry.fence) for entry in lease.job.attempt_history] == [(2, 2)]
+    later = {"attempt_history": [{"worker_id": "wrk_1", "began_at": 5, "colour": "red"}]}
+    cloud.aws.dynamodb.update_item(
+        TableName=cloud.stack.jobs.name,
+        Key=key,
+        UpdateExpression="SET attempt_history = :attempts",
+        ExpressionAttributeValues=to_item({":attempts": later["attempt_history"]}),
+    )
+    (entry,) = cloud.jobs.get(job.job_id, "alice").attempt_history
+    assert (entry.attempt, entry.began_at, entry.llm_calls) == (2, 5, 0)
+    cloud.jobs.finish(lease, "done", content="x")
+    assert (job.job_id, cloud.jobs.get(job.job_id, "alice").updated_at) in cloud.jobs.in_state("done", most=10)
+
+
+# --- states that are indexed -----------------------------------------------------------------------------------------
+
+
+def test_jobs_are_listed_by_state(own_cloud: Cloud) -> None:
+    """`open` until the end, whatever workers do meanwhile; then how it ended; reopened is open again; newest first."""
+    jobs = own_cloud.jobs
+    first, second = (own_cloud.accept() for _ in range(2))
+
+    def listed(state: JobState, **given: Any) -> list[str]:
+        return [job_id for job_id, _ in jobs.in_state(state, **{"most": 10, **given})]
+
+    assert listed("open") == [second.job_id, first.job_id]
+    ((_, accepted),) = jobs.in_state("open", most=1)
+    jobs.release(leased(jobs, second.job_id), error=FAILURE)
+    lease = leased(jobs, second.job_id)
+    jobs.renew(lease, 60)
+    assert jobs.in_state("open", most=1) == [(second.job_id, accepted)]
+    jobs.finish(lease, "dead_lettered", content="", error=FAILURE)
+    assert (listed("open"), listed("dead_lettered")) == ([first.job_id], [second.job_id])
+    assert listed("dead_lettered", since=time.time() + 60) == []
+    assert isinstance(jobs.reopen(second, letter="letter"), Reopened)
+    assert (listed("open"), listed("dead_lettered")) == ([second.job_id, first.job_id], [])
+
+
+def test_without_its_index_a_table_says_so(own_cloud: Cloud) -> None:
+    """A stack that was provisioned by an earlier version: one sentence and what to do."""
+    name = own_cloud.stack.jobs.name
+    own_cloud.aws.dynamodb.delete_table(TableName=name)
+    own_cloud.aws.dynamodb.create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "job_id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "job_id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    with pytest.raises(UnavailableError) as missing:
+        own_cloud.jobs.in_state("done", most=10)
+    assert missing.value.code == "not_provisioned"
+    assert "cloudia provision" in missing.value.hint
+
+
+def test_keeping_attempts_costs_no_request(cloud: Cloud) -> None:
+    """A job that is answered at its second attempt: five requests, as there were before attempts were kept."""
+    asked: list[str] = []
+    events = cloud.aws.dynamodb.meta.events
+    events.register("before-call.dynamodb", lambda model, **_: asked.append(model.name), unique_id="count")
+    try:
+        job, _ = accept(cloud.intake)
+        cloud.jobs.release(leased(cloud.jobs, job.job_id), error=FAILURE)
+        cloud.jobs.finish(leased(cloud.jobs, job.job_id), "done", content="42")
+    finally:
+        events.unregister("before-call.dynamodb", unique_id="count")
+    assert asked == ["TransactWriteItems", "UpdateItem", "UpdateItem", "UpdateItem", "TransactWriteItems"]
 
 
 # --- any order of events -----------------------------------------------------------------------------------------------

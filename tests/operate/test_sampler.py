@@ -81,7 +81,7 @@ def test_the_times_of_a_job_are_those_of_its_record(cloud: Cloud, sampler: Stack
     job = cloud.accept()
     lease = leased(cloud, job)
     began = lease.job.attempt_history[-1].began_at
-    usage = {"input_tokens": 3, "output_tokens": 4}
+    usage: dict[str, float] = {"input_tokens": 3, "output_tokens": 4}
     cloud.jobs.finish(lease, "done", content="", first_text_at=began + 0.25, usage=usage)
     (ended,) = sampler.sample().jobs
     assert (ended.attempt, ended.first_token_ms, ended.tokens, ended.worker) == (1, 250, 4, "wrk_1")

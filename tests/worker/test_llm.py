@@ -6,11 +6,14 @@ import asyncio
 import json
 import time
 import urllib.request
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia.worker import ChatMessage
+from cloudia import telemetry
+from cloudia.telemetry.events import AttemptIds
+from cloudia.worker import ChatMessage, Tool
 from cloudia.worker.llm import Llm
 from cloudia.worker.providers.base import LlmUnavailableError, ProviderError
 from cloudia.worker.routes import make_llm
@@ -178,3 +181,39 @@ async def test_an_open_breaker_fails_the_job_at_once_and_says_so(stack: RunningS
         assert min(lines[job.job_id]["total_ms"] - lines[job.job_id]["waited_ms"] for job in late) < 50
     assert len(log_lines(tmp_path, "breaker open")) == 1
     assert not log_lines(tmp_path, "dead letter")
+
+
+async def test_each_request_to_a_provider_is_told(stack: RunningStack) -> None:
+    """A blip and its retry, a call of a tool and the round after it, a call that was broken off: one event each."""
+    llm = llm_of(stack, llm_model="told")
+    told: list[Any] = []
+    telemetry.listen(told.append)
+    ids = AttemptIds(job_id="job_test", conversation_id="cnv_test", traceparent=None, attempt=1, fence=1)
+
+    async def calculate(**_: Any) -> str:
+        raise ValueError
+
+    tool = Tool("calculate", "", {"type": "object", "properties": {"expression": {"type": "string"}}}, calculate)
+    try:
+        fault(stack, kind="status", status=500, count=1, model="told")
+        call = llm.call(job_id="job_test", attempt=1, told_as=ids)
+        question = [ChatMessage("user", 'please [[tool:calculate {"expression": "6 * 7"}]]')]
+        _ = [text async for text in call.stream(question, tools=[tool])]
+        broken_off_call = llm.call(job_id="job_test", attempt=2, told_as=ids)
+        async with aclosing(broken_off_call.stream(QUESTION)) as texts:  # type: ignore[type-var]
+            await anext(texts)
+        _ = [text async for text in llm.call(job_id="job_test", attempt=3).stream(QUESTION)]
+        telemetry.flush(5)
+    finally:
+        telemetry.stop_listening(0)
+        await llm.aclose()
+    blip, asking, tool_called, answering, broken_off = told
+    assert {event.job for event in told} == {ids}
+    assert (blip.number, blip.error, blip.status, blip.first_piece_seconds) == (1, "unavailable", 500, None)
+    assert (asking.number, asking.error, asking.tool_calls) == (2, None, 1)
+    assert (tool_called.tool, tool_called.error) == ("calculate", "ValueError")
+    assert (answering.number, answering.tool_calls, answering.provider, answering.model) == (3, 0, "openai", "told")
+    assert call.usage is not None
+    assert asking.output_tokens + answering.output_tokens == call.usage.output_tokens
+    assert (broken_off.number, broken_off.error) == (1, "cancelled")
+    assert broken_off.first_piece_seconds <= broken_off.seconds

@@ -11,7 +11,7 @@ import pytest
 
 from cloudia.telemetry import trace_id
 from tests.support import Cloud, RunningStack, eventually, make_cloud
-from tests.worker.told import told_in
+from tests.told import told_in
 from tests.worker.working import accept, ended, fault, log_lines, worker
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def test_a_message_that_failed_once_is_told_step_by_step(stack: RunningSta
     cloud = make_cloud(stack, llm_model="sim-told")
     fault(stack, kind="cut", after_tokens=8, count=1, model="sim-told")
     file = tmp_path / "told.jsonl"
-    async with worker(cloud, tmp_path, CLOUDIA_TELEMETRY_LISTENER="tests.worker.told:told", TOLD=str(file)) as process:
+    async with worker(cloud, tmp_path, CLOUDIA_TELEMETRY_LISTENER="tests.told:told", TOLD=str(file)) as process:
         job = accept(cloud, "xyzzy [[words:20]]", session="ses_told")
         done = await ended(cloud, job)
         process.send_signal(signal.SIGTERM)
@@ -67,7 +67,7 @@ async def test_a_message_that_failed_once_is_told_step_by_step(stack: RunningSta
 async def test_a_listener_that_raises_or_hangs_harms_no_job(cloud: Cloud, tmp_path: Path, listener: str) -> None:
     """Jobs are answered all the same, the log says once what is wrong, and the worker ends when it is asked to."""
     file = tmp_path / "told.jsonl"
-    variables = {"CLOUDIA_TELEMETRY_LISTENER": f"tests.worker.told:{listener}", "TOLD": str(file)}
+    variables = {"CLOUDIA_TELEMETRY_LISTENER": f"tests.told:{listener}", "TOLD": str(file)}
     async with worker(cloud, tmp_path, **variables) as process:
         for _ in range(2):
             job = accept(cloud, "well? [[words:5]]", session="ses_harm")
