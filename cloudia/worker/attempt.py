@@ -296,7 +296,7 @@ class Attempt:
             "provider": self._llm.route.provider.name,
             "model": self._llm.model,
             "usage": self._usage(status),
-            "first_text_at": self._first_text,
+            "first_text_at": round(self._first_text, 3) if self._first_text else None,
             "llm_calls": self._llm.calls,
         }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.widgets import DataTable, Static
 
+from cloudia.cloud.jobs import Lease
 from cloudia.local.sampler import LocalSampler
 from cloudia.cloud.cloud import Cloud
 from cloudia.operate.sampler import StackSampler
@@ -14,7 +15,7 @@ from cloudia.tui.app import TopApp
 from cloudia.tui.history import History, percentile
 from cloudia.tui.preferences import Preferences
 from cloudia.tui.top import TraceScreen
-from tests.support import RunningStack, eventually
+from tests.support import Cloud, RunningStack, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,3 +83,29 @@ async def test_it_shows_a_stack_that_runs(stack: RunningStack, tmp_path: Path) -
         assert "job accepted" in str(lines.content)
         await pilot.press("escape")
         assert not isinstance(app.screen, TraceScreen)
+
+
+async def test_it_shows_a_stack_that_runs_elsewhere(cloud: Cloud, tmp_path: Path) -> None:
+    """By its name alone: no parts, the jobs of its records, and a job's attempts where its logs are not at hand."""
+    job = cloud.accept()
+    cloud.queue.send(cloud.accept())
+    lease = cloud.jobs.lease(job.job_id, "wrk_01k0000000000000000elsewhere", 60)
+    assert isinstance(lease, Lease)
+    cloud.jobs.finish(lease, "done", content="x")
+    app = TopApp(make_stack_sampler(cloud.settings), preferences=Preferences(tmp_path / "tui.json"))
+    async with app.run_test(size=(120, 40)) as pilot:
+
+        async def holds(condition: Any) -> Any:
+            await pilot.pause()
+            return condition()
+
+        jobs = app.screen.query_one("#jobs", DataTable)
+        await eventually(lambda: holds(lambda: job.job_id in jobs.rows))
+        assert str(jobs.get_row(job.job_id)[8]) == "elsewhere"
+        assert app.screen.query_one("#parts", DataTable).row_count == 0
+        assert "without a worker" in str(app.screen.query_one("#headline", Static).content)
+        assert "waiting 1" in str(app.screen.query_one("#waiting-text", Static).content)
+        await pilot.press("enter")
+        await eventually(lambda: holds(lambda: isinstance(app.screen, TraceScreen)))
+        lines = app.screen.query_one("#trace-lines", Static)
+        await eventually(lambda: holds(lambda: "attempt 1 ended  done" in str(lines.content)))
