@@ -26,7 +26,9 @@ async def answer_with_llm(turn: Turn) -> AsyncIterator[str]:
 
 def load_responder(name: str) -> Responder:
     """Return the responder that `module:function` names. `UsageError` where there is none."""
-    responder: Responder = load_function("worker.responder", name, what="responder", example=_EXAMPLE, code="bad_responder")
+    responder: Responder = load_function(
+        "worker.responder", name, what="responder", example=_EXAMPLE, code="bad_responder"
+    )
     if not inspect.isasyncgenfunction(responder):
         raise UsageError(f"the responder {name} is not an async generator", hint=_EXAMPLE, code="bad_responder")
     return responder

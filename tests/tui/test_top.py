@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from textual.widgets import DataTable, Static
 
+from cloudia.cloud.cloud import Cloud as CloudOfSettings
 from cloudia.cloud.jobs import Lease
 from cloudia.local.sampler import LocalSampler
-from cloudia.cloud.cloud import Cloud
 from cloudia.operate.sampler import StackSampler
 from cloudia.operate.samples import EndedJob, Sample
 from cloudia.tui.app import TopApp
@@ -56,7 +56,9 @@ def test_a_job_that_ends_again_is_listed_once() -> None:
 async def test_it_shows_a_stack_that_runs(stack: RunningStack, tmp_path: Path) -> None:
     """Each part with its state, the job that just ended with its times, and what the parts logged about it."""
     job_id = stack.json("send", "seen from above [[words:5]]")["job_id"]
-    sampler = LocalSampler(stack.project, StackSampler(Cloud(stack.settings)), lambda line, part: f"{part}: {line}")
+    sampler = LocalSampler(
+        stack.project, StackSampler(CloudOfSettings(stack.settings)), lambda line, part: f"{part}: {line}"
+    )
     app = TopApp(sampler, preferences=Preferences(tmp_path / "tui.json"))
     async with app.run_test(size=(120, 40)) as pilot:
 
@@ -92,7 +94,7 @@ async def test_it_shows_a_stack_that_runs_elsewhere(cloud: Cloud, tmp_path: Path
     lease = cloud.jobs.lease(job.job_id, "wrk_01k0000000000000000elsewhere", 60)
     assert isinstance(lease, Lease)
     cloud.jobs.finish(lease, "done", content="x")
-    app = TopApp(make_stack_sampler(cloud.settings), preferences=Preferences(tmp_path / "tui.json"))
+    app = TopApp(StackSampler(cloud), preferences=Preferences(tmp_path / "tui.json"))
     async with app.run_test(size=(120, 40)) as pilot:
 
         async def holds(condition: Any) -> Any:
