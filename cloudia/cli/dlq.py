@@ -24,7 +24,6 @@ from cloudia.errors import (
     UnavailableError,
     UsageError,
 )
-from cloudia.ids import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -383,6 +382,8 @@ def _attempt_history(letter: Letter) -> list[dict[str, Any]]:
 
 
 def _attempt(record: AttemptRecord) -> dict[str, Any]:
+    from cloudia.ids import iso  # noqa: PLC0415 - lazy
+
     times = {name: iso(at) if (at := getattr(record, name)) else None for name in _TIMES}
     failed = {"failed_at": times["ended_at"] if record.code else None, "code": record.code, "reason": record.reason}
     return {"attempt": record.attempt, **failed, **asdict(record), **times}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudia.cli.bar import Bar
 from cloudia.cli.exits import FAILED
 from cloudia.cli.output import STATE, console, note, print_json
 
 if TYPE_CHECKING:
+    from cloudia.cli.bar import Bar
     from cloudia.drill.verdict import Verdict
     from cloudia.local.run_file import RunFile
 
@@ -45,6 +45,7 @@ def drill(
 
     Exits 1 where an invariant broke.
     """
+    from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
     from cloudia.drill.run import run_drill  # noqa: PLC0415 - lazy
     from cloudia.drill.storm import StormSize  # noqa: PLC0415 - lazy
 

@@ -157,8 +157,8 @@ def test_the_next(cloudia_client, cloudia_llm):
 
 def test_what_a_test_leaves_unanswered(cloudia_client, cloudia_llm):
     cloudia_llm.fail("hang")
-    with pytest.raises(TimedOutError, match="no answer within 0.5 s; the worker began 1 times") as raised:
-        cloudia_client.ask("?", timeout=0.5)
+    with pytest.raises(TimedOutError, match="no answer within 3 s; the worker began 1 times") as raised:
+        cloudia_client.ask("?", timeout=3)
     assert raised.value.__notes__[0].startswith("hint: ")
 
 

@@ -97,7 +97,7 @@ async def chatting(
 async def test_a_message_streams_in(stack: RunningStack, tmp_path: Path) -> None:
     """A message is shown at once, its answer grows, and the facts and the title are there at the end."""
     async with chatting(stack, tmp_path) as chat:
-        view = await chat.say("what is a fence? [[words:60]]")
+        view = await chat.say("what is a fence? [[words:400]]")  # Long enough to be seen growing on a busy machine.
         grown = set()
 
         def look() -> bool:
@@ -109,7 +109,7 @@ async def test_a_message_streams_in(stack: RunningStack, tmp_path: Path) -> None
         assert "turn 1" in view.turn.answer.text
         assert "tokens" in chat.facts()
         assert "sim-1" in chat.facts()
-        await chat.until(lambda: chat.titles == ["what is a fence? [[words:60]]"])
+        await chat.until(lambda: chat.titles == ["what is a fence? [[words:400]]"])
         again = await chat.say("and then? [[words:10]]")
         await chat.ended(again)
         assert "turn 2" in again.turn.answer.text
