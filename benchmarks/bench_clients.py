@@ -148,7 +148,7 @@ def run_tui(folder: Path, conversation_id: str) -> None:
     from cloudia.tui.app import ChatApp  # noqa: PLC0415
     from cloudia.tui.preferences import Preferences  # noqa: PLC0415
 
-    run, token = Project(folder).require_run(), issue_token(Project(folder).secrets()["token"], "local")
+    run, token = Project(folder).require_run(), issue_token(Project(folder).secrets().token, "local")
 
     def client() -> Client:
         made = Client(run.urls.api_url, run.urls.websocket_url, token)

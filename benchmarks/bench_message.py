@@ -137,7 +137,7 @@ def main() -> None:
         out = subprocess.run([*CLI, "up", "--detach", "--json"], cwd=folder, check=True, capture_output=True, text=True)
         run = json.loads(out.stdout)
         try:
-            token = issue_token(Project(folder).secrets()["token"], "bench")
+            token = issue_token(Project(folder).secrets().token, "bench")
             asyncio.run(measure(run, token))
         finally:
             subprocess.run([*CLI, "down"], cwd=folder, check=True)

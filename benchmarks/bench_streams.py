@@ -117,7 +117,7 @@ def main() -> None:
         run = json.loads(out.stdout)
         try:
             Chaos(Project(folder).require_run()).set_pace(ttft=0.2, tps=TOKENS_PER_SECOND, seed=0)
-            asyncio.run(with_cloudia(run, issue_token(Project(folder).secrets()["token"], "bench")))
+            asyncio.run(with_cloudia(run, issue_token(Project(folder).secrets().token, "bench")))
             asyncio.run(straight(run))
         finally:
             subprocess.run([*CLI, "down"], cwd=folder, check=True, capture_output=True)

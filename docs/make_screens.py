@@ -44,7 +44,7 @@ def main() -> None:
 
 
 async def _chat(folder: Path, run: dict[str, str]) -> None:
-    token = issue_token(Project(folder).secrets()["token"], "ann")
+    token = issue_token(Project(folder).secrets().token, "ann")
     async with Client(run["api_url"], run["websocket_url"], token) as client:
         for question in ("How does a lease differ from a lock?", "Name three kinds of cloud", "Plan a day in Lisbon"):
             async for _ in client.ask(f"{question} [[words:10]]"):

@@ -109,7 +109,7 @@ class RunningStack:
 
     def token(self, user: str = "local", **options: Any) -> str:
         """Return a token of a user."""
-        return issue_token(self.project.secrets()["token"], user, **options)
+        return issue_token(self.project.secrets().token, user, **options)
 
     def client(self, user: str = "local", **options: Any) -> Client:
         """Return a client of a user."""

@@ -54,7 +54,8 @@ def provision(
         deployed = lambdas.remove(aws, stack) if zips else ()
         changes: Iterator[Change] = chain(deployed, work.destroy(aws, stack))
     else:
-        secrets = work.secret_values(stack, settings, project.secrets())
+        own = project.secrets()
+        secrets = work.secret_values(stack, settings, {"token": own.token, "session": own.session})
         # A stack that others use keeps its secrets: who signs with another one here would lock them out.
         keep = frozenset({stack.token_secret.name, stack.session_secret.name})
         changes = work.provision(aws, stack, secrets, keep=keep)

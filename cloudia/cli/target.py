@@ -48,7 +48,7 @@ def local_token(project: Project, settings: Settings, *, user: str, seconds: flo
     from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - imported when it is needed
 
     return issue_token(
-        project.secrets()["token"], user, seconds=seconds, issuer=settings.auth_issuer, audience=settings.auth_audience
+        project.secrets().token, user, seconds=seconds, issuer=settings.auth_issuer, audience=settings.auth_audience
     )
 
 

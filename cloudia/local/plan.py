@@ -119,7 +119,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         worker_grace_seconds=_unless_set(resolved, "worker_grace_seconds", _LOCAL_GRACE_SECONDS),
     )
     environment = _environment(settings, own_account=engine.own_account)
-    services = _own_parts(settings, environment, secrets["token"])
+    services = _own_parts(settings, environment, secrets.token)
     urls = Urls(
         api_url=api_url,
         websocket_url=websocket_url,
@@ -128,9 +128,8 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         redis_url=redis_url,
         llm_url=llm_url,
     )
-    provision = Command(
-        _python("cloudia.deploy.provision"), {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(secrets)}
-    )
+    own = {"token": secrets.token, "session": secrets.session}
+    provision = Command(_python("cloudia.deploy.provision"), {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(own)})
     return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 
 

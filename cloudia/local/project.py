@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
-import secrets
 import time
 import tomllib
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError, UsageError
 from cloudia.local.private_file import write_private
+from cloudia.local.secrets import Secrets
 from cloudia.settings import Layer, Resolved, environment, from_toml, resolve
 
 if TYPE_CHECKING:
@@ -161,19 +160,13 @@ class Project:
 
     # --- secrets -----------------------------------------------------------------------------------------------------
 
-    def secrets(self) -> dict[str, str]:
-        """Return the local stack's own secrets, made on the first call: `token` and `session`."""
+    def secrets(self) -> Secrets:
+        """Return the stack's own secrets, made on the first call."""
         path = self.state / "secrets.json"
         try:
-            if not path.exists():
-                write_private(path, json.dumps({name: secrets.token_urlsafe(32) for name in ("token", "session")}))
+            return Secrets.of(path)
         except OSError as error:
             raise _cannot_write(path, error) from error
-        try:
-            known: dict[str, str] = json.loads(path.read_text())
-            return {name: known[name] for name in ("token", "session")}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path} cannot be read", hint="Delete it; a new one is made.") from error
 
     # --- settings ----------------------------------------------------------------------------------------------------
 

@@ -86,7 +86,7 @@ class RunningStack:
 
         assert self._settings  # noqa: S101 - it was started
         return issue_token(
-            self._project.secrets()["token"],
+            self._project.secrets().token,
             user,
             seconds=seconds,
             issuer=self._settings.auth_issuer,

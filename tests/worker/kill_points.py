@@ -48,9 +48,7 @@ async def kill_at(stack: RunningStack, *steps: str, times: int) -> Verdict:
     message = Message(0.0, "a worker dies [[words:20]]", twice=False)
     conversations = [[message] * _TURNS] * max(1, len(steps) * times // _TURNS)
     environment = {**clean_environment(), **stack.run["environment"]}
-    async with Witness(
-        stack.project.require_run(), stack.project.secrets()["token"], conversations, _Silent()
-    ) as witness:
+    async with Witness(stack.project.require_run(), stack.project.secrets().token, conversations, _Silent()) as witness:
         talking = asyncio.create_task(witness.talk())
         dying = {
             step: fork(

@@ -35,7 +35,7 @@ def test_the_page_is_told_how_to_begin(stack: RunningStack, http: httpx2.Client)
     assert config["websocket_url"] == stack.run["websocket_url"]
     assert config["max_content_bytes"] == stack.settings.limits_content_bytes
     assert config["user"] == "local"
-    claims = jwt.decode(config["token"], stack.project.secrets()["token"], ["HS256"])
+    claims = jwt.decode(config["token"], stack.project.secrets().token, ["HS256"])
     assert claims["sub"] == "local"
     assert claims["exp"] - claims["iat"] <= 12 * 3600
     assert http.get("/conversations", headers={"authorization": f"Bearer {config['token']}"}).status_code == 200
