@@ -14,7 +14,6 @@ from cloudia.deploy.routes import HttpApi
 from cloudia.deploy.zips.functions import RUNTIME, build_functions
 from cloudia.errors import UnavailableError
 from cloudia.settings import public_environment
-from cloudia.sim.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,6 +27,8 @@ __all__ = ["deploy", "function_environment", "remove"]
 
 _ROLE = "arn:aws:iam::000000000000:role/cloudia-functions"
 """An engine asks for one and looks at none."""
+_PAGE_HOSTS = ("127.0.0.1", "localhost")
+"""The names that the local edge, whose page it is, answers to."""
 _SETTLED_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _UNGUARDED = "health"
@@ -93,7 +94,7 @@ def _last_line(text: object) -> str:
 
 def _origins(settings: Settings) -> list[str]:
     """Return where the web page comes from: the edge, by the names that it answers to."""
-    return [f"http://{host}:{settings.api_port}" for host in (LOOPBACK, "localhost")]
+    return [f"http://{host}:{settings.api_port}" for host in _PAGE_HOSTS]
 
 
 class _Functions:
