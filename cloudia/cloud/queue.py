@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cloudia.cloud.aws import call
+from botocore.exceptions import ClientError
+
+from cloudia.cloud.aws import call, error_code
+from cloudia.errors import CloudiaError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from types_boto3_sqs import SQSClient
 
@@ -26,6 +29,8 @@ BATCH = 10
 _RECEIVE_COUNT = "ApproximateReceiveCount"
 _BATCH_BYTES = 240_000
 """Most bytes of one request: SQS took 256 KB in all for a long time, and some engines do still."""
+_NO_ACTION = frozenset({"InvalidAction", "UnsupportedOperation", "UnknownOperationException", "NotImplemented", "501"})
+"""How services say that they know no move task."""
 REFUSED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -188,6 +193,31 @@ class JobQueue:
     def _all_attributes(self) -> Mapping[str, str]:
         answer: Any = call(self._sqs.get_queue_attributes, QueueUrl=self.url, AttributeNames=["All"])
         return dict(answer.get("Attributes", {}))
+
+    def check_moves(self) -> None:
+        """Ask whether SQS moves this queue's messages by itself. `CloudiaError` where this service cannot."""
+        self._move(self._sqs.list_message_move_tasks, SourceArn=self.arn)
+
+    def move_all(self, target: JobQueue, *, rate: int | None) -> None:
+        """Have SQS move all messages to another queue, at most `rate` a second. Returns when it has begun to.
+
+        `CloudiaError` where this service cannot.
+        """
+        extra = {"MaxNumberOfMessagesPerSecond": rate} if rate else {}
+        self._move(self._sqs.start_message_move_task, SourceArn=self.arn, DestinationArn=target.arn, **extra)
+
+    def _move(self, method: Callable[..., Any], **request: Any) -> None:
+        try:
+            call(method, **request)
+        except (ClientError, UnavailableError) as error:
+            cause = error.__cause__ if isinstance(error, UnavailableError) else error
+            if not isinstance(cause, ClientError) or error_code(cause) not in _NO_ACTION:
+                raise
+            raise CloudiaError(
+                "this queue service has no move task",
+                hint="Leave --native out: cloudia moves the letters itself.",
+                code="no_move_task",
+            ) from error
 
     @property
     def sqs(self) -> SQSClient:

@@ -16,13 +16,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from botocore.exceptions import ClientError
-
 from cloudia import ids, telemetry
-from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.jobs import Deleted, Ended, Held, Reopened, Resent, Unknown
 from cloudia.cloud.queue import BATCH, REFUSED, Sending
-from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
+from cloudia.errors import CloudiaError, InvalidRequestError
 from cloudia.operate.peek import PATIENCE_SECONDS, Hands, look
 from cloudia.protocol import QueuedJob, decode_object
 
@@ -62,7 +59,6 @@ _EXPORT_VERSION = 1
 _DAY = 86_400
 _MOST_ATTRIBUTES = 10
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9_-]{1,256}")
-_NO_ACTION = frozenset({"InvalidAction", "UnsupportedOperation", "UnknownOperationException", "NotImplemented", "501"})
 
 BuriedBy: TypeAlias = Literal["worker", "sqs"]
 Outcome: TypeAlias = Literal[
@@ -379,8 +375,7 @@ class DeadLetters:
         `CloudiaError` where the service has no move task; nothing was done then.
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html
         """
-        source = self._letters.arn
-        self._move(self._letters.sqs.list_message_move_tasks, SourceArn=source)
+        self._letters.check_moves()
         outcomes = []
         for letter in letters:
             if not letter.redrivable or not letter.job:
@@ -395,23 +390,8 @@ class DeadLetters:
                     outcomes.append(Redriven(letter, "no_conversation"))
                 case Held():
                     outcomes.append(Redriven(letter, "in_work"))
-        extra = {"MaxNumberOfMessagesPerSecond": rate} if rate else {}
-        self._move(self._letters.sqs.start_message_move_task, SourceArn=source, DestinationArn=self._queue.arn, **extra)
+        self._letters.move_all(self._queue, rate=rate)
         return outcomes
-
-    def _move(self, method: Callable[..., Any], **request: Any) -> None:
-        try:
-            call(method, **request)
-        except (ClientError, UnavailableError) as error:
-            cause = error.__cause__ if isinstance(error, UnavailableError) else error
-            code = error_code(cause) if isinstance(cause, ClientError) else ""
-            if code not in _NO_ACTION:
-                raise
-            raise CloudiaError(
-                "this queue service has no move task",
-                hint="Leave --native out: cloudia moves the letters itself.",
-                code="no_move_task",
-            ) from error
 
     # --- putting back and throwing away ------------------------------------------------------------------------------
 
