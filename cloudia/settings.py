@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from cloudia.errors import UsageError
+from cloudia.passwords import MASK, passwords_in, without_password
 from cloudia.providers import DEFAULT_PROVIDER, LLM_WORDS, PROVIDERS, SIMULATED, ProviderSpec
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "from_toml",
     "public_environment",
     "resolve",
+    "secrets_in",
     "to_environment",
 ]
 
@@ -39,10 +41,6 @@ Reader: TypeAlias = Literal["functions", "worker", "gateway", "edge", "deploy", 
 
 The edge runs the functions, so what they read it needs too.
 """
-
-_MASK = "••••"
-_PASSWORD = re.compile(r"(://[^/@]*:)[^/@]+@")
-"""The password of a URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +261,11 @@ class Settings:
         "functions worker gateway edge",
         choices=("debug", "info", "warning", "error"),
     )
+    log_tracebacks: bool = _setting(
+        default=False,
+        doc="log exceptions whole, and libraries' texts: they may quote messages",
+        readers="functions worker gateway edge",
+    )
 
     def value(self, name: str) -> Any:
         """Return the setting of this name."""
@@ -315,9 +318,9 @@ class Resolved:
         for setting in SETTINGS.values():
             value = self.settings.value(setting.name)
             if setting.secret and value:
-                value = _MASK + value[-4:] if len(value) > 12 else _MASK  # noqa: PLR2004
+                value = MASK + value[-4:] if len(value) > 12 else MASK  # noqa: PLR2004
             elif isinstance(value, str):
-                value = _PASSWORD.sub(rf"\1{_MASK}@", value)
+                value = without_password(value)
             rows.append(
                 {
                     "name": dotted(setting.name),
@@ -381,23 +384,32 @@ def from_environment(variables: Mapping[str, str] | None = None) -> Settings:
     return resolve(environment("environment", os.environ if variables is None else variables)).settings
 
 
-def to_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables that give a child process these settings. Defaults are left out."""
+def to_environment(settings: Settings, *, reader: Reader | None = None) -> dict[str, str]:
+    """Return the variables that give a child process these settings; where a `reader` is named, of what it reads alone.
+
+    Defaults are left out.
+    """
     return {
         setting.variables[0]: str(value).lower() if isinstance(value, bool) else str(value)
         for name, setting in SETTINGS.items()
-        if (value := settings.value(name)) != setting.default
+        if (reader is None or reader in setting.readers) and (value := settings.value(name)) != setting.default
     }
 
 
 def public_environment(settings: Settings, *, reader: Reader | None = None) -> dict[str, str]:
-    """Return `to_environment` without the secrets; where a `reader` is named, only of what it reads."""
-    wanted = {
-        setting.variables[0]
-        for setting in SETTINGS.values()
-        if not setting.secret and (reader is None or reader in setting.readers)
-    }
-    return {name: value for name, value in to_environment(settings).items() if name in wanted}
+    """Return `to_environment` without the secrets."""
+    secret = {setting.variables[0] for setting in SETTINGS.values() if setting.secret}
+    return {name: value for name, value in to_environment(settings, reader=reader).items() if name not in secret}
+
+
+def secrets_in(settings: Settings) -> Iterator[str]:
+    """Yield the secrets that settings hold, and the passwords of their URLs."""
+    for name, setting in SETTINGS.items():
+        value = settings.value(name)
+        if setting.secret and value:
+            yield value
+        elif setting.kind is str:
+            yield from passwords_in(value)
 
 
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})

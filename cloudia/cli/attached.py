@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from cloudia.local.project import find_project
+
+if TYPE_CHECKING:
+    from cloudia.settings import Reader
 
 __all__ = ["become"]
 
 
-def become(module: str, **changes: str) -> None:
-    """Turn this process into `python -m {module}`, with the environment of the stack's own parts and `changes` to it.
+def become(module: str, reader: Reader, **changes: str) -> None:
+    """Turn this process into `python -m {module}`, with the environment of the stack's own part and `changes` to it.
 
     Where nothing runs here, the settings alone are its environment: so it is started against AWS.
     """
+    from cloudia.local.environments import inherited  # noqa: PLC0415 - lazy
     from cloudia.settings import to_environment  # noqa: PLC0415 - lazy
 
     project = find_project()
     run = project.live_run()
-    settings = run.environment if run else to_environment(project.settings().settings)
-    environment = {**os.environ, **settings, **changes}
+    settings = run.environment if run else to_environment(project.settings().settings, reader=reader)
+    environment = {**inherited(reader), **settings, **changes}
     os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606 - no shell is wanted

@@ -14,4 +14,4 @@ def gateway(
     """Run one more gateway of the stack, in this terminal."""
     from cloudia.cli.attached import become  # noqa: PLC0415 - lazy
 
-    become("cloudia.gateway", CLOUDIA_GATEWAY_PORT=str(port))
+    become("cloudia.gateway", "gateway", CLOUDIA_GATEWAY_PORT=str(port))

@@ -7,4 +7,4 @@ def worker() -> None:
     """Run one more worker of the stack, in this terminal; Ctrl-C lets it finish."""
     from cloudia.cli.attached import become  # noqa: PLC0415 - lazy
 
-    become("cloudia.worker")
+    become("cloudia.worker", "worker")

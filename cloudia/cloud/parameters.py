@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from cloudia import telemetry
 from cloudia.cloud.aws import call, error_code
 from cloudia.errors import UnavailableError
 
@@ -38,6 +39,7 @@ class Parameters:
             if error_code(error) != "ParameterNotFound":
                 raise
             return None
+        telemetry.keep_secrets([value] if value else [])
         self._known[parameter.name] = (time.monotonic(), value)
         return value
 

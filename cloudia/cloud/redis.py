@@ -72,9 +72,8 @@ def connect(url: str, *, timeout: float = 2.0) -> Redis:
             retry=Retry(NoBackoff(), 0),
         )
     except ValueError as error:
-        raise UsageError(
-            f"redis.url is not a URL of Redis: {error}", hint="Such as redis://127.0.0.1:6379/0."
-        ) from error
+        # What redis-py says of it quotes a part of it, which may be one of the password.
+        raise UsageError("redis.url is not a URL of Redis", hint="Such as redis://127.0.0.1:6379/0.") from error
     return Redis.from_pool(pool)
 
 

@@ -82,8 +82,9 @@ def _reason(log: str) -> str:
     """Return why a request failed, as the function's log has it; empty where it does not say."""
     for line in reversed(log.splitlines()):
         try:
-            return _last_line(json.loads(line)["exception"])
-        except (ValueError, TypeError, LookupError):
+            failed = json.loads(line)
+            return _last_line(failed.get("reason") or failed["exception"])
+        except (ValueError, TypeError, AttributeError, LookupError):
             continue
     return ""
 

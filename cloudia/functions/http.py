@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloudia import ids, telemetry
 from cloudia.cloud.identity import bearer
-from cloudia.errors import CloudiaError, InvalidRequestError, RequestError, UnavailableError
+from cloudia.errors import CloudiaError, InvalidRequestError, RequestError, UnavailableError, UsageError
 from cloudia.functions.services import in_lambda, services
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _MAX_PAGE = 100
 _LIMIT_DIGITS = 3
 _DEFAULT_PAGE = 50
 _SERVER_ERROR = 500
+_INTERNAL = CloudiaError("the function failed", hint="Its log says why.", code="internal").to_json()
 _LISTENER_SECONDS = 0.25
 """How long a request waits, at most, for a listener to be told of it."""
 
@@ -100,9 +101,14 @@ def function(work: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[s
         except UnavailableError as error:
             telemetry.log("request failed", level=logging.WARNING, function=work.__module__, code=error.code)
             status, body = 503, error.to_json()
+        except UsageError as error:  # Ours: it names a setting, and nothing of a request.
+            telemetry.log(
+                "request failed", level=logging.ERROR, function=work.__module__, code=error.code, reason=error.message
+            )
+            status, body = 500, _INTERNAL
         except Exception as error:  # noqa: BLE001 - the caller gets an answer whatever happens, the log the reason
             telemetry.log("request failed", level=logging.ERROR, function=work.__module__, exc_info=error)
-            status, body = 500, CloudiaError("the function failed", hint="Its log says why.", code="internal").to_json()
+            status, body = 500, _INTERNAL
         if in_lambda():  # It freezes the process, with the listener's thread in it, until the next request.
             telemetry.flush(_LISTENER_SECONDS)
         headers = _HEADERS if status < _SERVER_ERROR else {**_HEADERS, "retry-after": "1"}

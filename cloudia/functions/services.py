@@ -9,7 +9,7 @@ from functools import cache
 from cloudia import telemetry
 from cloudia.cloud.cloud import Cloud
 from cloudia.errors import UsageError
-from cloudia.settings import from_environment
+from cloudia.settings import from_environment, secrets_in
 
 __all__ = ["in_lambda", "services"]
 
@@ -34,7 +34,8 @@ def services() -> Cloud:
     """Return this process's cloud. Lambda keeps a process warm, and its clients with it."""
     settings = from_environment()
     if in_lambda():  # Elsewhere the logs are those of the process around.
-        telemetry.configure_logs(os.environ[_IN_LAMBDA], settings.log_level)
+        name, level = os.environ[_IN_LAMBDA], settings.log_level
+        telemetry.configure_logs(name, level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings))
     if settings.telemetry_listener:
         _listen(settings.telemetry_listener)
     return Cloud(settings)

@@ -11,7 +11,7 @@ from cloudia import telemetry
 from cloudia.errors import CloudiaError
 from cloudia.gateway.gateway import Gateway
 from cloudia.gateway.services import make_services
-from cloudia.settings import from_environment
+from cloudia.settings import from_environment, secrets_in
 
 _LISTENER_SECONDS = 2.0
 """How long a listener may take for the last events."""
@@ -19,7 +19,9 @@ _LISTENER_SECONDS = 2.0
 
 async def _main() -> None:
     settings = from_environment()
-    telemetry.configure_logs("gateway", settings.log_level)
+    telemetry.configure_logs(
+        "gateway", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
+    )
     if settings.telemetry_listener:
         telemetry.listen(telemetry.load_listener(settings.telemetry_listener))
     gateway = Gateway(make_services(settings))

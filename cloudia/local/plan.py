@@ -6,14 +6,16 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
 from cloudia.deploy.http_api import http_api_url
 from cloudia.errors import UsageError
+from cloudia.local.environments import of_reader
 from cloudia.local.run_file import Urls
+from cloudia.passwords import without_secrets
 from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED
-from cloudia.settings import Resolved, Settings, to_environment
+from cloudia.settings import Reader, Resolved, Settings
 from cloudia.sim.engines import ENGINES, check_zips
 from cloudia.sim.engines.engine import Folders
 from cloudia.sim.ports import LOOPBACK, choose_port
@@ -93,7 +95,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
             PartSpec(
                 "redis",
                 server.command(redis_port, _inside(data, "redis")),
-                os.environ,
+                without_secrets(os.environ),
                 lambda _pid: redis_answers(LOOPBACK, redis_port),
                 server.name,
             )
@@ -118,8 +120,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         worker_poll_seconds=_unless_set(resolved, "worker_poll_seconds", _LOCAL_POLL_SECONDS),
         worker_grace_seconds=_unless_set(resolved, "worker_grace_seconds", _LOCAL_GRACE_SECONDS),
     )
-    environment = _environment(settings, own_account=engine.own_account)
-    services = _own_parts(settings, environment, secrets.token)
+    services = _own_parts(settings, secrets.token, own_account=engine.own_account)
     urls = Urls(
         api_url=api_url,
         websocket_url=websocket_url,
@@ -129,6 +130,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         llm_url=llm_url,
     )
     own = {"token": secrets.token, "session": secrets.session}
+    environment = _environment(settings, *get_args(Reader), own_account=engine.own_account)
     provision = Command(_python("cloudia.deploy.provision"), {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(own)})
     return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 
@@ -166,11 +168,17 @@ def _simulated_llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec]:
     for spec in PROVIDERS.values():
         settings |= {f"{spec.name}_base_url": f"{url}{spec.stand_in_path}", f"{spec.name}_api_key": _OWN_KEY}
     command = _python("cloudia.sim.llm", "--host", LOOPBACK, "--port", str(port))
-    part = PartSpec("llm", command, os.environ, lambda _pid: _answers(f"{url}/_cloudia/health"), "simulated provider")
+    part = PartSpec(
+        "llm",
+        command,
+        without_secrets(os.environ),
+        lambda _pid: _answers(f"{url}/_cloudia/health"),
+        "simulated provider",
+    )
     return settings, url, part
 
 
-def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret: str) -> list[PartSpec]:
+def _own_parts(settings: Settings, token_secret: str, *, own_account: bool) -> list[PartSpec]:
     """Return the parts that are cloudia's own: the edge, the gateway and the workers."""
     edge_url = f"http://{LOOPBACK}:{settings.api_port}"
     asked = f"{edge_url}/openapi.json" if settings.up_functions == "zip" else f"{edge_url}/health"
@@ -194,16 +202,25 @@ def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret:
         PartSpec(
             "api",
             _python("cloudia.sim.edge"),
-            {**environment, "CLOUDIA_TOKEN_SECRET": token_secret},
+            {
+                **_environment(settings, "edge", "functions", own_account=own_account),
+                "CLOUDIA_TOKEN_SECRET": token_secret,
+            },
             edge_ready,
             edge_url,
         ),
-        PartSpec("gateway", _python("cloudia.gateway"), environment, gateway_ready, settings.websocket_url),
+        PartSpec(
+            "gateway",
+            _python("cloudia.gateway"),
+            _environment(settings, "gateway", own_account=own_account),
+            gateway_ready,
+            settings.websocket_url,
+        ),
         *(
             PartSpec(
                 "worker",
                 _python("cloudia.worker"),
-                environment,
+                _environment(settings, "worker", own_account=own_account),
                 worker_ready,
                 f"{settings.llm_provider} {settings.llm_model}".strip(),
                 number=None if settings.up_workers == 1 else number,
@@ -214,18 +231,18 @@ def _own_parts(settings: Settings, environment: Mapping[str, str], token_secret:
     ]
 
 
-def _environment(settings: Settings, *, own_account: bool) -> dict[str, str]:
-    """Return the environment of cloudia's own parts: the settings, and no AWS account of the user's where none is wanted."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDIA_")}
+def _environment(settings: Settings, *readers: Reader, own_account: bool) -> dict[str, str]:
+    """Return the environment of a part: what these readers read, and no AWS account of the user's where none is wanted."""
+    environment = of_reader(settings, *readers)
     if own_account:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE"):
-            inherited.pop(name, None)
-        inherited |= {
+            environment.pop(name, None)
+        environment |= {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-    return {**inherited, **to_environment(settings), "PYTHONUNBUFFERED": "1"}
+    return {**environment, "PYTHONUNBUFFERED": "1"}
 
 
 def _python(module: str, *arguments: str) -> list[str]:

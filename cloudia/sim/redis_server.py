@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from cloudia.errors import PartError, UnavailableError, UsageError
+from cloudia.passwords import without_password
 from cloudia.sim.ports import LOOPBACK
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ async def check_redis(url: str) -> None:
             with redis_errors():
                 await client.ping()
     except UnavailableError as error:
-        # What follows the @ is fit to be shown, what stands before it may be a password.
-        shown = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
         raise PartError(
-            f"no Redis answers at {shown}", hint="Start it, or unset REDIS_URL to have one started.", code=error.code
+            f"no Redis answers at {without_password(url)}",
+            hint="Start it, or unset REDIS_URL to have one started.",
+            code=error.code,
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from cloudia.telemetry.listeners import Listener, flush, listen, listening, load_listener, notify, stop_listening
 from cloudia.telemetry.logs import bound, configure_logs, log
+from cloudia.telemetry.scrubber import keep_secrets
 from cloudia.telemetry.traceparent import new_traceparent, trace_id
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "bound",
     "configure_logs",
     "flush",
+    "keep_secrets",
     "listen",
     "listening",
     "load_listener",

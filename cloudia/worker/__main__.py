@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from cloudia import telemetry
 from cloudia.errors import CloudiaError
-from cloudia.settings import from_environment
+from cloudia.settings import from_environment, secrets_in
 from cloudia.worker.services import make_services
 from cloudia.worker.worker import Worker
 
@@ -24,7 +24,9 @@ _LISTENER_SECONDS = 2.0
 async def _main() -> None:
     gc.disable()  # While it starts, all that is made stays.
     settings = from_environment()
-    telemetry.configure_logs("worker", settings.log_level)
+    telemetry.configure_logs(
+        "worker", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
+    )
     if settings.telemetry_listener:
         telemetry.listen(telemetry.load_listener(settings.telemetry_listener))
     loop = asyncio.get_running_loop()

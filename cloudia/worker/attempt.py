@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloudia import ids, telemetry
 from cloudia.cloud.jobs import LostLeaseError
-from cloudia.errors import UnavailableError
+from cloudia.errors import CloudiaError, UnavailableError
 from cloudia.telemetry.events import (
     AnswerRecorded,
     AttemptFailed,
@@ -25,7 +25,7 @@ from cloudia.telemetry.events import (
 from cloudia.worker.context import chat_messages
 from cloudia.worker.cost import cost_usd
 from cloudia.worker.endings import bury, last_event
-from cloudia.worker.failures import Fail, Failure, GiveUp, Retry, decide, describe
+from cloudia.worker.failures import Fail, Failure, GiveUp, ResponderError, Retry, decide, describe
 from cloudia.worker.turn import Turn
 
 if TYPE_CHECKING:
@@ -156,6 +156,14 @@ class Attempt:
             llm=self._llm,
             cancelled=self._cancelled,
         )
+        try:
+            await self._stream_answer(turn)
+        except CloudiaError as error:
+            raise ResponderError(type(error)) from error
+        return before
+
+    async def _stream_answer(self, turn: Turn) -> None:
+        """Take what the responder yields, into `_text` and to the client."""
         size = 0
         async with asyncio.timeout(self._to.settings.llm_answer_seconds), aclosing(self._to.responder(turn)) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
@@ -168,7 +176,6 @@ class Attempt:
                     raise AnswerTooLargeError
                 self._text.append(piece)
                 self._stream.text(piece)
-        return before
 
     async def _context(self) -> list[Message]:
         began = time.perf_counter()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cloudia.codes import ErrorCode
 
-__all__ = ["Decision", "Fail", "Failure", "GiveUp", "Retry", "decide", "describe"]
+__all__ = ["Decision", "Fail", "Failure", "GiveUp", "ResponderError", "Retry", "decide", "describe"]
 
 LLM_UNAVAILABLE: ErrorCode = "llm_unavailable"
 
@@ -69,6 +69,14 @@ class GiveUp:
 Decision: TypeAlias = Retry | Fail | GiveUp
 
 
+class ResponderError(Exception):
+    """A responder raised one of cloudia's own errors: its text is the responder's, and may quote anything."""
+
+    def __init__(self, kind: type[CloudiaError]) -> None:
+        super().__init__(kind.__name__)
+        self.kind = kind
+
+
 def describe(error: BaseException) -> Failure:
     """Return what a user may be told of an exception."""
     if isinstance(error, ProviderError):
@@ -87,7 +95,8 @@ def describe(error: BaseException) -> Failure:
         return Failure(error.code, error.message, error.hint, retryable=not isinstance(error, UsageError))
     if isinstance(error, TimeoutError):
         return Failure("answer_timed_out", "The answer took too long.", "llm.answer_seconds bounds it.")
-    return Failure("responder_failed", f"The responder failed ({type(error).__name__}).", "The worker's log says why.")
+    kind = error.kind if isinstance(error, ResponderError) else type(error)
+    return Failure("responder_failed", f"The responder failed ({kind.__name__}).", "The worker's log says where.")
 
 
 def decide(failure: Failure, *, attempt: int, max_attempts: int, random: Callable[[], float]) -> Decision:

@@ -91,7 +91,7 @@ async def test_nobody_answers() -> None:
     """Where nothing listens, or nothing answers as Redis does, that is told without the password."""
     with pytest.raises(PartError) as caught:
         await check_redis("redis://user:hidden@127.0.0.1:9/0")
-    assert caught.value.message == "no Redis answers at redis://127.0.0.1:9/0"
+    assert caught.value.message == "no Redis answers at redis://user:••••@127.0.0.1:9/0"
     assert caught.value.hint
     with socket.create_server(("127.0.0.1", 0)) as server:
 

@@ -8,7 +8,7 @@ import sys
 import uvicorn
 
 from cloudia import telemetry
-from cloudia.settings import from_environment
+from cloudia.settings import from_environment, secrets_in
 from cloudia.sim.edge.app import make_app
 from cloudia.sim.ports import LOOPBACK
 
@@ -18,7 +18,9 @@ def main() -> None:
     # Bytecode is matched to its source by whole seconds and size, and two edits may share both.
     sys.dont_write_bytecode = True
     settings = from_environment()
-    telemetry.configure_logs("api", settings.log_level)
+    telemetry.configure_logs(
+        "api", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
+    )
     uvicorn.run(
         make_app(settings, os.environ["CLOUDIA_TOKEN_SECRET"]),
         host=LOOPBACK,

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from cloudia.errors import PartError
+from cloudia.passwords import without_secrets
 from cloudia.providers import PROVIDERS
 from cloudia.sim.checks import Check
 from cloudia.sim.engines.commands import run_command
@@ -150,4 +151,5 @@ def environment(port: int, *, temporary: Path, data: Path | None) -> dict[str, s
     if data:
         variables |= {"PERSIST_STATE": "1", "STATE_DIR": str(data)}
     # The functions that it runs inherit what it has; what they are to know, they are told.
-    return {**{name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_USER)}, **variables}
+    inherited = without_secrets(os.environ)
+    return {**{name: value for name, value in inherited.items() if not name.startswith(_OF_THE_USER)}, **variables}
