@@ -7,6 +7,7 @@ import sys
 import typer
 
 from cloudia.errors import UsageError
+from cloudia.visible import visible
 
 __all__ = ["confirm"]
 
@@ -17,4 +18,4 @@ def confirm(question: str, *, yes: bool, does: str = "deletes data") -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(f"this {does}, and nobody can be asked", hint="Say --yes.")
-    typer.confirm(question, abort=True)
+    typer.confirm(visible(question), abort=True)

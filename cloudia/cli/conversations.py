@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cloudia.cli.output import STATE, console, print_json
+from cloudia.cli.output import STATE, console, print_json, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,7 +62,7 @@ def show(
         failed = f"  {message['status']}: {message['error']['message']}" if message["error"] else ""
         head = Text.assemble((message["role"], "bold cyan" if message["role"] == "user" else "bold green"))
         out.print(head.append(f"  {message['created_at']}", "dim").append(failed, "red"))
-        out.print(message["content"], markup=False)
+        print_text(message["content"])
         out.print()
 
 

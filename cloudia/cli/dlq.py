@@ -12,7 +12,7 @@ import typer
 from cloudia.cli.confirm import confirm
 from cloudia.cli.dlq_view import count, note_unseen, print_dry_run, print_letter, print_letters, print_redriven
 from cloudia.cli.durations import parse_seconds
-from cloudia.cli.output import STATE, note, print_json
+from cloudia.cli.output import STATE, json_line, note, print_json
 from cloudia.codes import told as code_told
 from cloudia.errors import (
     CloudiaError,
@@ -163,7 +163,6 @@ def export_(
     json: Json = False,
 ) -> None:
     """Write the dead letters to a file, whole. They stay where they are."""
-    import json as encoder  # noqa: PLC0415 - lazy
     from pathlib import Path  # noqa: PLC0415 - lazy
 
     from cloudia.local.private_file import write_private  # noqa: PLC0415 - lazy
@@ -174,9 +173,9 @@ def export_(
     wanted = _Filter(error, conversation, _seconds(older_than))
     shelf, now = _services().letters.look(), time.time()
     letters = [letter for letter in shelf.letters if wanted.takes(letter, now)]
-    lines = [encoder.dumps(letter.export(), ensure_ascii=False) + "\n" for letter in reversed(letters)]
+    lines = [json_line(letter.export()) + "\n" for letter in reversed(letters)]
     if file == "-":
-        sys.stdout.writelines(line.encode("utf-8", "backslashreplace").decode() for line in lines)
+        sys.stdout.writelines(lines)
     else:
         try:
             write_private(Path(file).absolute(), "".join(lines))

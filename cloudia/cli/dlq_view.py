@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudia.cli.durations import short_age
-from cloudia.cli.output import console, note, print_json
+from cloudia.cli.output import console, note, print_json, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def print_letter(document: Mapping[str, Any]) -> None:
         told = f"{attempt['ended_at']}  {how}  {attempt['reason'] or ''}" if how else "began and never ended"
         out.print(Text.assemble((f"attempt {attempt['attempt'] or '?':<8}", "dim"), told))
     out.print()
-    out.print(document["content"] if document["content"] is not None else document["body"], markup=False)
+    print_text(document["content"] if document["content"] is not None else document["body"])
     if document["conversation"]:
         out.print(Text("\nthe conversation around it", "dim"))
     for message in document["conversation"]:

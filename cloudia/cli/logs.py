@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from cloudia.cli.completion import complete_part
-from cloudia.cli.output import STATE, console
+from cloudia.cli.output import STATE, console, json_line
 from cloudia.errors import NoStackError, UsageError
 
 if TYPE_CHECKING:
@@ -75,11 +75,9 @@ def _functions(project: Project, lines: int) -> list[Source]:
 
 
 def _as_json(name: str, line: str) -> None:
-    import json  # noqa: PLC0415 - lazy
-
     from cloudia.local.log_lines import to_json  # noqa: PLC0415 - lazy
 
-    print(json.dumps(to_json(line, name), ensure_ascii=False), flush=True)  # noqa: T201 - the data
+    print(json_line(to_json(line, name)), flush=True)  # noqa: T201 - the data
 
 
 def _for_people() -> Callable[[str, str], None]:

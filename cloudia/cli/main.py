@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -35,7 +36,7 @@ from cloudia.cli import (
     worker,
 )
 from cloudia.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code
-from cloudia.cli.output import STATE, print_error
+from cloudia.cli.output import STATE, print_error, shown_on_stderr
 from cloudia.errors import CloudiaError, UsageError
 
 __all__ = ["app", "main", "verbs"]
@@ -119,7 +120,8 @@ def main() -> int:
         code = app(standalone_mode=False)
     except BaseException as error:
         if STATE.debug and not isinstance(error, SystemExit | KeyboardInterrupt | TyperException):
-            raise
+            print(shown_on_stderr(traceback.format_exc()), file=sys.stderr)  # noqa: T201 - it was asked for
+            return FAILED
         return _end(error)
     return code if isinstance(code, int) else OK
 

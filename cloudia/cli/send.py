@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloudia.cli.completion import complete_conversation
-from cloudia.cli.output import STATE, console, note, print_json
+from cloudia.cli.output import STATE, console, note, print_json, print_text
 from cloudia.errors import TimedOutError, UsageError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _send_one(text: str, conversation: str | None, user: str | None, *, seconds:
         if json:
             print_json({**accepted.to_json(), "status": "queued"})
         else:
-            print(accepted.job_id)  # noqa: T201 - the data
+            print_text(accepted.job_id)
         return
     result = Result()
     try:
@@ -175,5 +175,7 @@ async def _converse(
             if streams and event.type == "delta":
                 out.out((event.data or {})["text"], end="")
         result.ended_at = time.monotonic()
-    if show and answer.text:
-        out.out("" if streams else answer.text)
+    if streams and answer.text:
+        out.out("")
+    elif show and answer.text:
+        print_text(answer.text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import time
 from collections import deque
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.cli.bar import Bar
 from cloudia.cli.exits import exit_code
-from cloudia.cli.output import note
+from cloudia.cli.output import json_line, note
 from cloudia.cli.send_result import Result
 from cloudia.client.answer import Answer
 from cloudia.client.api import Api
@@ -145,7 +144,7 @@ class _Run:
         if error:
             self._errors[line.number] = error
             document["error"] = document["error"] or error.to_json()["error"]
-        self._bar.print(json.dumps(document, ensure_ascii=False))
+        self._bar.print(json_line(document))
         self._bar.advance(failed=error is not None)
 
 

@@ -36,7 +36,7 @@ class Tail:
             return []
         whole = raw[: raw.rfind(b"\n") + 1]
         self._position += len(whole)
-        found = whole.decode(errors="replace").splitlines()
+        found = whole.decode(errors="replace").split("\n")[:-1]
         if self._lines is not None:
             found, self._lines = found[len(found) - min(self._lines, len(found)) :], None
         return found

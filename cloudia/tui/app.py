@@ -12,16 +12,20 @@ from cloudia.errors import CloudiaError
 from cloudia.tui.chat import ChatScreen
 from cloudia.tui.preferences import Preferences
 from cloudia.tui.top import TopScreen
+from cloudia.tui.visible_lines import VisibleLines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from textual.filter import LineFilter
     from textual.screen import Screen
 
     from cloudia.client import Client
     from cloudia.operate.samples import Sampler
 
 __all__ = ["ChatApp", "TopApp"]
+
+_VISIBLE = VisibleLines()
 
 
 class _CloudiaApp(App[None]):
@@ -38,6 +42,10 @@ class _CloudiaApp(App[None]):
         # Textual's answer to NO_COLOR is shades of grey, unless the terminal's own colours are asked for: then there are none.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._preferences = preferences or Preferences()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Add one to Textual's own."""
+        return [*super().get_line_filters(), _VISIBLE]
 
     async def on_mount(self) -> None:
         """Take the theme of the last time."""
@@ -92,7 +100,7 @@ class ChatApp(_CloudiaApp):
         try:
             await client.connected(timeout=float("inf"))
         except CloudiaError as error:
-            self.notify(f"{error.message}. {error.hint}".strip(), severity="error", timeout=60)
+            self.notify(f"{error.message}. {error.hint}".strip(), severity="error", timeout=60, markup=False)
 
     async def on_unmount(self) -> None:
         """Disconnect."""

@@ -255,9 +255,9 @@ class ChatScreen(Screen[None]):
         except CloudiaError as error:
             self._complain(error)
         except OSError as error:
-            self.notify(f"{path} cannot be written: {error.strerror}", severity="error")
+            self.notify(f"{path} cannot be written: {error.strerror}", severity="error", markup=False)
         else:
-            self.notify(f"Wrote {path}.")
+            self.notify(f"Wrote {path}.", markup=False)
 
     # --- turns --------------------------------------------------------------------------------------------------------
 
@@ -404,7 +404,7 @@ class ChatScreen(Screen[None]):
             await asyncio.sleep(_HEALTH_SECONDS)
 
     def _complain(self, error: CloudiaError) -> None:
-        self.notify(f"{error.message}. {error.hint}".strip(), severity="error", timeout=8)
+        self.notify(f"{error.message}. {error.hint}".strip(), severity="error", timeout=8, markup=False)
 
 
 def _free_path(title: str) -> Path:

@@ -118,7 +118,7 @@ class TopScreen(Screen[None]):
         for part in sample.parts:
             memory = f"{part.resident_bytes / 2**20:.0f} MB" if part.resident_bytes else ""
             state = Content.styled(part.state, _STATES.get(part.state, "$warning"))
-            table.add_row(part.name, state, part.pid or "", memory, part.restarts, part.detail)
+            table.add_row(Content(part.name), state, part.pid or "", memory, part.restarts, Content(part.detail))
 
     def _show_plots(self, sample: Sample) -> None:
         history = self._history
@@ -145,15 +145,15 @@ class TopScreen(Screen[None]):
         for job in reversed(self._history.jobs):
             status = Content.styled(job.status, _ENDS.get(job.status, "$error"))
             table.add_row(
-                job.time[11:19],
-                job.job_id,
+                Content(job.time[11:19]),
+                Content(job.job_id),
                 status,
                 job.attempt,
                 _millis(job.waited_ms),
                 _millis(job.first_token_ms),
                 _millis(job.total_ms),
                 "" if job.tokens is None else job.tokens,
-                job.worker[-_JOB_COLUMNS["WORKER"] :],
+                Content(job.worker[-_JOB_COLUMNS["WORKER"] :]),
                 key=job.job_id,
             )
         if chosen is not None and chosen in table.rows:
@@ -199,7 +199,7 @@ class TraceScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Show a place for the lines."""
         with VerticalScroll(id="trace"):
-            yield Static(f"Job {self._job_id}", id="trace-title")
+            yield Static(f"Job {self._job_id}", id="trace-title", markup=False)
             yield Static("", id="trace-lines", markup=False)
 
     async def on_mount(self) -> None:

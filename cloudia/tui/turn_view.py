@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import Markdown, Static
 
 from cloudia.tui.turns import summary, what_happened
+from cloudia.visible import visible
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -47,8 +48,8 @@ class TurnView(Vertical, can_focus=True):
     def __init__(self, turn: Turn) -> None:
         super().__init__()
         self.turn = turn
-        self._question = Static(turn.content, markup=False, classes="question")
-        self._answer = Markdown(turn.answer.text, classes="answer", open_links=False)
+        self._question = Static(visible(turn.content), markup=False, classes="question")
+        self._answer = Markdown(visible(turn.answer.text), classes="answer", open_links=False)
         self._facts = Static("", markup=False, classes="facts")
         self._stream: MarkdownStream | None = None
 
@@ -72,7 +73,7 @@ class TurnView(Vertical, can_focus=True):
             case "delta":
                 if self._stream is None:
                     self._stream = Markdown.get_stream(self._answer)
-                await self._stream.write((event.data or {})["text"])
+                await self._stream.write(visible((event.data or {})["text"]))
             case "reset":
                 await self._end_stream()
                 await self._answer.update("")
@@ -95,7 +96,7 @@ class TurnView(Vertical, can_focus=True):
             line += "  (r asks again)"
         if turn.answer.resets and turn.under_way:
             line += f" · began anew: {turn.answer.resets[-1].replace('_', ' ')}"
-        self._facts.update(line)
+        self._facts.update(visible(line))
         self.set_class(bool(problem), "problem")
         self.set_class(turn.under_way, "under-way")
 
