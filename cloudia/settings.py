@@ -137,6 +137,13 @@ class Settings:
     )
     up_persist: bool = _setting(default=False, doc="keep the stack's data across down and up", readers="deploy up")
 
+    target_name: str = _setting(
+        "local",
+        "where an operator's verbs work: local (this folder's stack, or an engine at aws.endpoint_url), or aws",
+        "cli",
+        choices=("local", "aws"),
+    )
+
     aws_region: str = _setting(
         "us-east-1", "AWS region", "functions worker gateway up cli", env=("AWS_REGION", "AWS_DEFAULT_REGION")
     )
@@ -163,7 +170,9 @@ class Settings:
 
     auth_token: str = _setting("", "bearer token of the command line", "cli", env=("CLOUDIA_TOKEN",), secret=True)
     auth_user: str = _setting("local", "user of the tokens that the local stack makes", "edge up cli")
-    auth_jwks_url: str = _setting("", "JWKS that signs the tokens, instead of the secret in SSM", "functions gateway")
+    auth_jwks_url: str = _setting(
+        "", "JWKS that signs the tokens, instead of the secret in SSM", "functions gateway cli"
+    )
     auth_issuer: str = _setting("", "required issuer of a token", "functions gateway edge up cli")
     auth_audience: str = _setting("", "required audience of a token", "functions gateway edge up cli")
 

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["become"]
 
 
-def become(module: str, reader: Reader, **changes: str) -> None:
+def become(module: str, reader: Reader, target: str | None, **changes: str) -> None:
     """Turn this process into `python -m {module}`, with the environment of the stack's own part and `changes` to it.
 
-    Where nothing runs here, the settings alone are its environment: so it is started against AWS.
+    Elsewhere than in this folder's stack, the settings alone are its environment. Raises what `find_cloud` raises.
     """
+    from cloudia.cli.cloud_target import find_cloud  # noqa: PLC0415 - lazy
     from cloudia.local.environments import inherited  # noqa: PLC0415 - lazy
     from cloudia.settings import to_environment  # noqa: PLC0415 - lazy
 
-    project = find_project()
-    run = project.live_run()
-    settings = run.environment if run else to_environment(project.settings().settings, reader=reader)
+    found = find_cloud(find_project(), target)
+    found.tell()
+    settings = found.run.environment if found.run else to_environment(found.settings, reader=reader)
     environment = {**inherited(reader), **settings, **changes}
     os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606 - no shell is wanted

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cloudia.cli.cloud_target import TargetName  # noqa: TC001 - typer reads it
 from cloudia.cli.confirm import confirm
 from cloudia.cli.dlq_view import count, note_unseen, print_dry_run, print_letter, print_letters, print_redriven
 from cloudia.cli.durations import parse_seconds
@@ -59,12 +60,13 @@ def list_(
     error: Error = None,
     conversation: Conversation = None,
     older_than: OlderThan = None,
+    target: TargetName = None,
     json: Json = False,
 ) -> None:
     """List the dead letters, newest first."""
     STATE.json = json
     wanted = _Filter(error, conversation, _seconds(older_than))
-    shelf = _services().letters.look()
+    shelf = _services(target).letters.look()
     now = time.time()
     letters = [letter for letter in shelf.letters if wanted.takes(letter, now)]
     if json:
@@ -76,10 +78,15 @@ def list_(
 
 
 @app.command()
-def show(letter_id: Annotated[str, typer.Argument(metavar="ID", help="The letter.")], *, json: Json = False) -> None:
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="The letter.")],
+    *,
+    target: TargetName = None,
+    json: Json = False,
+) -> None:
     """Show a dead letter: its message, why it died, its attempts, and the conversation around it."""
     STATE.json = json
-    services = _services()
+    services = _services(target)
     letter = _by_ids(services.letters.look(), [letter_id])[0]
     document = {
         **letter.to_json(now=time.time()),
@@ -114,6 +121,7 @@ def redrive(
     native: Annotated[
         bool, typer.Option("--native", help="With --all: let SQS move the letters itself, where it can.")
     ] = False,
+    target: TargetName = None,
     json: Json = False,
 ) -> None:
     """Give dead jobs another life: each keeps its id, counts its attempts anew, and is answered in its place."""
@@ -124,7 +132,7 @@ def redrive(
     _check_choice(ids, every=every, wanted=wanted)
     if native and (not every or wanted.chooses or edit or sets or dry_run):
         raise UsageError("--native moves all letters as they are", hint="Use it with --all, --rate and --wait only.")
-    services = _services()
+    services = _services(target)
     shelf = services.letters.look()
     now = time.time()
     chosen = _by_ids(shelf, ids) if ids else [letter for letter in shelf.letters if wanted.takes(letter, now)]
@@ -149,7 +157,7 @@ def redrive(
                 code=away.code,
             ) from away
     waited = _wait(services, outcomes, seconds=timeout) if wait else {}
-    print_redriven(outcomes, waited, shelf, json=json)
+    print_redriven(outcomes, waited, shelf, target=str(services.target), json=json)
     _raise_worst(outcomes, waited, waits=wait, seconds=timeout, named=bool(ids))
 
 
@@ -160,6 +168,7 @@ def export_(
     error: Error = None,
     conversation: Conversation = None,
     older_than: OlderThan = None,
+    target: TargetName = None,
     json: Json = False,
 ) -> None:
     """Write the dead letters to a file, whole. They stay where they are."""
@@ -171,7 +180,7 @@ def export_(
     if json and file == "-":
         raise UsageError("stdout cannot be both the letters and --json", hint="Name a file, or leave --json out.")
     wanted = _Filter(error, conversation, _seconds(older_than))
-    shelf, now = _services().letters.look(), time.time()
+    shelf, now = _services(target).letters.look(), time.time()
     letters = [letter for letter in shelf.letters if wanted.takes(letter, now)]
     lines = [json_line(letter.export()) + "\n" for letter in reversed(letters)]
     if file == "-":
@@ -190,7 +199,10 @@ def export_(
 
 @app.command("import")
 def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="An export; - is stdin.")], *, json: Json = False
+    file: Annotated[str, typer.Argument(metavar="FILE", help="An export; - is stdin.")],
+    *,
+    target: TargetName = None,
+    json: Json = False,
 ) -> None:
     """Put exported letters back into the DLQ. Nothing is sent where a line is none of an export."""
     from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
@@ -208,13 +220,13 @@ def import_(
     if bad:
         more = f", and {count(len(bad) - 1, 'more line')} cannot be read" if len(bad) > 1 else ""
         raise CloudiaError(f"{bad[0]}{more}", hint="Nothing was imported.", code="bad_line")
-    done = 0
+    done, services = 0, _services(target)
     with Bar("importing", len(letters)) as bar:
-        for sent in _services().letters.put_back(letters):
+        for sent in services.letters.put_back(letters):
             done += sent
             bar.advance(sent)
     if json:
-        print_json({"count": done})
+        print_json({"target": str(services.target), "count": done})
     else:
         note(f"{count(done, 'dead letter')} imported")
 
@@ -227,6 +239,7 @@ def purge(
     conversation: Conversation = None,
     older_than: OlderThan = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    target: TargetName = None,
     json: Json = False,
 ) -> None:
     """Delete dead letters for good: those named, those that match, or all.
@@ -239,14 +252,14 @@ def purge(
     wanted = _Filter(error, conversation, _seconds(older_than))
     if ids and wanted.chooses:
         raise UsageError("name letters or filter them, not both")
-    services = _services()
+    services = _services(target)
     shelf, now = services.letters.look(), time.time()
     chosen = _by_ids(shelf, ids) if ids else [letter for letter in shelf.letters if wanted.takes(letter, now)]
     confirm(f"Delete {count(len(chosen), 'dead letter')} for good?", yes=yes)
     with Bar("deleting", len(chosen)) as bar:
         purged = services.letters.purge(chosen, done=bar.advance)
     if json:
-        print_json({**purged.to_json(), "unseen": shelf.unseen})
+        print_json({"target": str(services.target), **purged.to_json(), "unseen": shelf.unseen})
     else:
         note(f"{count(purged.deleted, 'dead letter')} deleted")
         note_unseen(shelf)
@@ -281,10 +294,10 @@ class _Filter:
         )
 
 
-def _services() -> Services:
+def _services(target: str | None) -> Services:
     from cloudia.cli.services import open_services  # noqa: PLC0415 - lazy
 
-    return open_services()
+    return open_services(target)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -96,8 +96,10 @@ def print_dry_run(chosen: Sequence[Letter], shelf: Shelf, now: float, *, json: b
     note_unseen(shelf)
 
 
-def print_redriven(outcomes: Sequence[Redriven], ended: Mapping[str, Job], shelf: Shelf, *, json: bool) -> None:
-    """Print what became of each letter."""
+def print_redriven(
+    outcomes: Sequence[Redriven], ended: Mapping[str, Job], shelf: Shelf, *, target: str, json: bool
+) -> None:
+    """Print what became of each letter; `target` says where."""
     from rich.text import Text  # noqa: PLC0415 - lazy
 
     counts: dict[str, int] = {}
@@ -107,7 +109,7 @@ def print_redriven(outcomes: Sequence[Redriven], ended: Mapping[str, Job], shelf
         job = ended.get(one.letter.id)
         entries.append({**one.to_json(), "ended": job.to_json() if job else None})
     if json:
-        print_json({"letters": entries, "counts": counts, "unseen": shelf.unseen})
+        print_json({"target": target, "letters": entries, "counts": counts, "unseen": shelf.unseen})
         return
     for entry in entries:
         job = entry["ended"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cloudia.cli.cloud_target import TargetName  # noqa: TC001 - typer reads it
 from cloudia.cli.confirm import confirm
 from cloudia.cli.output import STATE, console, note, print_json
 from cloudia.errors import CloudiaError, UsageError
@@ -33,13 +34,14 @@ _PIPE_WIDTH = 200
 def stats(
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    target: TargetName = None,
     json: Json = False,
 ) -> None:
     """Count the messages of both queues: visible, in flight, delayed; and say how old the oldest is."""
     STATE.json = json
     if watch and json:
         raise UsageError("--json is one document, and --watch has no end", hint="Call it again and again instead.")
-    services = _services()
+    services = _services(target)
     if json:
         print_json({"queues": _stats(services)})
         return
@@ -69,6 +71,7 @@ def peek(
             "--receive", help="Where the service cannot show its messages: receive them, and hand them back at once."
         ),
     ] = False,
+    target: TargetName = None,
     json: Json = False,
 ) -> None:
     """Show what waits in the jobs queue, oldest first, without taking any of it.
@@ -78,7 +81,7 @@ def peek(
     from cloudia.operate import peek as work  # noqa: PLC0415 - lazy
 
     STATE.json = json
-    services = _services()
+    services = _services(target)
     seen, unseen = work.peek(services.cloud.queue), 0
     if seen is None:
         if not receive:
@@ -99,7 +102,10 @@ def peek(
 
 @app.command()
 def purge(
-    *, yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False, json: Json = False
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    target: TargetName = None,
+    json: Json = False,
 ) -> None:
     """Throw away the jobs that wait. Each is recorded as failed first, so that whoever asked is told.
 
@@ -108,22 +114,22 @@ def purge(
     from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
 
     STATE.json = json
-    services = _services()
+    services = _services(target)
     waiting = services.cloud.queue.stats().visible
     confirm(f"Record what waits ({waiting}) as failed, and delete its messages?", yes=yes, does="ends jobs")
     with Bar("deleting", waiting) as bar:
         purged = services.letters.purge_queue(done=bar.advance)
     if json:
-        print_json(purged.to_json())
+        print_json({"target": str(services.target), **purged.to_json()})
     else:
         left = f"; left with the workers: {purged.left}" if purged.left else ""
         note(f"messages deleted: {purged.deleted}; jobs recorded as failed: {len(purged.failed)}{left}")
 
 
-def _services() -> Services:
+def _services(target: str | None) -> Services:
     from cloudia.cli.services import open_services  # noqa: PLC0415 - lazy
 
-    return open_services()
+    return open_services(target)
 
 
 def _stats(services: Services) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The stack that a verb talks to: the one that runs in this project, or one elsewhere, named by the settings."""
+"""The stack that a client talks to: the one that runs in this project, or one elsewhere, named by the settings."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from cloudia.errors import RequestError, UsageError
 from cloudia.local.project import find_project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from cloudia.local.project import Project
     from cloudia.settings import Settings
 
-__all__ = ["Target", "find_target", "local_token", "of_conversation"]
+__all__ = ["Target", "find_target", "of_conversation", "sign"]
+
+
+_TOKEN_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +41,22 @@ def find_target(*, user: str | None = None) -> Target:
             )
         return Target(settings.api_url, settings.websocket_url, settings.auth_token)
     run = project.require_run()
-    token = settings.auth_token or local_token(project, settings, user=user or settings.auth_user)
+    token = settings.auth_token or sign(
+        settings, lambda: project.secrets().token, user=user or settings.auth_user, seconds=_TOKEN_SECONDS
+    )
     return Target(run.urls.api_url, run.urls.websocket_url, token)
 
 
-def local_token(project: Project, settings: Settings, *, user: str, seconds: float = 3600) -> str:
-    """Return a token of the local stack, signed with its own secret."""
+def sign(settings: Settings, secret: Callable[[], str], *, user: str, seconds: float) -> str:
+    """Return a token that is signed with a stack's secret. `UsageError` where another signs the tokens of these settings."""
     from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - imported when it is needed
 
-    return issue_token(
-        project.secrets().token, user, seconds=seconds, issuer=settings.auth_issuer, audience=settings.auth_audience
-    )
+    if settings.auth_jwks_url:
+        raise UsageError(
+            "tokens are signed by the issuer that auth.jwks_url names, not by this stack",
+            hint="Get one there, and set it as CLOUDIA_TOKEN.",
+        )
+    return issue_token(secret(), user, seconds=seconds, issuer=settings.auth_issuer, audience=settings.auth_audience)
 
 
 @contextmanager

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloudia.cli.cloud_target import TargetName  # noqa: TC001 - typer reads it
+
 if TYPE_CHECKING:
     from cloudia.local.project import Project
     from cloudia.local.sampler import LocalSampler
     from cloudia.operate.sampler import StackSampler
 
 
-def top() -> None:
+def top(*, target: TargetName = None) -> None:
     """Show the queue, throughput, latencies, breakers and the last jobs of a stack; of one of this folder its parts too."""
     import sys  # noqa: PLC0415 - lazy
 
+    from cloudia.cli.cloud_target import find_cloud  # noqa: PLC0415 - lazy
     from cloudia.errors import UsageError  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("this needs a terminal", hint="In a script, use `cloudia status --json`.")
     project = find_project()
-    sampler = make_sampler(project) if project.live_run() else _sampler_elsewhere()
+    sampler = make_sampler(project) if find_cloud(project, target).run else _sampler_elsewhere(target)
 
     from cloudia.tui.app import TopApp  # noqa: PLC0415 - lazy
 
@@ -39,9 +42,9 @@ def make_sampler(project: Project) -> LocalSampler:
     return LocalSampler(project, stack, plain)
 
 
-def _sampler_elsewhere() -> StackSampler:
-    """Return what looks at the stack that the settings name. `NoStackError` where AWS is not configured."""
+def _sampler_elsewhere(target: str | None) -> StackSampler:
+    """Return what looks at the stack of another target."""
     from cloudia.cli.services import open_services  # noqa: PLC0415 - lazy
     from cloudia.operate.sampler import StackSampler  # noqa: PLC0415 - lazy
 
-    return StackSampler(open_services().cloud)
+    return StackSampler(open_services(target).cloud)

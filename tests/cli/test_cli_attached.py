@@ -63,7 +63,7 @@ def test_a_gateway_whose_port_is_taken(stack: RunningStack) -> None:
 
 
 def test_a_gateway_without_redis(tmp_path: Path) -> None:
-    """Where nothing runs, a gateway takes its settings from the environment, and says what it lacks."""
-    refused = cli("gateway", folder=tmp_path)
+    """For a target elsewhere, a gateway takes its settings from the environment, and says what it lacks."""
+    refused = cli("gateway", "--target", "aws", folder=tmp_path)
     assert refused.returncode == 1
     assert "no_redis" in refused.stderr

@@ -46,7 +46,7 @@ def provision(stack: RunningStack, aws: Aws, tmp_path: Path) -> Iterator[Callabl
 def _actions(done: Any) -> dict[str, tuple[str, list[str]]]:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert set(told) == {"stack_name", "resources"}
+    assert set(told) == {"stack_name", "target", "resources"}
     assert all(set(entry) == {"kind", "name", "action", "drift"} for entry in told["resources"])
     return {entry["name"]: (entry["action"], entry["drift"]) for entry in told["resources"]}
 

@@ -58,7 +58,7 @@ ROWS = {
     "top": Row(form="none", runs=False),
     "worker": Row(form="none", runs=False),
     "gateway": Row(form="none", runs=False),
-    "provision": Row(),
+    "provision": Row(alone=_NEEDS_A_STACK),
     "token": Row(alone=0),
     "config": Row(alone=0),
     "doctor": Row(alone=0),
