@@ -78,6 +78,7 @@ ErrorCode: TypeAlias = Literal[
     "not_local",
     "not_provisioned",
     "not_utf8",
+    "not_yours",
     "part_failed",
     "port_taken",
     "purged",

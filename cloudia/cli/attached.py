@@ -21,10 +21,12 @@ def become(module: str, reader: Reader, target: str | None, **changes: str) -> N
     """
     from cloudia.cli.cloud_target import find_cloud  # noqa: PLC0415 - lazy
     from cloudia.local.environments import inherited  # noqa: PLC0415 - lazy
-    from cloudia.settings import to_environment  # noqa: PLC0415 - lazy
+    from cloudia.settings import from_environment, to_environment  # noqa: PLC0415 - lazy
 
     found = find_cloud(find_project(), target)
     found.tell()
     settings = found.run.environment if found.run else to_environment(found.settings, reader=reader)
     environment = {**inherited(reader), **settings, **changes}
-    os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606 - no shell is wanted
+    found.project.require_own_code(from_environment(environment))
+    os.chdir(found.project.root)  # Its code is there; with -P, no file of the folder hides a library.
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module], environment)  # noqa: S606 - no shell is wanted

@@ -74,6 +74,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     `UsageError` and `PartError` say what is missing, before anything starts.
     """
     chosen = resolved.settings
+    project.require_own_code(chosen)
     if chosen.up_functions == "zip":
         check_zips(chosen)
     data = project.data if chosen.up_persist else None

@@ -10,10 +10,12 @@ import time
 import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError, UsageError
+from cloudia.local.owner import read_own, require_own, require_own_code
 from cloudia.local.private_file import write_private
 from cloudia.local.secrets import Secrets
 from cloudia.settings import Layer, Resolved, environment, from_toml, resolve
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cloudia.local.run_file import PlannedRun, RunFile
+    from cloudia.settings import Settings
 
-__all__ = ["Project", "find_project"]
+__all__ = ["Project", "find_folder", "find_project"]
 
+_USED = ("cloudia.toml", ".env", ".cloudia")
+"""What is read in a project's folder, beside its code."""
 _MOMENT = 0.1
 _ROOM = 65_536
 """Bytes that must be free before anything is started."""
@@ -42,6 +47,7 @@ class Project:
         folder = self._kept
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
+            require_own(folder)
             ignore = folder / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n")
@@ -168,6 +174,17 @@ class Project:
         except OSError as error:
             raise _cannot_write(path, error) from error
 
+    # --- whose it is ------------------------------------------------------------------------------------------------
+
+    def require_own(self) -> None:
+        """Accept a project of this user's. `UsageError` where somebody else owns the folder, or what of it would be used."""
+        require_own(self.root, *_USED)
+
+    def require_own_code(self, settings: Settings) -> None:
+        """Accept the modules that the settings name, if any. `UsageError` where others can put some there."""
+        if settings.worker_responder or settings.telemetry_listener:
+            require_own_code(self.root)
+
     # --- settings ----------------------------------------------------------------------------------------------------
 
     def settings(self, flags: Mapping[str, Any] | None = None) -> Resolved:
@@ -193,14 +210,15 @@ class Project:
         from dotenv import dotenv_values  # noqa: PLC0415 - only where there is one
 
         try:
-            return {name: value for name, value in dotenv_values(path).items() if value is not None}
+            values = dotenv_values(stream=StringIO(read_own(path)))
+            return {name: value for name, value in values.items() if value is not None}
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} cannot be read: {_reason(error)}", hint="It is to be UTF-8 text.") from error
 
     def _toml(self) -> Layer:
         path = self.root / "cloudia.toml"
         try:
-            return from_toml("cloudia.toml", tomllib.loads(path.read_text()))
+            return from_toml("cloudia.toml", tomllib.loads(read_own(path)))
         except FileNotFoundError:
             return Layer("cloudia.toml", {})
         except (OSError, UnicodeDecodeError) as error:
@@ -210,12 +228,32 @@ class Project:
 
 
 def find_project(start: Path | None = None) -> Project:
-    """Return the project around `start` (the working folder): the nearest folder with `cloudia.toml` or `.cloudia`."""
-    here = (start or Path.cwd()).resolve()
+    """Return the project around `start` (the working folder). `UsageError` where that is somebody else's."""
+    project = Project(find_folder(start))
+    project.require_own()
+    return project
+
+
+def find_folder(start: Path | None = None) -> Path:
+    """Return the nearest folder around `start` (the working folder) with `cloudia.toml` or a stack's `.cloudia`; else `start`.
+
+    What is above a repository, or above the home folder, is not looked at.
+    """
+    here, home = (start or Path.cwd()).resolve(), Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 - never raises
     for folder in (here, *here.parents):
-        if (folder / "cloudia.toml").is_file() or (folder / ".cloudia" / "secrets.json").is_file():
-            return Project(folder)
-    return Project(here)
+        if _is_project(folder):
+            return folder
+        if folder == home or os.path.lexists(folder / ".git"):
+            break
+    return here
+
+
+def _is_project(folder: Path) -> bool:
+    """Tell whether a folder says that it is a project. Somebody else's `.cloudia` may not be looked into: it counts."""
+    try:
+        return (folder / "cloudia.toml").is_file() or (folder / ".cloudia" / "secrets.json").is_file()
+    except PermissionError:
+        return True
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

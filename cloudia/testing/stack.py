@@ -12,7 +12,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import CloudiaError, PartError, UsageError
-from cloudia.local.project import Project, find_project
+from cloudia.local.project import Project, find_folder
 from cloudia.local.run_file import PlannedRun
 from cloudia.local.stop import stop_stack
 from cloudia.settings import from_toml
@@ -112,6 +112,7 @@ class RunningStack:
     def _start(self, say: Callable[[str], None]) -> None:
         if not self.root.is_dir():
             raise UsageError(f"there is no folder {self.root}", hint="cloudia_project is relative to pytest's root.")
+        Project(self.root).require_own()
         flags = self._flags()
         self._settings = self._project.settings(flags).settings  # A mistake in them is told before anything starts.
         with (self._project.logs / "supervisor.log").open("wb") as log:
@@ -184,5 +185,5 @@ class RunningStack:
 
 def _find(around: Sequence[Path]) -> Path:
     """Return the first project that has a `cloudia.toml`, else the first folder."""
-    found: list[Project] = [find_project(folder) for folder in around]
-    return next((project.root for project in found if (project.root / "cloudia.toml").is_file()), around[0])
+    found = [find_folder(folder) for folder in around]
+    return next((folder for folder in found if (folder / "cloudia.toml").is_file()), around[0])

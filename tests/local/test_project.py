@@ -8,7 +8,7 @@ import os
 import resource
 import stat
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +18,6 @@ from cloudia.local.processes import Process
 from cloudia.local.project import Project, find_project
 from cloudia.local.run_file import VERSION
 from tests.local.runs import begun, planned
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -304,3 +301,27 @@ def test_state_survives_as_json(tmp_path: Path) -> None:
     run = planned(stack_name="ä")
     Project(tmp_path).write_run(run)
     assert json.loads((tmp_path / ".cloudia" / "run.json").read_text()) == run.to_json()
+
+
+def test_the_search_ends_at_the_repository(tmp_path: Path) -> None:
+    """What stands above a repository, also one that is a work tree with a `.git` file, is not its project."""
+    (tmp_path / "cloudia.toml").touch()
+    for number in range(2):
+        repository = tmp_path / f"repository{number}"
+        (repository / "deep").mkdir(parents=True)
+        (repository / ".git").mkdir() if number else (repository / ".git").touch()
+        assert find_project(repository / "deep").root == (repository / "deep").resolve()
+        (repository / "cloudia.toml").touch()
+        assert find_project(repository / "deep").root == repository.resolve()
+
+
+def test_the_search_ends_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home folder may be a project; what is above it is not one for whoever works below."""
+    (tmp_path / "cloudia.toml").touch()
+    home = tmp_path / "home"
+    (home / "deep").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    assert find_project(home / "deep").root == (home / "deep").resolve()
+    assert find_project(home).root == home.resolve()
+    (home / "cloudia.toml").touch()
+    assert find_project(home / "deep").root == home.resolve()
