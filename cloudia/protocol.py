@@ -63,6 +63,10 @@ MAX_DELTA_CHARACTERS = 5_000
 # Close codes of the WebSocket, from the range that RFC 6455 leaves to applications (and 1013, "try again later").
 CLOSE_BAD_FRAME = 4400
 CLOSE_UNAUTHORIZED = 4401
+"""The hello's token is none of ours or has expired; also of an open connection, at the moment when its token expires.
+
+The error before it tells the two apart: `token_expired`. Whoever gets another token resumes the session with it.
+"""
 CLOSE_HELLO_TIMEOUT = 4408
 CLOSE_REPLACED = 4409
 CLOSE_SLOW = 4429

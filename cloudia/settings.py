@@ -171,7 +171,7 @@ class Settings:
     auth_token: str = _setting("", "bearer token of the command line", "cli", env=("CLOUDIA_TOKEN",), secret=True)
     auth_user: str = _setting("local", "user of the tokens that the local stack makes", "edge up cli")
     auth_jwks_url: str = _setting(
-        "", "JWKS that signs the tokens, instead of the secret in SSM", "functions gateway cli"
+        "", "JWKS that signs the tokens, instead of the secret in SSM", "functions gateway edge up cli"
     )
     auth_issuer: str = _setting("", "required issuer of a token", "functions gateway edge up cli")
     auth_audience: str = _setting("", "required audience of a token", "functions gateway edge up cli")

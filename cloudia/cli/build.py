@@ -28,7 +28,8 @@ def functions(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make the functions' zips for Lambda, one each; the same sources make the same bytes."""
-    from cloudia.deploy.zips.functions import ARCHITECTURES, RUNTIME, build_functions  # noqa: PLC0415 - lazy
+    from cloudia.deploy.zips.functions import ARCHITECTURES, LAYER, RUNTIME, build_functions  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 
     STATE.json = json
@@ -38,6 +39,8 @@ def functions(
         rows = [{**each.to_json(), "path": str(path)} for each, path in zip(zips, paths, strict=True)]
         print_json({"runtime": RUNTIME, "architectures": ARCHITECTURES, "functions": rows})
         return
+    if find_project().settings().settings.auth_jwks_url:
+        note(LAYER)
     _show(zips, paths)
     note(f"{RUNTIME}, {' or '.join(ARCHITECTURES)}; {sum(len(each.data) for each in zips):,} bytes in all")
 

@@ -41,7 +41,7 @@ def chat(
     from cloudia.tui.app import ChatApp  # noqa: PLC0415 - lazy
 
     ChatApp(
-        lambda: Client(target.api_url, target.websocket_url, target.token),
+        lambda: Client(target.api_url, target.websocket_url, target.tokens),
         sampler=sampler,
         conversation_id=conversation,
     ).run()

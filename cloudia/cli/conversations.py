@@ -75,7 +75,7 @@ def _ask(user: str | None, question: Callable[[Api], Awaitable[dict[str, Any]]])
     target = find_target(user=user)
 
     async def ask() -> dict[str, Any]:
-        async with Api(target.api_url, target.token) as api:
+        async with Api(target.api_url, target.tokens) as api:
             return await question(api)
 
     with of_conversation():

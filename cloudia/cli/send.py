@@ -135,7 +135,7 @@ async def _post(target: Target, text: str, conversation: str | None) -> Accepted
     from cloudia.client.api import Api  # noqa: PLC0415 - lazy
     from cloudia.protocol import PostMessage  # noqa: PLC0415 - lazy
 
-    async with Api(target.api_url, target.token) as api:
+    async with Api(target.api_url, target.tokens) as api:
         return await api.post_message(PostMessage(text, conversation, None, secrets.token_urlsafe(16)))
 
 
@@ -157,7 +157,7 @@ async def _converse(
     out = console()
     # What is void cannot be taken back from a pipe: there the answer is printed when it is whole.
     streams = show and out.is_terminal
-    async with asyncio.timeout(seconds), Client(target.api_url, target.websocket_url, target.token) as client:
+    async with asyncio.timeout(seconds), Client(target.api_url, target.websocket_url, target.tokens) as client:
         await client.connected()
         result.began = time.monotonic()
         accepted = result.accepted = await client.send(text, conversation_id=conversation)

@@ -84,10 +84,10 @@ class _Run:
             client = api = None
             if self._wait:
                 target = self._target
-                client = await opened.enter_async_context(Client(target.api_url, target.websocket_url, target.token))
+                client = await opened.enter_async_context(Client(target.api_url, target.websocket_url, target.tokens))
                 await client.connected()
             else:
-                api = await opened.enter_async_context(Api(self._target.api_url, self._target.token))
+                api = await opened.enter_async_context(Api(self._target.api_url, self._target.tokens))
             waiting = deque(lanes(lines))
 
             async def work() -> None:

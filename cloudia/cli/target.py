@@ -12,6 +12,7 @@ from cloudia.local.project import find_project
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cloudia.client import Token
     from cloudia.settings import Settings
 
 __all__ = ["Target", "find_target", "of_conversation", "sign"]
@@ -27,6 +28,13 @@ class Target:
     api_url: str
     websocket_url: str
     token: str
+    renew: Callable[[], str] | None = None
+    """Makes another token; None where nobody here can."""
+
+    @property
+    def tokens(self) -> Token:
+        """What a client that may outlive a token is given."""
+        return self.renew or self.token
 
 
 def find_target(*, user: str | None = None) -> Target:
@@ -41,10 +49,13 @@ def find_target(*, user: str | None = None) -> Target:
             )
         return Target(settings.api_url, settings.websocket_url, settings.auth_token)
     run = project.require_run()
-    token = settings.auth_token or sign(
-        settings, lambda: project.secrets().token, user=user or settings.auth_user, seconds=_TOKEN_SECONDS
-    )
-    return Target(run.urls.api_url, run.urls.websocket_url, token)
+    if settings.auth_token:
+        return Target(run.urls.api_url, run.urls.websocket_url, settings.auth_token)
+
+    def renew() -> str:
+        return sign(settings, lambda: project.secrets().token, user=user or settings.auth_user, seconds=_TOKEN_SECONDS)
+
+    return Target(run.urls.api_url, run.urls.websocket_url, renew(), renew)
 
 
 def sign(settings: Settings, secret: Callable[[], str], *, user: str, seconds: float) -> str:

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from cloudia.client.answer import Answer
     from cloudia.client.client import Client
     from cloudia.client.stream import EventStream
+    from cloudia.client.tokens import Token
 
-__all__ = ["Answer", "Client", "EventStream"]
+__all__ = ["Answer", "Client", "EventStream", "Token"]
 
-_HOMES = {"Answer": "answer", "Client": "client", "EventStream": "stream"}
+_HOMES = {"Answer": "answer", "Client": "client", "EventStream": "stream", "Token": "tokens"}
 
 
 def __getattr__(name: str) -> Any:

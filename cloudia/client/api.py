@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from cloudia.client.tokens import TokenSource
 from cloudia.errors import TimedOutError, UnavailableError, request_error
 from cloudia.protocol import Accepted, PostMessage
 
@@ -14,18 +15,24 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from cloudia.client.tokens import Token
+
 __all__ = ["Api"]
 
 _TIMEOUT_SECONDS = 15.0
+_UNAUTHORIZED = 401
 
 
 class Api:
-    """The HTTP API of a stack, as one user. Refusals are raised as `RequestError`, no answer as `UnavailableError`."""
+    """The HTTP API of a stack, as one user. Refusals are raised as `RequestError`, no answer as `UnavailableError`.
 
-    def __init__(self, url: str, token: str) -> None:
+    Where `token` is a function, it is asked for another one when a request was refused, which is then sent again, once.
+    """
+
+    def __init__(self, url: str, token: Token | TokenSource) -> None:
+        self._tokens = token if isinstance(token, TokenSource) else TokenSource(token)
         self._http = httpx2.AsyncClient(
             base_url=url,
-            headers={"authorization": f"Bearer {token}"},
             timeout=httpx2.Timeout(_TIMEOUT_SECONDS, connect=5.0),
             trust_env=False,
         )
@@ -75,14 +82,10 @@ class Api:
         return await self._call("GET", "/health")
 
     async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        try:
-            response = await self._http.request(method, path, **options)
-        except httpx2.ReadTimeout as error:
-            raise TimedOutError("the HTTP API did not answer in time") from error
-        except httpx2.HTTPError as error:
-            raise UnavailableError(
-                "the HTTP API cannot be reached", hint="Is the stack running? See `cloudia status`."
-            ) from error
+        token = await self._tokens.get()
+        response = await self._request(method, path, token, options)
+        if response.status_code == _UNAUTHORIZED and self._tokens.refused(token):
+            response = await self._request(method, path, await self._tokens.get(), options)
         try:
             body = response.json()
         except ValueError:
@@ -90,6 +93,16 @@ class Api:
         if response.is_success and isinstance(body, dict):
             return body
         raise request_error(response.status_code, body)
+
+    async def _request(self, method: str, path: str, token: str, options: dict[str, Any]) -> httpx2.Response:
+        try:
+            return await self._http.request(method, path, headers={"authorization": f"Bearer {token}"}, **options)
+        except httpx2.ReadTimeout as error:
+            raise TimedOutError("the HTTP API did not answer in time") from error
+        except httpx2.HTTPError as error:
+            raise UnavailableError(
+                "the HTTP API cannot be reached", hint="Is the stack running? See `cloudia status`."
+            ) from error
 
 
 def _params(**values: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.client.api import Api
 from cloudia.client.stream import EventStream
+from cloudia.client.tokens import TokenSource
 from cloudia.errors import TimedOutError, UnavailableError
 from cloudia.protocol import TERMINAL_STATUSES, Accepted, Event, PostMessage
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
     from typing import Self
+
+    from cloudia.client.tokens import Token
 
 __all__ = ["Client"]
 
@@ -29,19 +32,24 @@ _SENDS = 4
 
 
 class Client:
-    """One user's client. Use as `async with Client(...) as client`."""
+    """One user's client. Use as `async with Client(...) as client`.
+
+    `token` is a bearer token, or a function that returns one: it is asked again when one has expired, and the session goes on.
+    With a token alone that is an `UnauthorizedError`.
+    """
 
     def __init__(
         self,
         api_url: str,
         websocket_url: str,
-        token: str,
+        token: Token,
         *,
         session_id: str | None = None,
         last_event_id: str | None = None,
     ) -> None:
-        self.api = Api(api_url, token)
-        self.stream = EventStream(websocket_url, token, session_id=session_id, last_event_id=last_event_id)
+        tokens = TokenSource(token)
+        self.api = Api(api_url, tokens)
+        self.stream = EventStream(websocket_url, tokens, session_id=session_id, last_event_id=last_event_id)
         self._jobs: OrderedDict[str, asyncio.Queue[Event | None]] = OrderedDict()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._ready = asyncio.Event()
@@ -59,6 +67,11 @@ class Client:
             self._reading.cancel()
             await asyncio.wait({self._reading})
         await self.api.__aexit__(kind, error, traceback)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why no more events come; None while they do."""
+        return self._failure
 
     async def connected(self, *, timeout: float = _READY_SECONDS) -> str:  # noqa: ASYNC109 - part of the interface
         """Wait for the gateway's `ready`. Return the session id. `TimedOutError` where it does not come."""

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from cloudia.errors import ForbiddenError, UnavailableError, UsageError, request_error
+from cloudia.client.tokens import TokenSource
+from cloudia.errors import ForbiddenError, UnauthorizedError, UnavailableError, UsageError, request_error
 from cloudia.protocol import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_UNAUTHORIZED, Event, Hello, event_order
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from websockets.asyncio.client import ClientConnection
+
+    from cloudia.client.tokens import Token
 
 __all__ = ["EventStream", "StreamState"]
 
@@ -33,14 +36,22 @@ _FINAL = {CLOSE_BAD_FRAME: 400, CLOSE_UNAUTHORIZED: 401, CLOSE_REPLACED: 409}
 class EventStream:
     """One session. Iterate over `events()`; it reconnects with back-off and resumes until it is closed.
 
-    `session_id` and `last_event_id` may be kept and given to a new stream: it goes on where this one ended.
+    Where `token` is a function, it is asked for another one when the gateway refuses the one before, or ends the connection
+    because that has expired. `session_id` and `last_event_id` may be kept and given to a new stream: it goes on where this one
+    ended.
     """
 
     def __init__(
-        self, url: str, token: str, *, session_id: str | None = None, last_event_id: str | None = None
+        self,
+        url: str,
+        token: Token | TokenSource,
+        *,
+        session_id: str | None = None,
+        last_event_id: str | None = None,
     ) -> None:
         self._url = url
-        self._token = token
+        self._tokens = token if isinstance(token, TokenSource) else TokenSource(token)
+        self._used = ""
         self.session_id = session_id
         self.last_event_id = last_event_id
         self.state: StreamState = "connecting"
@@ -51,17 +62,21 @@ class EventStream:
     async def events(self) -> AsyncIterator[Event]:
         """Yield the session's events, and a `ready` for each new connection.
 
-        Raises where going on is useless: `UnauthorizedError`, `ConflictError` where another connection took the session
-        over, `InvalidRequestError` and `ForbiddenError` where the gateway refuses this client.
+        Raises where going on is useless: `UnauthorizedError` where no other token is to be had, `ConflictError` where another
+        connection took the session over, `InvalidRequestError` and `ForbiddenError` where the gateway refuses this client.
         """
-        backoff = _FIRST_BACKOFF
+        backoff, renewed = _FIRST_BACKOFF, False
         try:
             while True:
                 try:
                     async with aclosing(self._connection()) as events:
                         async for event in events:
-                            backoff = _FIRST_BACKOFF
+                            backoff, renewed = _FIRST_BACKOFF, False
                             yield event
+                except UnauthorizedError:
+                    if renewed or not self._tokens.refused(self._used):
+                        raise
+                    renewed = True  # Until the gateway has taken one: two refused in a row are no accident.
                 except (ConnectionClosed, UnavailableError, OSError, TimeoutError, InvalidHandshake, EOFError):
                     pass  # Each of these may pass by itself.
                 self.state = "reconnecting"
@@ -79,6 +94,7 @@ class EventStream:
 
     async def _connection(self) -> AsyncGenerator[Event, None]:
         """Yield what one connection brings, until it closes."""
+        self._used = await self._tokens.get()
         try:
             socket = await connect(
                 self._url,
@@ -99,7 +115,7 @@ class EventStream:
         self._socket = socket
         refusal: dict[str, Any] | None = None
         try:
-            await socket.send(Hello(self._token, self.session_id, self.last_event_id).encode())
+            await socket.send(Hello(self._used, self.session_id, self.last_event_id).encode())
             async with asyncio.timeout(_OPEN_SECONDS):
                 first = Event.decode(await socket.recv())
             if first.type == "ready":
@@ -110,7 +126,9 @@ class EventStream:
                 refusal = first.data
             async for frame in socket:
                 event = Event.decode(frame)
-                if event.id is None or self._is_new(event.id):
+                if event.id is None and event.type == "error":
+                    refusal = event.data  # of the connection: it says why it is closed next
+                elif event.id is None or self._is_new(event.id):
                     yield event
         except ConnectionClosed as closed:
             if closed.rcvd and closed.rcvd.code in _FINAL:

@@ -14,6 +14,7 @@ import hmac
 import re
 import secrets
 import time
+from dataclasses import dataclass
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from cloudia.settings import Settings
     from cloudia.stack import Stack
 
-__all__ = ["Identity", "bearer", "issue_token"]
+__all__ = ["Caller", "Identity", "bearer", "issue_token", "token_expired"]
 
 _USER = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 _MAX_TOKEN = 8192
 _LEEWAY_SECONDS = 10
+_END_OF_TIME = 253_402_300_800
+"""The year 10000: a token may be good for longer than a clock can tell."""
 _SESSION = re.compile(r"ses_[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
 _HINT = "Make one with `cloudia token`."
 
@@ -48,6 +51,20 @@ def issue_token(secret: str, user_id: str, *, seconds: float = 3600, issuer: str
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a token is of."""
+
+    user_id: str
+    expires_at: float
+    """Epoch seconds from which on it is refused."""
+
+
+def token_expired() -> UnauthorizedError:
+    """Return the refusal of a token that was good."""
+    return UnauthorizedError("the token has expired", hint=_HINT, code="token_expired")
+
+
 class Identity:
     """Verifies tokens and session ids. Methods block where a secret or a key set has to be fetched."""
 
@@ -60,6 +77,10 @@ class Identity:
 
     def user(self, token: str | None) -> str:
         """Return the user of a token. `UnauthorizedError` says why it was refused."""
+        return self.caller(token).user_id
+
+    def caller(self, token: str | None) -> Caller:
+        """Return who a token is of, and until when. `UnauthorizedError` says why it was refused."""
         if not token:
             raise UnauthorizedError("the request has no bearer token", hint=_HINT, code="no_token")
         if len(token) > _MAX_TOKEN:
@@ -67,7 +88,7 @@ class Identity:
         try:
             claims = self._claims(token)
         except jwt.ExpiredSignatureError as error:
-            raise UnauthorizedError("the token has expired", hint=_HINT, code="token_expired") from error
+            raise token_expired() from error
         except jwt.PyJWKClientConnectionError as error:
             raise _no_keys() from error
         # A key of another kind, a number without end or nesting without bound: PyJWT lets these through as they are.
@@ -76,7 +97,7 @@ class Identity:
         user = claims["sub"]
         if not isinstance(user, str) or not _USER.fullmatch(user):
             raise UnauthorizedError("the token's subject is not a user", hint=_HINT, code="bad_token")
-        return user
+        return Caller(user, min(int(claims["exp"]), _END_OF_TIME) + _LEEWAY_SECONDS)
 
     def _claims(self, token: str) -> dict[str, Any]:
         if self._jwks:

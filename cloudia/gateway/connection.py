@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from websockets.exceptions import ConnectionClosed
 
 from cloudia import telemetry
+from cloudia.cloud.identity import token_expired
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
 from cloudia.gateway.delivery import Delivery
-from cloudia.protocol import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_SLOW, Event
+from cloudia.protocol import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_SLOW, CLOSE_UNAUTHORIZED, Event
 from cloudia.telemetry.events import FrameDelivered
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Connection:
         connection_id: str,
         session_id: str,
         after: str,
+        expires_at: float,
         log: EventLog,
         most_bytes: int,
         stall_seconds: float,
@@ -47,6 +49,7 @@ class Connection:
         self.session_id = session_id
         self._socket = socket
         self._log = log
+        self._expires_at = expires_at
         self._stall_seconds = stall_seconds
         self._delivery = Delivery(after, most_bytes=most_bytes)
         self._wake = asyncio.Event()
@@ -68,8 +71,9 @@ class Connection:
         self._closing = asyncio.create_task(self._socket.close(CLOSE_REPLACED, "the session has a newer connection"))
 
     async def run(self) -> None:
-        """Send events until the socket closes."""
+        """Send events until the socket closes, or the token that it was opened with expires."""
         sending = asyncio.create_task(self._send_events())
+        expiring = asyncio.create_task(self._expire())
         try:
             async for _ in self._socket:
                 error = InvalidRequestError("a client sends nothing after its hello", code="unexpected_frame")
@@ -77,10 +81,12 @@ class Connection:
         except ConnectionClosed:
             pass
         finally:
-            sending.cancel()
-            await asyncio.wait({sending})
-            if not sending.cancelled():
-                sending.result()
+            for task in (sending, expiring):
+                task.cancel()
+            await asyncio.wait({sending, expiring})
+            for task in (sending, expiring):
+                if not task.cancelled():
+                    task.result()
 
     async def _send_events(self) -> None:
         while True:
@@ -92,6 +98,14 @@ class Connection:
                     await self._catch_up()
                 elif not await self._send(entry):
                     return
+
+    async def _expire(self) -> None:
+        await asyncio.sleep(self._expires_at - time.time())
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                await refuse(self._socket, CLOSE_UNAUTHORIZED, token_expired())
+        except TimeoutError:
+            self._socket.transport.abort()  # A reader that stands still takes no frame, nor part in a handshake.
 
     async def _catch_up(self) -> None:
         try:

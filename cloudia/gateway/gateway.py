@@ -145,7 +145,7 @@ class Gateway:
             hello = Hello.decode(await socket.recv())
         try:
             async with asyncio.timeout(settings.gateway_hello_seconds):
-                session_id = await asyncio.to_thread(self._session, hello)
+                session_id, expires_at = await asyncio.to_thread(self._session, hello)
                 await self._subscribed.wait()
         except TimeoutError as error:
             raise UnavailableError("the gateway cannot serve anybody now", hint="Try again.") from error
@@ -156,6 +156,7 @@ class Gateway:
             connection_id=part_id("con"),
             session_id=session_id,
             after=last or START,
+            expires_at=expires_at,
             log=to.log,
             most_bytes=settings.gateway_send_bytes,
             stall_seconds=settings.gateway_ping_seconds,
@@ -176,13 +177,13 @@ class Gateway:
             with suppress(UnavailableError):  # The registration expires by itself.
                 await to.sessions.unregister(session_id, connection_id=connection.id)
 
-    def _session(self, hello: Hello) -> str:
-        """Return the session of a hello: the one it names, if it is the caller's, else a new one."""
-        user = self._to.identity.user(hello.token)
+    def _session(self, hello: Hello) -> tuple[str, float]:
+        """Return the session of a hello, the one it names if it is the caller's, else a new one; and when its token expires."""
+        caller = self._to.identity.caller(hello.token)
         if hello.session_id is None:
-            return self._to.identity.new_session(user)
-        self._to.identity.check_session(hello.session_id, user)
-        return hello.session_id
+            return self._to.identity.new_session(caller.user_id), caller.expires_at
+        self._to.identity.check_session(hello.session_id, caller.user_id)
+        return hello.session_id, caller.expires_at
 
     async def _refuse(self, socket: ServerConnection, close_code: int, error: CloudiaError) -> None:
         telemetry.log("connection refused", code=error.code, close_code=close_code)

@@ -374,7 +374,7 @@ class ChatScreen(Screen[None]):
 
     def _tick(self) -> None:
         """Tell the truth about the connection and the turn, five times a second."""
-        stream, now = self._client.stream, time.monotonic()
+        stream, now, failure = self._client.stream, time.monotonic(), self._client.failure
         if stream.state == "reconnecting":
             self._was_lost = True
         elif stream.state == "connected" and self._was_lost:
@@ -382,7 +382,12 @@ class ChatScreen(Screen[None]):
         retry_in = stream.retry_at - asyncio.get_running_loop().time() if stream.retry_at else None
         resumed_for = now - self._resumed_at if self._resumed_at else None
         self.query_one(StatusLine).show(
-            connection_text(stream.state, retry_in=retry_in, resumed_for=resumed_for),
+            connection_text(
+                stream.state,
+                retry_in=retry_in,
+                resumed_for=resumed_for,
+                why=failure.message if isinstance(failure, CloudiaError) else "",
+            ),
             turn_text(self._current, now),
             breaker_of(self._health),
         )

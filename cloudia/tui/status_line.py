@@ -21,8 +21,13 @@ __all__ = ["StatusLine", "breaker_of", "connection_text", "turn_text"]
 _RESUMED_SECONDS = 4.0
 
 
-def connection_text(state: StreamState, *, retry_in: float | None, resumed_for: float | None) -> tuple[str, str]:
-    """Return what the connection is, and its colour. `resumed_for`: seconds since a lost connection was resumed."""
+def connection_text(
+    state: StreamState, *, retry_in: float | None, resumed_for: float | None, why: str = ""
+) -> tuple[str, str]:
+    """Return what the connection is, and its colour.
+
+    `resumed_for`: seconds since a lost connection was resumed; `why`: what closed it for good.
+    """
     match state:
         case "connected" if resumed_for is not None and resumed_for < _RESUMED_SECONDS:
             return "● resumed", "$success"
@@ -32,7 +37,7 @@ def connection_text(state: StreamState, *, retry_in: float | None, resumed_for: 
             return f"○ reconnecting in {max(0.0, retry_in or 0):.1f} s", "$warning"
         case "connecting":
             return "○ connecting", "$warning"
-    return "○ closed", "$error"
+    return f"○ closed: {why}" if why else "○ closed", "$error"
 
 
 def turn_text(turn: Turn | None, now: float) -> str:

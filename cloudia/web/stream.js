@@ -82,7 +82,11 @@ export class EventStream {
     clearTimeout(this.#timer);
     this.#socket = null;
     socket.close();
-    if (code === UNAUTHORIZED) return this.onUnauthorized();
+    if (code === UNAUTHORIZED) {
+      // Also of a connection that was open: its token has expired.
+      if (this.state.name === "connected") this.#say({ name: "connecting" });
+      return this.onUnauthorized();
+    }
     if (code === REPLACED || code === BAD_FRAME) {
       if (this.onReplaced(code)) return this.connect();
       return this.#say({ name: "closed", reason: "The gateway refused this page." });

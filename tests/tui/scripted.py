@@ -62,6 +62,7 @@ class ScriptedClient:
     def __init__(self, *events: Event) -> None:
         self.api = ScriptedApi()
         self.stream = SimpleNamespace(state="connected", retry_at=None)
+        self.failure = None
         self._events = events
 
     async def __aenter__(self) -> Self:

@@ -1,7 +1,8 @@
 """The functions as zips, one each: a change of one redeploys that one, and what one needs does not weigh on the others.
 
 A zip holds the function's module and what it imports, found by following the imports: our own modules one by one, libraries
-whole. boto3 is in Lambda's own Python, so it stays out. All is Python, so a zip runs on x86_64 and on arm64.
+whole. boto3 is in Lambda's own Python, so it stays out. All is Python, so a zip runs on x86_64 and on arm64. What PyJWT needs
+for keys of a JWKS has compiled parts: it comes as a layer, one for each architecture.
 """
 
 from __future__ import annotations
@@ -20,11 +21,17 @@ from cloudia.deploy.zips.sources import Sources
 if TYPE_CHECKING:
     from cloudia.stack import Stack
 
-__all__ = ["ARCHITECTURES", "RUNTIME", "FunctionZip", "build_functions"]
+__all__ = ["ARCHITECTURES", "LAYER", "RUNTIME", "FunctionZip", "build_functions"]
 
 RUNTIME = "python3.13"
 ARCHITECTURES = ("x86_64", "arm64")
 _VERSION = (3, 13)
+LAYER = (
+    "auth.jwks_url is set: the functions need a layer with cryptography. For x86_64 (or aarch64), zip what this puts into layer: "
+    "pip install cryptography --target layer/python --only-binary :all: --python-version 3.13 "
+    "--platform manylinux2014_x86_64"
+)
+"""https://docs.aws.amazon.com/lambda/latest/dg/python-layers.html"""
 _IN_THE_RUNTIME = frozenset({"boto3", "botocore"})
 """https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html#python-sdk-included"""
 

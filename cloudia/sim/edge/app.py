@@ -103,16 +103,23 @@ class Edge:
             "api_url": settings.api_url if settings.up_functions == "zip" else "",
             "websocket_url": settings.websocket_url,
             "user": settings.auth_user,
-            "token": issue_token(
-                self._token_secret,
-                settings.auth_user,
-                seconds=_TOKEN_SECONDS,
-                issuer=settings.auth_issuer,
-                audience=settings.auth_audience,
-            ),
+            "token": self._page_token(),
             "max_content_bytes": settings.limits_content_bytes,
         }
         return Response(json.dumps(config), headers={"cache-control": "no-store"}, media_type="application/json")
+
+    def _page_token(self) -> str:
+        """Return a token of the local user; none where the tokens are another's to sign: then someone signs in."""
+        settings = self._settings
+        if settings.auth_jwks_url:
+            return ""
+        return issue_token(
+            self._token_secret,
+            settings.auth_user,
+            seconds=_TOKEN_SECONDS,
+            issuer=settings.auth_issuer,
+            audience=settings.auth_audience,
+        )
 
 
 async def openapi(_request: Request) -> Response:
