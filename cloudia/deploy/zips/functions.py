@@ -27,7 +27,7 @@ RUNTIME = "python3.13"
 ARCHITECTURES = ("x86_64", "arm64")
 _VERSION = (3, 13)
 LAYER = (
-    "auth.jwks_url is set: the functions need a layer with cryptography. For x86_64 (or aarch64), zip what this puts into layer: "
+    "auth.jwks_url is set: the functions need a layer with cryptography. For x86_64 (or aarch64), zip what this makes: "
     "pip install cryptography --target layer/python --only-binary :all: --python-version 3.13 "
     "--platform manylinux2014_x86_64"
 )
