@@ -26,7 +26,6 @@ import sys
 import tempfile
 import termios
 import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,7 @@ from cloudia.local.chaos import Chaos
 from cloudia.local.project import Project
 from cloudia.settings import from_environment
 from cloudia.stack import Stack
+from cloudia.testing.llm import ScriptedLLM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -85,11 +85,8 @@ def answer() -> str:
 
 def script_answer(run: dict[str, Any]) -> None:
     """Have the simulated LLM give that answer next."""
-    body = json.dumps({"text": answer()}).encode()
-    request = urllib.request.Request(  # noqa: S310 - the stack's own
-        f"{run['llm_url']}/_cloudia/replies", body, {"content-type": "application/json"}
-    )
-    urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
+    with ScriptedLLM(run["llm_url"], Project(Path(run["project"])).secrets().control) as llm:
+        llm.reply(answer())
 
 
 def long_conversation(run: dict[str, Any], turns: int) -> str:

@@ -85,9 +85,9 @@ async def straight(run: dict[str, Any]) -> list[float]:
     return times
 
 
-async def all_the_way(client: Client, run: dict[str, Any]) -> tuple[list[float], list[float]]:
+async def all_the_way(client: Client, run: dict[str, Any], control: str) -> tuple[list[float], list[float]]:
     """Time the first delta: after the provider gave its first token, and after the message was sent."""
-    ttft = get_json(f"{run['llm_url']}/_cloudia/settings")["ttft"]
+    ttft = get_json(f"{run['llm_url']}/_cloudia/settings", token=control)["ttft"]
     arrived: dict[str, float] = {}
     sent = []
     for number in range(ANSWERS):
@@ -97,7 +97,7 @@ async def all_the_way(client: Client, run: dict[str, Any]) -> tuple[list[float],
             if event.type == "delta" and accepted.job_id not in arrived:
                 arrived[accepted.job_id] = time.time()
                 sent.append(time.perf_counter() - began)
-    records = get_json(f"{run['llm_url']}/_cloudia/requests")["records"]
+    records = get_json(f"{run['llm_url']}/_cloudia/requests", token=control)["records"]
     given = {record["job_id"]: record["started_at"] + ttft for record in records if record["job_id"] in arrived}
     return [arrived[job_id] - at for job_id, at in given.items()], sent
 
@@ -113,14 +113,14 @@ async def posts(client: Client, *, pause: float) -> list[float]:
     return times
 
 
-async def measure(run: dict[str, Any], token: str) -> None:
+async def measure(run: dict[str, Any], token: str, control: str) -> None:
     """Measure and print."""
     async with Client(run["api_url"], run["websocket_url"], token) as client:
         await client.connected()
         async for _ in client.ask(QUESTION):  # The first request of a process loads what the others find.
             pass
         direct = await straight(run)
-        after_token, after_send = await all_the_way(client, run)
+        after_token, after_send = await all_the_way(client, run, control)
         alone, busy = await posts(client, pause=0.3), await posts(client, pause=0.03)
     show("POST /messages to 202, one message at a time", alone)
     show("POST /messages to 202, 25 others a second", busy)
@@ -137,8 +137,8 @@ def main() -> None:
         out = subprocess.run([*CLI, "up", "--detach", "--json"], cwd=folder, check=True, capture_output=True, text=True)
         run = json.loads(out.stdout)
         try:
-            token = issue_token(Project(folder).secrets().token, "bench")
-            asyncio.run(measure(run, token))
+            secrets = Project(folder).secrets()
+            asyncio.run(measure(run, issue_token(secrets.token, "bench"), secrets.control))
         finally:
             subprocess.run([*CLI, "down"], cwd=folder, check=True)
 

@@ -259,7 +259,11 @@ class Settings:
         262_144, "unsent bytes before a slow reader is dropped", "gateway", low=1024, high=67_108_864
     )
     gateway_connections: int = _setting(10_000, "most connections of a gateway", "gateway", low=1, high=1_000_000)
-    gateway_origins: str = _setting("", "web origins that may connect, comma-separated; empty is any", "gateway")
+    gateway_origins: str = _setting(
+        "",
+        "web origins whose pages may connect, comma-separated; empty is the host that is asked, and locally the web page",
+        "gateway up",
+    )
 
     telemetry_listener: str = _setting(
         "", "module:function that is told what happens; empty is none", "functions worker gateway"

@@ -78,7 +78,7 @@ class Api:
         return await self._call("POST", f"/jobs/{quote(job_id, safe='')}/cancel")
 
     async def health(self) -> dict[str, Any]:
-        """Return `{"status", "version", "workers", "gateways"}`."""
+        """Return `{"status", "version", "workers", "gateways"}`; where the token is not good, the status only."""
         return await self._call("GET", "/health")
 
     async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The breakers, as `GET /health` tells them: each worker has its own. No I/O."""
+"""The breakers, as `GET /health` tells them to who bears a token: each worker has its own. No I/O."""
 
 from __future__ import annotations
 

@@ -65,6 +65,12 @@ class Request:
         return dict(self.event.get("queryStringParameters") or {})
 
     @property
+    def is_own(self) -> bool:
+        """Whether the edge of a local stack knows the caller as its own user; API Gateway never says so."""
+        authorizer = self.event.get("requestContext", {}).get("authorizer", {})
+        return bool(authorizer.get("lambda", {}).get("is_own"))
+
+    @property
     def traceparent(self) -> str | None:
         """The caller's trace context."""
         return self._header("traceparent")

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
-from websockets.typing import Origin
 
 from cloudia import __version__, telemetry
 from cloudia.cloud.events import START
+from cloudia.cloud.identity import bearer
 from cloudia.cloud.presence import BEAT_SECONDS
 from cloudia.cloud.sessions import Published
 from cloudia.errors import CloudiaError, InvalidRequestError, RequestError, UnauthorizedError, UnavailableError
 from cloudia.gateway.connection import Connection, refuse
+from cloudia.hosts import check_host, check_origin
 from cloudia.ids import part_id
 from cloudia.protocol import (
     CLOSE_BAD_FRAME,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from websockets.asyncio.server import ServerConnection
+    from websockets.datastructures import Headers
     from websockets.http11 import Request, Response
 
     from cloudia.gateway.services import Services
@@ -66,13 +68,11 @@ class Gateway:
     async def run(self) -> None:
         """Serve until stopped. `OSError` where the port is taken."""
         settings = self._to.settings
-        origins = [Origin(origin.strip()) for origin in settings.gateway_origins.split(",") if origin.strip()]
         async with serve(
             self._serve,
             settings.gateway_host,
             settings.gateway_port,
             process_request=self._answer_http,
-            origins=[*origins, None] if origins else None,
             max_size=MAX_FRAME_BYTES,
             max_queue=4,
             open_timeout=settings.gateway_hello_seconds,
@@ -106,15 +106,30 @@ class Gateway:
 
     # --- connections -----------------------------------------------------------------------------------------------
 
-    def _answer_http(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer what is no WebSocket: a load balancer's probe. Refuse connections beyond the limit."""
-        if request.path == "/health":
-            status = HTTPStatus.OK if self._subscribed.is_set() else HTTPStatus.SERVICE_UNAVAILABLE
-            return _json(connection, status, {"connections": len(self._sockets), "version": __version__})
-        if len(self._sockets) >= self._to.settings.gateway_connections:
-            error = UnavailableError("this gateway is full", hint="Try again.", code="too_many_connections")
-            return _json(connection, HTTPStatus.SERVICE_UNAVAILABLE, error.to_json())
+    async def _answer_http(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer what is no WebSocket: a load balancer's probe. Refuse who may not ask, and connections beyond the limit."""
+        settings, headers = self._to.settings, request.headers
+        try:
+            check_host(headers.get_all("Host"), settings.gateway_host)
+            if request.path == "/health":
+                return await self._health(connection, headers)
+            origins = {origin.strip() for origin in settings.gateway_origins.split(",")} - {""}
+            check_origin(headers.get_all("Origin"), headers.get_all("Host"), origins)
+        except RequestError as error:
+            return _json(connection, HTTPStatus(error.status), error.to_json())
+        if len(self._sockets) >= settings.gateway_connections:
+            full = UnavailableError("this gateway is full", hint="Try again.", code="too_many_connections")
+            return _json(connection, HTTPStatus.SERVICE_UNAVAILABLE, full.to_json())
         return None
+
+    async def _health(self, connection: ServerConnection, headers: Headers) -> Response:
+        """Tell whether this node serves; who bears a token is told more."""
+        serves = self._subscribed.is_set()
+        told: dict[str, Any] = {"status": "ok" if serves else "unavailable"}
+        with suppress(UnauthorizedError, UnavailableError):
+            await asyncio.to_thread(self._to.identity.user, bearer(",".join(headers.get_all("Authorization"))))
+            told |= {"connections": len(self._sockets), "version": __version__}
+        return _json(connection, HTTPStatus.OK if serves else HTTPStatus.SERVICE_UNAVAILABLE, told)
 
     async def _serve(self, socket: ServerConnection) -> None:
         self._sockets.add(socket)

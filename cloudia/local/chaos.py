@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cloudia.errors import NoStackError, PartError, UsageError
+from cloudia.local.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,7 +79,10 @@ class Chaos:
         request = urllib.request.Request(  # noqa: S310 - the URL is our own
             f"{self._run.urls.llm_url}{path}",
             None if body is None else json.dumps(body).encode(),
-            {"content-type": "application/json"},
+            {
+                "content-type": "application/json",
+                "authorization": f"Bearer {Project(self._run.project).secrets().control}",
+            },
             method=method,
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError
 from cloudia.local.run_file import PlannedRun
+from cloudia.settings import from_environment
 from cloudia.sim.engines.answering import who_answers
 from cloudia.sim.probes import get_json
 
@@ -54,7 +55,7 @@ def look(project: Project) -> Look:
         run.supervisor.resident_bytes(),
         resident,
         _engine(planned.urls.aws_endpoint_url) if planned else None,
-        _health(planned.urls.api_url) if planned else None,
+        _health(planned, project.secrets().token) if planned else None,
     )
 
 
@@ -63,8 +64,14 @@ def _engine(url: str) -> str | None:
     return None if found is None else str(found)
 
 
-def _health(url: str) -> Any:
+def _health(run: PlannedRun, secret: str) -> Any:
+    from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - imported when it is needed
+
+    settings = from_environment(run.environment)
+    token = issue_token(
+        secret, settings.auth_user, seconds=60, issuer=settings.auth_issuer, audience=settings.auth_audience
+    )
     try:
-        return get_json(f"{url}/health")
+        return get_json(f"{run.urls.api_url}/health", token=token)
     except (OSError, ValueError):
         return None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudia.local.project import Project
+    from cloudia.local.secrets import Secrets
 
 __all__ = ["Plan", "make_plan"]
 
@@ -102,7 +103,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
             )
         )
 
-    llm, llm_url, llm_spec = _llm(chosen)
+    llm, llm_url, llm_spec = _llm(chosen, secrets.control)
     if llm_spec:
         specs.append(llm_spec)
 
@@ -118,14 +119,15 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         websocket_url=websocket_url,
         gateway_host=LOOPBACK,
         gateway_port=gateway_port,
+        gateway_origins=chosen.gateway_origins or f"{edge_url},http://localhost:{api_port}",
         worker_poll_seconds=_unless_set(resolved, "worker_poll_seconds", _LOCAL_POLL_SECONDS),
         worker_grace_seconds=_unless_set(resolved, "worker_grace_seconds", _LOCAL_GRACE_SECONDS),
     )
-    services = _own_parts(settings, secrets.token, own_account=engine.own_account)
+    services = _own_parts(settings, secrets, own_account=engine.own_account)
     urls = Urls(
         api_url=api_url,
         websocket_url=websocket_url,
-        web_url=f"{edge_url}/",
+        web_url=f"{edge_url}/?code={secrets.page}",
         aws_endpoint_url=engine.url,
         redis_url=redis_url,
         llm_url=llm_url,
@@ -136,10 +138,10 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 
 
-def _llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec | None]:
+def _llm(chosen: Settings, control: str) -> tuple[dict[str, Any], str, PartSpec | None]:
     """Return the settings, the URL and, for the simulated one, the part of the LLM that `up.llm` names."""
     if chosen.up_llm == SIMULATED:
-        return _simulated_llm(chosen)
+        return _simulated_llm(chosen, control)
     if chosen.up_llm in PROVIDERS:
         spec = PROVIDERS[chosen.up_llm]
         account = chosen.accounts[spec.name]
@@ -161,8 +163,8 @@ def _llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec | None]:
     raise UsageError(f"{chosen.up_llm!r} is no LLM", hint=f"It is {LLM_WORDS}.")
 
 
-def _simulated_llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec]:
-    """Return the same of the simulated provider, which stands in for all the others."""
+def _simulated_llm(chosen: Settings, control: str) -> tuple[dict[str, Any], str, PartSpec]:
+    """Return the same of the simulated provider, which stands in for all the others; `control` opens its control."""
     port = choose_port()
     url = f"http://{LOOPBACK}:{port}"
     settings = {"llm_model": chosen.llm_model or _SIMULATED_MODEL}
@@ -172,17 +174,24 @@ def _simulated_llm(chosen: Settings) -> tuple[dict[str, Any], str, PartSpec]:
     part = PartSpec(
         "llm",
         command,
-        without_secrets(os.environ),
+        {**without_secrets(os.environ), "CLOUDIA_CONTROL_TOKEN": control},
         lambda _pid: _answers(f"{url}/_cloudia/health"),
         "simulated provider",
     )
     return settings, url, part
 
 
-def _own_parts(settings: Settings, token_secret: str, *, own_account: bool) -> list[PartSpec]:
+def _own_parts(settings: Settings, secrets: Secrets, *, own_account: bool) -> list[PartSpec]:
     """Return the parts that are cloudia's own: the edge, the gateway and the workers."""
     edge_url = f"http://{LOOPBACK}:{settings.api_port}"
     asked = f"{edge_url}/openapi.json" if settings.up_functions == "zip" else f"{edge_url}/health"
+
+    def own_token() -> str:
+        from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - imported when it is needed
+
+        return issue_token(
+            secrets.token, settings.auth_user, seconds=60, issuer=settings.auth_issuer, audience=settings.auth_audience
+        )
 
     async def edge_ready(_pid: int) -> bool:
         return await _answers(asked)
@@ -190,16 +199,13 @@ def _own_parts(settings: Settings, token_secret: str, *, own_account: bool) -> l
     async def gateway_ready(_pid: int) -> bool:
         if settings.auth_jwks_url:  # Nobody here can sign a token that it would take.
             return await _answers(f"http://{LOOPBACK}:{settings.gateway_port}/health")
-        from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - imported when it is needed
-
-        token = issue_token(
-            token_secret, settings.auth_user, seconds=60, issuer=settings.auth_issuer, audience=settings.auth_audience
-        )
-        return await gateway_says_ready(settings.websocket_url, token)
+        return await gateway_says_ready(settings.websocket_url, own_token())
 
     async def worker_ready(pid: int) -> bool:
-        workers = (await http_json(f"{settings.api_url}/health"))["workers"]
-        return any(worker.get("pid") == pid for worker in workers)
+        told = await http_json(f"{settings.api_url}/health", token=own_token())
+        if "workers" not in told:  # Others sign the tokens, and whoever has none of theirs is a stranger.
+            return bool(told["status"] == "ok")
+        return any(worker.get("pid") == pid for worker in told["workers"])
 
     return [
         PartSpec(
@@ -207,7 +213,8 @@ def _own_parts(settings: Settings, token_secret: str, *, own_account: bool) -> l
             _python("cloudia.sim.edge"),
             {
                 **_environment(settings, "edge", "functions", own_account=own_account),
-                "CLOUDIA_TOKEN_SECRET": token_secret,
+                "CLOUDIA_TOKEN_SECRET": secrets.token,
+                "CLOUDIA_PAGE_CODE": secrets.page,
             },
             edge_ready,
             edge_url,

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["Secrets"]
 
 _BYTES = 32
+_CODE_BYTES = 16
+"""Of what stands in an address that people copy."""
 _FIRST = frozenset({"token", "session"})
 """Those that every file has had."""
 
 
-def _made() -> Any:
-    return field(default_factory=lambda: secrets.token_urlsafe(_BYTES), repr=False)
+def _made(size: int = _BYTES) -> Any:
+    return field(default_factory=lambda: secrets.token_urlsafe(size), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,8 @@ class Secrets:
     """The password of Redis."""
     control: str = _made()
     """Opens the control of the simulated provider."""
-    page: str = _made()
-    """What the page's address is told by `up`; it hands out the local user's token."""
+    page: str = _made(_CODE_BYTES)
+    """The code in the page's address, which hands out the local user's token."""
 
     @classmethod
     def of(cls, path: Path) -> Secrets:

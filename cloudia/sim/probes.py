@@ -13,15 +13,19 @@ __all__ = ["gateway_says_ready", "get_json", "http_json", "redis_answers"]
 _SECONDS = 2.0
 
 
-async def http_json(url: str) -> Any:
+async def http_json(url: str, *, token: str = "") -> Any:
     """Return the JSON that a loopback URL answers with 2xx. Any failure raises."""
-    return await asyncio.to_thread(get_json, url)
+    return await asyncio.to_thread(get_json, url, token=token)
 
 
-def get_json(url: str) -> Any:
-    """Return the JSON that a loopback URL answers with 2xx. `OSError` and `ValueError` where it does not."""
+def get_json(url: str, *, token: str = "") -> Any:
+    """Return the JSON that a loopback URL answers with 2xx, asked with a bearer token where there is one.
+
+    `OSError` and `ValueError` where it does not.
+    """
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {token}"} if token else {})  # noqa: S310 - ours
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=_SECONDS) as response:
+    with opener.open(request, timeout=_SECONDS) as response:
         return json.loads(response.read())
 
 

@@ -73,10 +73,14 @@ class LLMRequest:
 
 
 class ScriptedLLM:
-    """The simulated provider at `url`. Without a script it makes up an answer, the same one for the same messages."""
+    """The simulated provider at `url`, whose control `token` opens.
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx2.Client(base_url=url, timeout=_SECONDS, trust_env=False)
+    Without a script it makes up an answer, the same one for the same messages.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        headers = {"authorization": f"Bearer {token}"}
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

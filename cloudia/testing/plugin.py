@@ -79,9 +79,7 @@ def cloudia_llm(cloudia_stack: RunningStack) -> Iterator[ScriptedLLM]:
 
     After the test it is as it was before.
     """
-    from cloudia.testing.llm import ScriptedLLM  # noqa: PLC0415 - not before it is used
-
-    with ScriptedLLM(cloudia_stack.llm_url) as llm:
+    with cloudia_stack.llm() as llm:
         llm.reset()  # Tests without this fixture leave requests behind.
         yield llm
         llm.reset()

@@ -99,6 +99,10 @@ class RunningStack:
 
         return Client(self.api_url, self.websocket_url, self.token(user))
 
+    def llm(self) -> ScriptedLLM:
+        """Return the simulated provider, to be scripted: `with stack.llm() as llm`."""
+        return ScriptedLLM(self.llm_url, self._project.secrets().control)
+
     def start(self, say: Callable[[str], None]) -> str | None:
         """Start it. Return None when every part has answered, or why it did not start. `say` is told of what takes long."""
         try:
@@ -128,7 +132,7 @@ class RunningStack:
         run = self._ready(self._process, say)
         self.api_url, self.websocket_url, self.llm_url = run.urls.api_url, run.urls.websocket_url, run.urls.llm_url
         if run.llm == "sim":
-            with ScriptedLLM(self.llm_url) as llm:
+            with self.llm() as llm:
                 llm.reset()
         self.logs.mark()
 

@@ -1,11 +1,14 @@
-// How the page gets to its stack: on loopback the local stack tells it, elsewhere someone signs in. A token is never in a URL.
+// How the page gets to its stack: the local stack tells a page that was opened with its code, elsewhere someone signs in. A token is
+// never in a URL.
 
 import { $ } from "./dom.js";
 
 const OWN = location.origin;
+const KEY = "cloudia.page"; // in localStorage, which is this origin's alone; cookies are shared by all ports of a host
 
 export class Access {
   #renewing = null;
+  #refusal = ""; // why the local stack tells this page nothing
 
   // { apiUrl, url, token, limit }: the HTTP API, the gateway, the bearer token, a message's most bytes.
   constructor(store, { onSignIn }) {
@@ -13,8 +16,9 @@ export class Access {
   }
 
   async begin() {
+    if (await trade()) this.store.access = null;
     this.now = this.store.access;
-    if (!this.now && !(await this.#ask())) await this.signIn();
+    if (!this.now && !(await this.#ask())) await this.signIn(this.#refusal);
   }
 
   // Get a new token after one was refused: where the stack gives them out, from there; else someone signs in again.
@@ -31,7 +35,7 @@ export class Access {
   // Show the sign-in, and return once it was filled in.
   async signIn(reason = "") {
     const dialog = $("sign-in"), form = dialog.querySelector("form");
-    const known = await read("config.json");
+    const known = await read("config.json").catch(() => null);
     $("sign-in-api").value = this.now?.apiUrl ?? (known?.api_url || OWN);
     $("sign-in-gateway").value = this.now?.url ?? known?.websocket_url ?? "";
     $("sign-in-reason").textContent = reason;
@@ -50,7 +54,7 @@ export class Access {
   }
 
   async #ask() {
-    const config = await read("page/config");
+    const config = await read("page/config", { headers: { "x-cloudia": key() } }).catch(({ message }) => ((this.#refusal = message), null));
     if (!config?.token) return false;
     this.now = {
       apiUrl: (config.api_url || OWN).replace(/\/+$/, ""),
@@ -62,11 +66,36 @@ export class Access {
   }
 }
 
-async function read(path) {
+// Trade the code of the address that `cloudia up` prints for a cookie and a key. The code leaves the address bar first.
+async function trade() {
+  const here = new URL(location.href), code = here.searchParams.get("code");
+  if (code === null) return false;
+  here.searchParams.delete("code");
+  history.replaceState(null, "", here);
+  const given = await read("page/session", { method: "POST", headers: { authorization: `Bearer ${code}` } }).catch(() => null);
+  if (!given?.key) return false;
+  key(given.key);
+  return true;
+}
+
+let kept = "";
+
+// The key of this page; with one given, keep it.
+function key(given) {
+  kept = given ?? kept;
   try {
-    const answer = await fetch(path, { headers: { "x-cloudia": "1" }, cache: "no-store" });
-    return answer.ok ? await answer.json() : null;
+    if (given) localStorage.setItem(KEY, given);
+    return kept || (localStorage.getItem(KEY) ?? "");
   } catch {
-    return null;
+    return kept; // Not allowed: the next load needs the code again.
   }
+}
+
+// Return a document. What the stack says of a refusal is thrown.
+async function read(path, options) {
+  const answer = await fetch(path, { ...options, cache: "no-store" });
+  const value = await answer.json();
+  if (answer.ok) return value;
+  const { message = "", hint = "" } = value.error ?? {};
+  throw new Error([message && `${message[0].toUpperCase()}${message.slice(1)}.`, hint].filter(Boolean).join(" "));
 }

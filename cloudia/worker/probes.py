@@ -10,6 +10,9 @@ import json
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from cloudia.errors import RequestError
+from cloudia.hosts import check_host
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -25,14 +28,23 @@ async def serve_probes(
 ) -> AsyncIterator[None]:
     """Answer probes while the block runs; not at all where `port` is 0. `OSError` where the port is taken.
 
-    `poll_age` returns the seconds since the last finished poll, None before the first and while the worker stops; `/live`
-    fails once it is over `stale`.
+    Where `host` is loopback they are asked by its names. `poll_age` returns the seconds since the last finished poll, None
+    before the first and while the worker stops; `/live` fails once it is over `stale`.
     """
     if not port:
         yield
         return
 
-    def answer(path: str) -> tuple[int, str]:
+    def answer(head: str) -> tuple[int, str]:
+        asked, *headers = head.split("\r\n")
+        path = asked.split(" ", 2)[1]
+        named = [
+            value.strip() for name, _, value in (line.partition(":") for line in headers) if name.lower() == "host"
+        ]
+        try:
+            check_host(named, host)
+        except RequestError as error:
+            return error.status, error.code
         age = poll_age()
         hangs = age is not None and age > stale
         if path == "/live":
@@ -45,7 +57,7 @@ async def serve_probes(
         with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             async with asyncio.timeout(_SECONDS):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                status, state = answer(head.split(" ", 2)[1])
+                status, state = answer(head)
                 body = json.dumps({"status": state, "poll_age": poll_age()})
                 writer.write(
                     f"HTTP/1.1 {status} {state}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from cloudia.local.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +18,12 @@ __all__ = ["ask_provider", "fault", "quick", "reply"]
 
 def ask_provider(run: dict[str, Any], method: str, name: str, **fields: Any) -> Any:
     """Call the provider's control endpoint, and return its answer."""
+    control = Project(Path(run["project"])).secrets().control
     request = urllib.request.Request(
-        f"{run['llm_url']}/_cloudia/{name}", json.dumps(fields).encode() if fields else None, method=method
+        f"{run['llm_url']}/_cloudia/{name}",
+        json.dumps(fields).encode() if fields else None,
+        {"content-type": "application/json", "authorization": f"Bearer {control}"},
+        method=method,
     )
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5) as response:
         return json.load(response)

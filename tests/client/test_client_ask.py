@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import time
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +22,7 @@ from cloudia.errors import (
 )
 from cloudia.protocol import Event
 from cloudia.sim.ports import LOOPBACK, choose_port
+from tests.cli.provider import ask_provider
 from tests.gateway.lines import line
 from tests.support import RunningStack, eventually
 
@@ -243,13 +242,7 @@ async def test_a_job_that_was_followed_can_be_followed_again(stack: RunningStack
 
 async def test_a_job_that_failed_ends_with_its_error(stack: RunningStack) -> None:
     """What the provider refuses is a friendly error, as an event and as the record."""
-    fault = {"kind": "status", "status": 400, "count": 1}
-    request = urllib.request.Request(
-        f"{stack.run['llm_url']}/_cloudia/faults",
-        data=json.dumps(fault).encode(),
-        headers={"content-type": "application/json"},
-    )
-    await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=5).close())
+    await asyncio.to_thread(ask_provider, stack.run, "POST", "faults", kind="status", status=400, count=1)
     async with stack.client() as client:
         events = await _collect(client.ask("this will be refused"))
         answer = _answer(events)

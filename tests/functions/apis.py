@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QuietCloud", "Users", "edge_of", "new_user"]
 
+_PAGE = {"CLOUDIA_PAGE_CODE": "the-code-of-a-page"}
 _numbers = itertools.count(1)
 _Depth = Literal[
     "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"
@@ -99,7 +100,7 @@ async def edge_of(
     port = choose_port()
     url = f"http://{LOOPBACK}:{port}"
     own = Cloud(replace(cloud.settings, api_port=port, api_url=url, **changes), cloud.secrets)
-    variables = {**own.environment(), "CLOUDIA_TOKEN_SECRET": cloud.secrets["token"], **(environment or {})}
+    variables = {**own.environment(), "CLOUDIA_TOKEN_SECRET": cloud.secrets["token"], **_PAGE, **(environment or {})}
     async with (
         child("cloudia.sim.edge", variables, log) as process,
         httpx2.AsyncClient(base_url=url, trust_env=False) as http,

@@ -253,9 +253,9 @@ def test_content_at_its_limit_is_accepted_as_it_is(quiet: QuietCloud, user: str,
     [
         b"garbage\r\n\r\n",
         b"GET /health HTTP/1.1\r\n\r\n",
-        "GET /jobs/é HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
-        b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{}",
-        b"POST /messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "GET /jobs/é HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+        b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n{}",
+        b"POST /messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
     ids=["garbage", "no host", "a raw path", "a negative length", "a bad chunk"],
 )
@@ -271,7 +271,9 @@ def test_a_client_that_goes_away_leaves_nothing(stack: RunningStack, users: User
     """A connection that breaks off within its body is no request: nothing is recorded, and the next one is answered."""
     token = stack.token(user)
     with socket.create_connection(_address(stack), timeout=5) as connection:
-        head = f"POST /messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 99\r\n\r\n"
+        head = (
+            f"POST /messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 99\r\n\r\n"
+        )
         connection.sendall(head.encode() + b'{"content": "hello"}')
     assert users.client(user).get("/conversations").json()["conversations"] == []
 

@@ -54,6 +54,8 @@ class Node:
     port: int
     process: Child
     log: Path
+    token: str
+    """Bears who asks for `/health`."""
 
     @property
     def url(self) -> str:
@@ -62,7 +64,7 @@ class Node:
 
     def health(self) -> tuple[int, Any]:
         """Return status and body of `/health`; status 0 where nobody listens."""
-        return self.get("/health")
+        return self.get("/health", authorization=f"Bearer {self.token}")
 
     def get(self, path: str, **headers: str) -> tuple[int, Any]:
         """Return status and body of a GET: JSON where it is some, else text."""
@@ -103,7 +105,7 @@ async def running(cloud: Cloud, log: Path, **environment: str) -> AsyncIterator[
     port = choose_port()
     variables = {**cloud.environment(), "CLOUDIA_GATEWAY_PORT": str(port), **environment}
     async with child("cloudia.gateway", variables, log) as process:
-        node = Node(port, process, log)
+        node = Node(port, process, log, cloud.token())
         await node.ready()
         yield node
 

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 
 async def test_health_says_how_many_are_connected(shared_cloud: Cloud, token: str, tmp_path: Path) -> None:
-    """200 with the number of WebSockets and the version, as JSON."""
+    """200 with the number of WebSockets and the version, as JSON; without a token that it serves, and no more."""
+    known = {"status": "ok", "version": __version__}
     async with running(shared_cloud, tmp_path / "gateway.log") as node:
-        assert await asyncio.to_thread(node.health) == (200, {"connections": 0, "version": __version__})
+        assert await asyncio.to_thread(node.health) == (200, {**known, "connections": 0})
+        for stranger in ({}, {"authorization": "Bearer x.y.z"}):
+            assert await asyncio.to_thread(node.get, "/health", **stranger) == (200, {"status": "ok"})
         async with opened(node) as socket:
             await greet(socket, token)
-            assert await asyncio.to_thread(node.health) == (200, {"connections": 1, "version": __version__})
+            assert await asyncio.to_thread(node.health) == (200, {**known, "connections": 1})
         await eventually(lambda: asyncio.to_thread(lambda: node.health()[1]["connections"] == 0))
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-import urllib.request
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from cloudia.worker import ChatMessage, Tool
 from cloudia.worker.llm import Llm
 from cloudia.worker.providers.base import LlmUnavailableError, ProviderError
 from cloudia.worker.routes import make_llm
+from tests.cli.provider import ask_provider
 from tests.support import RunningStack, eventually, make_cloud
 from tests.worker.working import accept, ended, fault, log_lines, worker
 
@@ -40,8 +39,7 @@ async def ask(llm: Llm, job: str = "job_test") -> tuple[str, int]:
 
 def requests(stack: RunningStack, model: str) -> list[dict[str, Any]]:
     """Return the provider's own records of a model."""
-    with urllib.request.urlopen(f"{stack.run['llm_url']}/_cloudia/requests", timeout=5) as answer:
-        records: list[dict[str, Any]] = json.loads(answer.read())["records"]
+    records: list[dict[str, Any]] = ask_provider(stack.run, "GET", "requests")["records"]
     return [record for record in records if record["model"] == model]
 
 

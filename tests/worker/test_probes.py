@@ -37,7 +37,7 @@ async def ask(port: int, raw: bytes) -> bytes:
 async def probe(port: int, path: str) -> tuple[int, Any]:
     """Ask for a path; (0, None) where nobody listens."""
     try:
-        answer = await ask(port, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answer = await ask(port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     except OSError:
         return 0, None
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from cloudia.protocol import QueuedJob
+from tests.cli.provider import ask_provider
 from tests.support import Cloud, RunningStack, child, eventually
 
 if TYPE_CHECKING:
@@ -59,7 +59,4 @@ def log_lines(tmp_path: Path, event: str) -> list[dict[str, Any]]:
 
 def fault(stack: RunningStack, **fields: Any) -> None:
     """Make the provider fail for one model, so that tests do not disturb each other."""
-    request = urllib.request.Request(
-        f"{stack.run['llm_url']}/_cloudia/faults", json.dumps(fields).encode(), {"content-type": "application/json"}
-    )
-    urllib.request.urlopen(request, timeout=5).close()
+    ask_provider(stack.run, "POST", "faults", **fields)

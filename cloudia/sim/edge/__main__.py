@@ -10,6 +10,7 @@ import uvicorn
 from cloudia import telemetry
 from cloudia.settings import from_environment, secrets_in
 from cloudia.sim.edge.app import make_app
+from cloudia.sim.edge.server import BoundedProtocol
 from cloudia.sim.ports import LOOPBACK
 
 
@@ -22,9 +23,11 @@ def main() -> None:
         "api", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
     )
     uvicorn.run(
-        make_app(settings, os.environ["CLOUDIA_TOKEN_SECRET"]),
+        make_app(settings, os.environ["CLOUDIA_TOKEN_SECRET"], page_code=os.environ["CLOUDIA_PAGE_CODE"]),
         host=LOOPBACK,
         port=settings.api_port,
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",

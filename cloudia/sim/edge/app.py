@@ -11,33 +11,40 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from cloudia import telemetry
-from cloudia.cloud.identity import issue_token
+from cloudia.cloud.identity import bearer, issue_token
 from cloudia.errors import CloudiaError, ForbiddenError, InvalidRequestError, NotFoundError, RequestError, TooLargeError
+from cloudia.hosts import check_host, is_browser
+from cloudia.sim.edge.access import PageAccess
 from cloudia.sim.edge.events import HttpRequest, HttpResponse, make_event, match, read_result
 from cloudia.sim.edge.functions import Functions
+from cloudia.sim.edge.peer import is_own_process
+from cloudia.sim.ports import LOOPBACK
 from cloudia.stack import Stack
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from cloudia.settings import Settings
     from cloudia.stack import Route as StackRoute
 
 __all__ = ["make_app"]
 
+_MAX_HEAD = 10_240  # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 _MAX_BODY = (
     6 * 1024 * 1024
 )  # a function's payload: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _DEADLINE_SECONDS = 30.0  # an HTTP API's: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 _THREADS = 32
 _TOKEN_SECONDS = 12 * 3600
-_LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+_COOKIE_SECONDS = 30 * 24 * 3600
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -53,9 +60,10 @@ _PAGE_HEADERS = {
 class Edge:
     """Calls functions on a pool of threads, as Lambda runs them at the same time."""
 
-    def __init__(self, settings: Settings, token_secret: str) -> None:
+    def __init__(self, settings: Settings, token_secret: str, page_code: str) -> None:
         self._settings = settings
         self._token_secret = token_secret
+        self._access = PageAccess(page_code, settings.api_port)
         self._routes = Stack(settings.stack_name).routes
         self._functions = Functions()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="function")
@@ -89,15 +97,28 @@ class Edge:
     def _invoke(self, function: str, event: dict[str, object]) -> HttpResponse:
         return read_result(self._functions.handler(function)(event, None))
 
-    async def page_config(self, request: Request) -> Response:
-        """Tell the web page where the gateway is, with a token of the local user.
+    async def page_session(self, request: Request) -> Response:
+        """Trade the code of the page's address for a cookie and `{"key"}`, see `access.py`."""
+        access = self._access
+        if not access.opens(bearer(request.headers.get("authorization")) or ""):
+            return _not_opened()
+        answer = Response(
+            json.dumps({"key": access.key}), headers={"cache-control": "no-store"}, media_type="application/json"
+        )
+        answer.set_cookie(
+            access.cookie_name,
+            access.cookie,
+            max_age=_COOKIE_SECONDS,
+            path="/page",
+            httponly=True,
+            samesite="strict",
+        )
+        return answer
 
-        Only to a page that this server served: a foreign page's script cannot set the header without a preflight, which is
-        never answered, and a rebound name is not a local one.
-        """
-        named = "host" in request.headers and request.url.hostname in _LOCAL_NAMES
-        if not named or request.headers.get("x-cloudia") != "1":
-            return _error(403, ForbiddenError("this is for the local web page", code="not_local"))
+    async def page_config(self, request: Request) -> Response:
+        """Tell the web page where the gateway is, with a token of the local user; only to one that was opened by its code."""
+        if not self._access.knows(request.cookies, request.headers.get("x-cloudia", "")):
+            return _not_opened()
         settings = self._settings
         config = {
             "api_url": settings.api_url if settings.up_functions == "zip" else "",
@@ -145,15 +166,34 @@ class _Pages(StaticFiles):
         return response
 
 
-def make_app(settings: Settings, token_secret: str) -> Starlette:
+class _Front:
+    """Refuses what gets to no route: who asks by a foreign name, and a head that API Gateway would not take."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            check_host(Headers(scope=scope).getlist("host"), LOOPBACK)
+        except RequestError as error:
+            return await _error(error.status, error)(scope, receive, send)
+        line = len(f"{scope['method']}  HTTP/1.1") + len(scope["raw_path"]) + len(scope["query_string"])
+        if line + sum(len(value) for _, value in scope["headers"]) > _MAX_HEAD:
+            too_large = TooLargeError("the request line and the headers are over 10,240 bytes", hint="Send less.")
+            return await _error(431, too_large)(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
+def make_app(settings: Settings, token_secret: str, *, page_code: str) -> ASGIApp:
     """Return the application."""
-    edge = Edge(settings, token_secret)
+    edge = Edge(settings, token_secret, page_code)
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     elsewhere = settings.up_functions == "zip"
     api = urlsplit(settings.api_url)
     tops = dict.fromkeys(route.path.strip("/").split("/")[0] for route in Stack(settings.stack_name).routes)
-    return Starlette(
+    app = Starlette(
         routes=[
+            Route("/page/session", edge.page_session, methods=["POST"]),
             Route("/page/config", edge.page_config),
             Route("/openapi.json", openapi),
             *(Route(f"/{top}", edge.call, methods=methods) for top in tops if not elsewhere),
@@ -162,12 +202,11 @@ def make_app(settings: Settings, token_secret: str) -> Starlette:
         ],
         exception_handlers={404: _no_route, 405: _no_route},
     )
+    return _Front(app)
 
 
 async def _event(request: Request, route: StackRoute, parameters: dict[str, str]) -> dict[str, object]:
     """Return a request as API Gateway hands it to a function. `RequestError` for one that it would refuse."""
-    if "host" not in request.headers:  # https://www.rfc-editor.org/rfc/rfc9112#section-3.2
-        raise InvalidRequestError("the request names no host", code="no_host")
     try:
         body = await _body(request)
     except ClientDisconnect as error:
@@ -181,10 +220,17 @@ async def _event(request: Request, route: StackRoute, parameters: dict[str, str]
             headers=request.headers.items(),
             body=body,
             source_ip=request.client.host if request.client else "",
+            is_own=route.function == "health" and await asyncio.to_thread(_is_own, request),
         ),
         route,
         parameters,
     )
+
+
+def _is_own(request: Request) -> bool:
+    """Tell whether a tool of the developer's asks, and no page of their browser."""
+    theirs, ours = request.scope["client"], request.scope["server"]
+    return not is_browser(request.headers) and is_own_process(tuple(theirs), tuple(ours))
 
 
 async def _body(request: Request) -> bytes:
@@ -199,6 +245,11 @@ async def _body(request: Request) -> bytes:
 async def _no_route(*_: object) -> Response:
     """Answer what is neither a route nor a file; as in API Gateway, a wrong method is no route either."""
     return _error(404, NotFoundError("there is no such route", hint="openapi.json lists them.", code="no_route"))
+
+
+def _not_opened() -> Response:
+    hint = "Open the address that `cloudia up` and `cloudia status` print."
+    return _error(403, ForbiddenError("this page was not opened by its whole address", hint=hint, code="not_local"))
 
 
 def _error(status: int, error: CloudiaError) -> Response:

@@ -35,6 +35,8 @@ class HttpRequest:
     headers: Sequence[tuple[str, str]]
     body: bytes
     source_ip: str
+    is_own: bool = False
+    """Whether it is known to come from a process of this user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def make_event(request: HttpRequest, route: Route, parameters: dict[str, str]) -
         },
         "isBase64Encoded": False,
     }
+    if request.is_own:  # As a Lambda authorizer would say it: what stands here no client can write.
+        event["requestContext"]["authorizer"] = {"lambda": {"is_own": True}}
     cookies = [value for name, value in request.headers if name == "cookie"]
     if cookies:
         event["cookies"] = [part.strip() for cookie in cookies for part in cookie.split(";")]

@@ -1,4 +1,7 @@
-"""`python -m cloudia.sim.llm`: run the simulated provider until SIGTERM or SIGINT, exit 0."""
+"""`python -m cloudia.sim.llm`: run the simulated provider until SIGTERM or SIGINT, exit 0.
+
+`CLOUDIA_CONTROL_TOKEN` opens its control; where that is not set, one is made, and printed as `control_token`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
+import secrets
 import signal
 import sys
 
@@ -16,6 +21,8 @@ from cloudia.sim.llm.server import Server, listen
 from cloudia.sim.llm.settings import Settings, changed
 
 _PORTS = range(65_536)
+_TOKEN = "CLOUDIA_CONTROL_TOKEN"  # noqa: S105 - the variable's name
+_TOKEN_BYTES = 32
 
 
 def main() -> int:
@@ -41,7 +48,10 @@ def main() -> int:
     except CloudiaError as error:
         sys.stderr.write(json.dumps(error.to_json()) + "\n")
         return 1
-    server = Server(build(settings, _log), listener)
+    token = os.environ.get(_TOKEN)
+    made = {} if token else {"control_token": secrets.token_urlsafe(_TOKEN_BYTES)}
+    app = build(settings, _log, token=token or made["control_token"], bound=options.host)
+    server = Server(app, listener, made)
     asyncio.run(server.serve(sockets=[listener]))
     return 0
 

@@ -10,7 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from cloudia.errors import NotFoundError, TimedOutError, TooLargeError
+from cloudia.errors import NotFoundError, RequestError, TimedOutError, TooLargeError
+from cloudia.sim.llm.access import NoPages
 from cloudia.sim.llm.anthropic_api import AnthropicApi
 from cloudia.sim.llm.chat import Chat, State
 from cloudia.sim.llm.control import Control, bad_input, failed
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
+    from starlette.types import ASGIApp
 
     from cloudia.sim.llm.settings import Settings
     from cloudia.sim.llm.wire import Api
@@ -35,8 +37,11 @@ MODELS = ("sim-large", "sim-small", "gpt-5", "gpt-5-mini", "claude-opus-4-5", "c
 """The models that are listed; any other name works as well."""
 
 
-def build(settings: Settings, log: Callable[[str], object]) -> Starlette:
-    """Return the application. `log` is given one line of JSON per chat request, without any message text."""
+def build(settings: Settings, log: Callable[[str], object], *, token: str, bound: str) -> ASGIApp:
+    """Return the application. `log` is given one line of JSON per chat request, without any message text.
+
+    `token` opens the control; `bound` is the address that the server listens on.
+    """
     clock = time.monotonic  # the event loop's own
     state = State(clock, FaultBook(clock), Ledger(clock, time.time), Script(), settings)
     openai = OpenAIApi(time.time)
@@ -64,19 +69,25 @@ def build(settings: Settings, log: Callable[[str], object]) -> Starlette:
     def too_much(_: Request, error: Exception) -> JSONResponse:
         return failed(error, 413) if isinstance(error, TooLargeError) else failed(TimedOutError(str(error)), 408)
 
-    return Starlette(
+    def refused(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestError)  # noqa: S101 - it is this one's handler
+        return failed(error, error.status)
+
+    app = Starlette(
         routes=[
             Route("/v1/chat/completions", Chat(openai, state, log), methods=["POST"]),
             Route("/v1/messages", Chat(anthropic, state, log), methods=["POST"]),
             Route("/v1/models", models, methods=["GET"]),
             Route("/v1/models/{name:path}", models, methods=["GET"]),
-            *Control(state).routes(),
+            *Control(state, token).routes(),
         ],
         exception_handlers={
             HTTPException: no_such_path,
             FieldError: bad_input,
+            RequestError: refused,
             TooLargeError: too_much,
             TimedOutError: too_much,
             GoneError: too_much,  # nobody reads this answer, but an exception would be logged as our own failure
         },
     )
+    return NoPages(app, bound)

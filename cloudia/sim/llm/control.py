@@ -1,5 +1,8 @@
 """The control endpoint, `/_cloudia/`: JSON in, JSON out; a refused change changes nothing.
 
+Each request bears the control's token (`Authorization: Bearer`), and a POST is `application/json`; whoever has no token is
+told by `health` that the provider lives.
+
     GET    /_cloudia/health     {"status": "ok", "pid", "uptime", "in_flight"}
     GET    /_cloudia/requests   {"total", "in_flight", "by_api", "by_outcome", "records"}: chat requests that ended
     DELETE /_cloudia/requests   {"deleted": total}
@@ -28,8 +31,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cloudia.errors import InvalidRequestError
+from cloudia.errors import InvalidRequestError, UnauthorizedError
 from cloudia.sim.llm import faults, fields, settings
+from cloudia.sim.llm.access import bears
 from cloudia.sim.llm.line import read_body
 
 if TYPE_CHECKING:
@@ -46,16 +50,16 @@ _MAX_BODY = 1024 * 1024  # bytes of a request
 
 
 class Control:
-    """The endpoints that read and change `state`."""
+    """The endpoints that read and change `state`, for who bears `token`."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, token: str) -> None:
         self._state = state
+        self._token = token
         self._began = state.clock()
 
     def routes(self) -> list[Route]:
         """Return the routes, a method each."""
         table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
-            ("GET", "health", self._health),
             ("GET", "requests", self._requests),
             ("DELETE", "requests", self._reset),
             ("GET", "prompts", self._prompts),
@@ -70,9 +74,25 @@ class Control:
             ("POST", "replies", self._add_reply),
             ("DELETE", "replies", self._clear_replies),
         ]
-        return [Route(f"/_cloudia/{name}", endpoint, methods=[method]) for method, name, endpoint in table]
+        return [
+            Route("/_cloudia/health", self._health, methods=["GET"]),
+            *(Route(f"/_cloudia/{name}", self._guarded(work), methods=[method]) for method, name, work in table),
+        ]
 
-    async def _health(self, _: Request) -> JSONResponse:
+    def _guarded(self, work: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            if not bears(request.headers, self._token):
+                raise UnauthorizedError("the control's token is missing or wrong", hint="Send it as a bearer token.")
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if request.method == "POST" and kind != "application/json":
+                return failed(InvalidRequestError("the body is not application/json", hint="Say so."), 415)
+            return await work(request)
+
+        return endpoint
+
+    async def _health(self, request: Request) -> JSONResponse:
+        if not bears(request.headers, self._token):
+            return JSONResponse({"status": "ok"})
         uptime = round(self._state.clock() - self._began, 3)
         in_flight = self._state.ledger.in_flight
         return JSONResponse({"status": "ok", "pid": os.getpid(), "uptime": uptime, "in_flight": in_flight})

@@ -15,6 +15,8 @@ from cloudia.errors import PartError
 from cloudia.sim.llm.line import CONNECTION
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import ASGIApp
 
 __all__ = ["Server", "listen"]
@@ -33,9 +35,12 @@ class _Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Serves `app` on `listener` until SIGTERM or SIGINT, and then does not wait for answers to end."""
+    """Serves `app` on `listener` until SIGTERM or SIGINT, and then does not wait for answers to end.
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    `told` is what it says beside where it listens.
+    """
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, told: Mapping[str, str]) -> None:
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -52,13 +57,15 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._listener = listener
+        self._told = told
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then print `{"event": "listening", "host", "port", "url"}` on stdout."""
+        """Start, then print `{"event": "listening", "host", "port", "url"}` and what is told beside it on stdout."""
         await super().startup(sockets)
         host, port = self._listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        sys.stdout.write(json.dumps({"event": "listening", "host": host, "port": port, "url": url}) + "\n")
+        said = {"event": "listening", "host": host, "port": port, "url": url, **self._told}
+        sys.stdout.write(json.dumps(said) + "\n")
         sys.stdout.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

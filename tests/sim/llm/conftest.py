@@ -32,6 +32,8 @@ class Server:
     url: str
     log: Path
     http: httpx2.Client
+    """Bears the control's token."""
+    token: str
 
     def get(self, what: str) -> dict[str, Any]:
         return self._checked("GET", what, None)
@@ -83,9 +85,10 @@ def started(log: Path, *options: str) -> Iterator[Server]:
         assert process.stdout
         line = process.stdout.readline()
         assert line, log.read_text()
-        url = json.loads(line)["url"]
-        with httpx2.Client(base_url=url) as http:
-            yield Server(process, url, log, http)
+        said = json.loads(line)
+        headers = {"authorization": f"Bearer {said['control_token']}", "content-type": "application/json"}
+        with httpx2.Client(base_url=said["url"], headers=headers) as http:
+            yield Server(process, said["url"], log, http, said["control_token"])
     finally:
         process.terminate()
         process.communicate(timeout=5)

@@ -109,7 +109,8 @@ def test_a_client_that_leaves_while_it_asks(server: Server) -> None:
     """A client that goes in the middle of its request leaves no traceback behind."""
     before = server.log.read_text()
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as leaving:
-        leaving.sendall(b"POST /_cloudia/faults HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        head = f"host: localhost\r\nauthorization: bearer {server.token}\r\ncontent-type: application/json"
+        leaving.sendall(f"POST /_cloudia/faults HTTP/1.1\r\n{head}\r\ncontent-length: 100\r\n\r\n{{".encode())
         server.get("health")  # the half request came first, so it has been read by now
     server.get("health")
     assert server.log.read_text() == before

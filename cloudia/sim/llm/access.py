@@ -1,0 +1,45 @@
+"""Who may ask the simulated provider: nobody by a foreign name, no page of a browser, and for its control who has the token."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+
+from cloudia.errors import ForbiddenError, RequestError
+from cloudia.hosts import check_host, is_browser
+from cloudia.sim.llm.wire import bearer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["NoPages", "bears"]
+
+
+class NoPages:
+    """Refuses requests before `app` reads anything of them. `bound` is the address that it listens on."""
+
+    def __init__(self, app: ASGIApp, bound: str) -> None:
+        self._app = app
+        self._bound = bound
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on, or say why not."""
+        headers = Headers(scope=scope)
+        try:
+            check_host(headers.getlist("host"), self._bound)
+            if is_browser(headers):
+                raise ForbiddenError("no page of a browser may ask the simulated provider", code="not_local")
+        except RequestError as error:
+            await JSONResponse(error.to_json(), status_code=error.status)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def bears(headers: Mapping[str, str], token: str) -> bool:
+    """Tell whether a request bears the token."""
+    return hmac.compare_digest(bearer(headers).encode(), token.encode())
