@@ -184,19 +184,33 @@ def test_where_the_api_is(zipped: RunningStack) -> None:
     run = zipped.run
     assert run["api_url"] == http_api_url(run["aws_endpoint_url"], "cloudia")
     assert urlsplit(run["web_url"]).port != urlsplit(run["api_url"]).port
-    with httpx2.Client(base_url=run["web_url"], trust_env=False) as http:
+    with httpx2.Client(base_url=_edge(zipped), trust_env=False) as http:
         assert http.get("/").status_code == 200
         assert http.get("/openapi.json").status_code == 200
         for path in ("/health", "/conversations", "/jobs/x"):
             assert http.get(path).status_code == 404
 
 
+def _edge(stack: RunningStack) -> str:
+    """Return the origin of the page."""
+    address = urlsplit(stack.run["web_url"])
+    return f"{address.scheme}://{address.netloc}"
+
+
+def _page_config(stack: RunningStack, http: httpx2.Client) -> dict[str, Any]:
+    """Return what the page is told once it has traded its code."""
+    code = stack.project.secrets().page
+    key = http.post("/page/session", headers={"authorization": f"Bearer {code}"}).json()["key"]
+    config: dict[str, Any] = http.get("/page/config", headers={"x-cloudia": key}).json()
+    return config
+
+
 def test_the_page_may_talk_to_it(zipped: RunningStack) -> None:
     """The page learns the API's URL, its policy lets it go there, and the API lets its origin in, and no other."""
     run = zipped.run
-    origin = run["web_url"].rstrip("/")
+    origin = _edge(zipped)
     with httpx2.Client(base_url=origin, trust_env=False) as http:
-        config = http.get("/page/config", headers={"x-cloudia": "1"}).json()
+        config = _page_config(zipped, http)
         assert config["api_url"] == run["api_url"]
         policy = http.get("/").headers["content-security-policy"]
         assert f"connect-src 'self' {run['aws_endpoint_url']} ws: wss:" in policy
@@ -218,8 +232,8 @@ def test_the_page_may_talk_to_it(zipped: RunningStack) -> None:
 
 def test_the_page_of_the_edge_stays_at_home(stack: RunningStack) -> None:
     """Where the edge has the functions, the page asks where it came from, and may go nowhere else."""
-    with httpx2.Client(base_url=stack.run["web_url"], trust_env=False) as http:
-        assert http.get("/page/config", headers={"x-cloudia": "1"}).json()["api_url"] == ""
+    with httpx2.Client(base_url=_edge(stack), trust_env=False) as http:
+        assert _page_config(stack, http)["api_url"] == ""
         assert "connect-src 'self' ws: wss:" in http.get("/").headers["content-security-policy"]
 
 

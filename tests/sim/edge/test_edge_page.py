@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import jwt
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tests.support import RunningStack
 
+# What a page without the code can say.
 OURS = {"x-cloudia": "1"}
 
 
@@ -26,9 +27,47 @@ def http(stack: RunningStack) -> Iterator[httpx2.Client]:
         yield client
 
 
-def test_the_page_is_told_how_to_begin(stack: RunningStack, http: httpx2.Client) -> None:
+@pytest.fixture
+def opened(stack: RunningStack, http: httpx2.Client) -> dict[str, str]:
+    """The headers of a page that was opened by its whole address: the cookie, and the key."""
+    code = parse_qs(urlsplit(stack.run["web_url"]).query)["code"][0]
+    traded = http.post("/page/session", headers={"authorization": f"Bearer {code}"})
+    assert traded.status_code == 200
+    assert traded.headers["cache-control"] == "no-store"
+    name, _, value = traded.headers["set-cookie"].partition(";")[0].partition("=")
+    http.cookies.clear()
+    return {"cookie": f"{name}={value}", "x-cloudia": traded.json()["key"]}
+
+
+def test_the_code_is_traded_for_a_cookie_that_no_script_reads(stack: RunningStack, http: httpx2.Client) -> None:
+    """It is HttpOnly, of this site only, of the page's paths only, has the stack's port in its name, and is not the code."""
+    secret = stack.project.secrets().page
+    traded = http.post("/page/session", headers={"authorization": f"Bearer {secret}"})
+    first, *attributes = [part.strip().lower() for part in traded.headers["set-cookie"].split(";")]
+    assert {"httponly", "samesite=strict", "path=/page"} <= set(attributes)
+    assert first.startswith(f"cloudia-{urlsplit(stack.run['api_url']).port}=")
+    assert secret not in traded.headers["set-cookie"] + traded.text
+
+
+@pytest.mark.parametrize("code", ["", "wrong", "é", "x" * 5000])
+def test_a_wrong_code_is_traded_for_nothing(http: httpx2.Client, code: str) -> None:
+    """No cookie, no key, and the refusal says where the address is to be had."""
+    refused = http.post("/page/session", headers={"authorization": f"Bearer {code}".encode()})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_local")
+    assert "cloudia status" in refused.json()["error"]["hint"]
+    assert "set-cookie" not in refused.headers
+
+
+@pytest.mark.parametrize("left_out", ["cookie", "x-cloudia"])
+def test_neither_the_cookie_nor_the_key_is_enough(http: httpx2.Client, opened: dict[str, str], left_out: str) -> None:
+    """A cookie is sent to all ports of a host, a key can be read by a script: whoever has one of them gets no token."""
+    del opened[left_out]
+    assert http.get("/page/config", headers=opened).status_code == 403
+
+
+def test_the_page_is_told_how_to_begin(stack: RunningStack, http: httpx2.Client, opened: dict[str, str]) -> None:
     """Our own page gets the gateway's URL and a token of the local user, which nobody may store."""
-    response = http.get("/page/config", headers=OURS)
+    response = http.get("/page/config", headers=opened)
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
     config = response.json()
@@ -42,19 +81,19 @@ def test_the_page_is_told_how_to_begin(stack: RunningStack, http: httpx2.Client)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
-def test_local_names_are_ours(stack: RunningStack, http: httpx2.Client, name: str) -> None:
+def test_local_names_are_ours(stack: RunningStack, http: httpx2.Client, opened: dict[str, str], name: str) -> None:
     """Loopback is ours under each of its names."""
     port = urlsplit(stack.run["api_url"]).port
-    assert http.get("/page/config", headers={**OURS, "host": f"{name}:{port}"}).status_code == 200
+    assert http.get("/page/config", headers={**opened, "host": f"{name}:{port}"}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1"],
 )
-def test_a_rebound_name_gets_no_token(http: httpx2.Client, host: str) -> None:
+def test_a_rebound_name_gets_no_token(http: httpx2.Client, opened: dict[str, str], host: str) -> None:
     """A foreign page whose name was pointed at loopback (DNS rebinding) sends its own name, and is refused."""
-    response = http.get("/page/config", headers={**OURS, "host": host})
+    response = http.get("/page/config", headers={**opened, "host": host})
     assert (response.status_code, response.json()["error"]["code"]) == (403, "not_local")
 
 
