@@ -32,7 +32,7 @@ class Server:
     url: str
     log: Path
     http: httpx2.Client
-    """Bears the control's token."""
+    """Bears the token where it asks the control."""
     token: str
 
     def get(self, what: str) -> dict[str, Any]:
@@ -86,8 +86,14 @@ def started(log: Path, *options: str) -> Iterator[Server]:
         line = process.stdout.readline()
         assert line, log.read_text()
         said = json.loads(line)
-        headers = {"authorization": f"Bearer {said['control_token']}", "content-type": "application/json"}
-        with httpx2.Client(base_url=said["url"], headers=headers) as http:
+
+        def bears(request: httpx2.Request) -> httpx2.Request:
+            if request.url.path.startswith("/_cloudia/"):
+                request.headers["authorization"] = f"Bearer {said['control_token']}"
+                request.headers.setdefault("content-type", "application/json")
+            return request
+
+        with httpx2.Client(base_url=said["url"], auth=bears) as http:
             yield Server(process, said["url"], log, http, said["control_token"])
     finally:
         process.terminate()
