@@ -10,6 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 if TYPE_CHECKING:
     import asyncio
 
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 __all__ = ["BoundedProtocol"]
 
 _HEAD_SECONDS = 10.0
@@ -80,9 +82,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop()
         if self.transport.is_closing():
             return
-        if not self.pipeline and (
-            self.cycle is None or self.cycle.response_complete or not self.cycle.response_started
-        ):
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever its type says.
+        if not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started):
             self.transport.write(
                 f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
             )
