@@ -22,7 +22,7 @@ import psutil
 from cloudia.sim.engines import ministack
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import get_json
-from cloudia.sim.redis_server import find_redis
+from cloudia.sim.redis_server import find_redis, write_access
 
 CLI = [sys.executable, "-m", "cloudia"]
 RUNS = 5
@@ -39,6 +39,8 @@ def timed(command: list[str], folder: Path) -> tuple[float, str]:
 def by_hand(folder: Path) -> float:
     """Return the milliseconds until MiniStack and Redis alone are ready."""
     engine_port, redis_port = choose_port(), choose_port()
+    access = folder / "redis.conf"
+    write_access(access, "by hand")
     began = time.perf_counter()
     processes = [
         subprocess.Popen(
@@ -47,7 +49,7 @@ def by_hand(folder: Path) -> float:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ),
-        subprocess.Popen(find_redis().command(redis_port, None), stdout=subprocess.DEVNULL),
+        subprocess.Popen(find_redis().command(redis_port, access, None), stdout=subprocess.DEVNULL),
     ]
     try:
         while True:

@@ -16,9 +16,14 @@ from cloudia.errors import ForbiddenError, InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Sequence
 
-__all__ = ["check_host", "check_origin", "is_browser", "is_loopback"]
+__all__ = ["check_host", "check_origin", "is_browser", "is_loopback", "page_origins"]
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{0,5})?")
+
+
+def page_origins(port: int) -> list[str]:
+    """Return the origins of a page that loopback serves at a port: by the names that lead there."""
+    return [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost")]
 
 
 def is_loopback(name: str) -> bool:

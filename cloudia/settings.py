@@ -91,7 +91,7 @@ def _account_settings(spec: ProviderSpec) -> Iterator[Setting]:
         kind=str,
         default="",
         doc=f"API key of {spec.title}; empty reads SSM",
-        readers=("worker", "deploy", "up"),
+        readers=("worker", "deploy", "up", "cli"),
         env=(spec.key_variable,),
         secret=True,
     )
@@ -101,7 +101,7 @@ def _account_settings(spec: ProviderSpec) -> Iterator[Setting]:
         kind=str,
         default="",
         doc=elsewhere if spec.spoken_elsewhere else f"{spec.title}'s API; empty is its own",
-        readers=("worker", "up"),
+        readers=("worker", "up", "cli"),
         env=(spec.base_url_variable,),
     )
 
@@ -153,6 +153,15 @@ class Settings:
         "functions worker gateway up cli",
         env=("AWS_ENDPOINT_URL",),
     )
+    aws_access_key_id: str = _setting(
+        "",
+        "key of the endpoint; empty takes AWS's own credentials, and those of a stack of this folder are made for it",
+        "functions worker gateway up cli",
+        secret=True,
+    )
+    aws_secret_access_key: str = _setting(
+        "", "what signs with that key", "functions worker gateway up cli", secret=True
+    )
     localstack_image: str = _setting(
         "localstack/localstack:4.14.0",
         "image of LocalStack's container, where none runs",
@@ -162,7 +171,7 @@ class Settings:
     localstack_auth_token: str = _setting(
         "", "token of LocalStack, for images from 2026.03 on", "up", env=("LOCALSTACK_AUTH_TOKEN",), secret=True
     )
-    redis_url: str = _setting("", "Redis; empty starts one of our own", "worker gateway up", env=("REDIS_URL",))
+    redis_url: str = _setting("", "Redis; empty starts one of our own", "worker gateway up cli", env=("REDIS_URL",))
 
     api_url: str = _setting("", "where clients find the HTTP API", "edge up cli")
     api_port: int = _setting(0, "port of the local HTTP API; 0 takes a free one", "edge deploy up", low=0, high=65535)
@@ -397,22 +406,23 @@ def from_environment(variables: Mapping[str, str] | None = None) -> Settings:
     return resolve(environment("environment", os.environ if variables is None else variables)).settings
 
 
-def to_environment(settings: Settings, *, reader: Reader | None = None) -> dict[str, str]:
-    """Return the variables that give a child process these settings; where a `reader` is named, of what it reads alone.
+def to_environment(settings: Settings, *readers: Reader) -> dict[str, str]:
+    """Return the variables that give a child process these settings; where readers are named, those that they read.
 
     Defaults are left out.
     """
     return {
         setting.variables[0]: str(value).lower() if isinstance(value, bool) else str(value)
         for name, setting in SETTINGS.items()
-        if (reader is None or reader in setting.readers) and (value := settings.value(name)) != setting.default
+        if (value := settings.value(name)) != setting.default
+        and (not readers or not set(readers).isdisjoint(setting.readers))
     }
 
 
-def public_environment(settings: Settings, *, reader: Reader | None = None) -> dict[str, str]:
+def public_environment(settings: Settings) -> dict[str, str]:
     """Return `to_environment` without the secrets."""
-    secret = {setting.variables[0] for setting in SETTINGS.values() if setting.secret}
-    return {name: value for name, value in to_environment(settings, reader=reader).items() if name not in secret}
+    public = {setting.variables[0] for setting in SETTINGS.values() if not setting.secret}
+    return {name: value for name, value in to_environment(settings).items() if name in public}
 
 
 def secrets_in(settings: Settings) -> Iterator[str]:

@@ -21,7 +21,7 @@ from cloudia.cloud.cloud import Cloud as CloudOfSettings
 from cloudia.cloud.identity import issue_token
 from cloudia.deploy.provision import provision, secret_values
 from cloudia.local.project import Project
-from cloudia.settings import Settings, from_environment, to_environment
+from cloudia.settings import Settings, to_environment
 from tests.forks import can_fork, fork
 
 if TYPE_CHECKING:
@@ -118,7 +118,16 @@ class RunningStack:
     @property
     def settings(self) -> Settings:
         """The settings of the stack's own parts."""
-        return from_environment(self.run["environment"])
+        return self.project.settings_of(self.project.require_run())
+
+
+def elsewhere(settings: Settings) -> dict[str, str]:
+    """Return the environment in which a folder where nothing runs finds a stack's engine, with its credentials."""
+    return {
+        "AWS_ENDPOINT_URL": settings.aws_endpoint_url,
+        "AWS_ACCESS_KEY_ID": settings.aws_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key,
+    }
 
 
 def start_stack(folder: Path, *arguments: str, **environment: str) -> RunningStack:
@@ -143,12 +152,7 @@ class Cloud(CloudOfSettings):
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a process that works in this cloud."""
-        return clean_environment(
-            **to_environment(self.settings),
-            AWS_ACCESS_KEY_ID="test",
-            AWS_SECRET_ACCESS_KEY="test",
-            PYTHONUNBUFFERED="1",
-        )
+        return clean_environment(**to_environment(self.settings), PYTHONUNBUFFERED="1")
 
     def token(self, user: str = "alice", **options: Any) -> str:
         """Return a token of a user."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from cloudia.local.project import find_project
 
 if TYPE_CHECKING:
-    from cloudia.settings import Reader
+    from cloudia.local.project import Project
+    from cloudia.settings import Reader, Settings
 
 __all__ = ["become"]
 
@@ -21,12 +22,19 @@ def become(module: str, reader: Reader, target: str | None, **changes: str) -> N
     """
     from cloudia.cli.cloud_target import find_cloud  # noqa: PLC0415 - lazy
     from cloudia.local.environments import inherited  # noqa: PLC0415 - lazy
-    from cloudia.settings import from_environment, to_environment  # noqa: PLC0415 - lazy
+    from cloudia.settings import to_environment  # noqa: PLC0415 - lazy
 
     found = find_cloud(find_project(), target)
     found.tell()
-    settings = found.run.environment if found.run else to_environment(found.settings, reader=reader)
-    environment = {**inherited(reader), **settings, **changes}
-    found.project.require_own_code(from_environment(environment))
+    settings = _with_keys(found.project, found.settings) if found.run else found.settings
+    environment = {**inherited(reader), **to_environment(settings, reader), **changes}
+    found.project.require_own_code(settings)
     os.chdir(found.project.root)  # Its code is there; with -P, no file of the folder hides a library.
     os.execve(sys.executable, [sys.executable, "-P", "-m", module], environment)  # noqa: S606 - no shell is wanted
+
+
+def _with_keys(project: Project, settings: Settings) -> Settings:
+    """Return the settings of a stack that runs here, with the keys of real providers that this folder and environment have."""
+    here = project.settings().settings
+    keys = {name: account.api_key for name, account in here.accounts.items() if not settings.accounts[name].api_key}
+    return settings.changed(**{f"{name}_api_key": key for name, key in keys.items()})

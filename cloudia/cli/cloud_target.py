@@ -38,7 +38,7 @@ class CloudTarget:
 
     project: Project
     settings: Settings
-    """Those of the project; a stack that runs has its own."""
+    """Those of the project, or those of the stack's own parts."""
     where: Where
     run: PlannedRun | None
     """What runs here, where that is meant."""
@@ -66,7 +66,9 @@ def find_cloud(project: Project, name: str | None) -> CloudTarget:
         check_url(settings.aws_endpoint_url)
     run = project.live_run()
     where = choose(settings.target_name, settings.aws_endpoint_url, runs=run is not None)
-    return CloudTarget(project, settings, where, run if where == "stack" else None)
+    if run and where == "stack":
+        return CloudTarget(project, project.settings_of(run), where, run)
+    return CloudTarget(project, settings, where, None)
 
 
 def choose(name: str, endpoint: str, *, runs: bool) -> Where:

@@ -61,10 +61,8 @@ def logs(
 
 def _functions(project: Project, lines: int) -> list[Source]:
     """Return what reads the functions' logs, where those are with the engine."""
-    from cloudia.settings import from_environment  # noqa: PLC0415 - lazy
-
     run = project.live_run()
-    settings = from_environment(run.environment) if run else None
+    settings = project.settings_of(run) if run else None
     if settings is None or settings.up_functions != "zip":
         return []
     from cloudia.cloud.cloud import Cloud  # noqa: PLC0415 - lazy

@@ -22,6 +22,7 @@ from cloudia.cli import (
     doctor,
     down,
     drill,
+    env,
     gateway,
     init,
     logs,
@@ -73,6 +74,7 @@ app.command(short_help="Run one more worker in this terminal.")(worker.worker)
 app.command(short_help="Run one more gateway in this terminal.")(gateway.gateway)
 app.command(short_help="Create what the engine lacks, bring back what drifted.")(provision.provision)
 app.add_typer(build.app, name="build")
+app.command(short_help="Print what other tools need to talk to the stack.")(env.env)
 app.command(short_help="Print a bearer token.")(token.token)
 app.command(short_help="Show each setting, its value and its source.")(config.config)
 app.command(short_help="Check this machine.")(doctor.doctor)

@@ -31,7 +31,6 @@ def provision(
     The secrets that sign tokens and sessions are this folder's where its stack is meant; elsewhere they are made there,
     and kept. --destroy also deletes the functions and the HTTP API that `up --functions zip` has put into an engine.
     """
-    from dataclasses import replace  # noqa: PLC0415 - lazy
     from itertools import chain  # noqa: PLC0415 - lazy
 
     from cloudia.cli.cloud_target import find_cloud  # noqa: PLC0415 - lazy
@@ -47,8 +46,6 @@ def provision(
     found = find_cloud(find_project(), target)
     found.tell()
     settings = found.settings
-    if found.run:
-        settings = replace(settings, aws_endpoint_url=found.run.urls.aws_endpoint_url, stack_name=found.run.stack_name)
     aws, stack = Aws(settings), Stack(settings.stack_name)
     where = settings.aws_endpoint_url or f"AWS, {settings.aws_region}"
     if destroy:

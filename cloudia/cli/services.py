@@ -32,10 +32,9 @@ def open_services(name: str | None) -> Services:
     from cloudia.cli.cloud_target import find_cloud  # noqa: PLC0415 - lazy
     from cloudia.cloud.cloud import Cloud  # noqa: PLC0415 - lazy
     from cloudia.operate.dead_letters import DeadLetters  # noqa: PLC0415 - lazy
-    from cloudia.settings import from_environment  # noqa: PLC0415 - lazy
 
     target = find_cloud(find_project(), name)
     target.tell()
-    cloud = Cloud(from_environment(target.run.environment) if target.run else target.settings)
+    cloud = Cloud(target.settings)
     _ = cloud.dead_letters.url  # Says at once where credentials, the engine or the queue are missing.
     return Services(target, cloud, DeadLetters(cloud.dead_letters, cloud.queue, cloud.jobs))

@@ -36,9 +36,8 @@ def make_sampler(project: Project) -> LocalSampler:
     from cloudia.local.log_lines import plain  # noqa: PLC0415 - lazy
     from cloudia.local.sampler import LocalSampler  # noqa: PLC0415 - lazy
     from cloudia.operate.sampler import StackSampler  # noqa: PLC0415 - lazy
-    from cloudia.settings import from_environment  # noqa: PLC0415 - lazy
 
-    stack = StackSampler(Cloud(from_environment(project.require_run().environment)))
+    stack = StackSampler(Cloud(project.settings_of(project.require_run())))
     return LocalSampler(project, stack, plain)
 
 

@@ -67,6 +67,6 @@ def up(
     finally:
         view.close()
     if json:
-        print_json(run.to_json())
+        print_json(run.shown())
     else:
         show_ready(run)

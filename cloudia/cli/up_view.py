@@ -64,7 +64,7 @@ class UpView:
         self.close()
         self._up = True
         if STATE.json:
-            print_json(run.to_json())
+            print_json(run.shown())
             return
         show_ready(run, seconds=time.monotonic() - self._began)
         self.say("Ctrl-C stops everything. Logs follow.")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as BotoConnectionError
@@ -16,7 +19,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from cloudia.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_sqs import SQSClient
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from cloudia.codes import ErrorCode
     from cloudia.settings import Settings
 
-__all__ = ["Aws", "call", "error_code", "is_missing"]
+__all__ = ["Aws", "call", "error_code", "is_missing", "signed_headers"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,17 +56,28 @@ _TRANSIENT = frozenset(
 _NOT_PROVISIONED: ErrorCode = "not_provisioned"
 _MISSING = frozenset({"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _SERVER_ERROR = 500
+_REFUSED = frozenset({"InvalidClientTokenId", "UnrecognizedClientException"})
+_NOT_READ: dict[str, tuple[Any, Any, Any, Any]] = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+"""Variables of a session: where botocore looks for them (its file, the environment), the default, and how it is converted."""
 _ANSWER_SECONDS = 10
 _FUNCTION_SECONDS = 30
 
 
 class Aws:
-    """The clients of one process, made when first used. They are safe to share between threads."""
+    """The clients of one process, made when first used. They are safe to share between threads.
+
+    Where the settings name a key, it is all that is used: no profile, role, file or session token of the user is looked at.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._endpoint = settings.aws_endpoint_url or None
         self._region = settings.aws_region
-        self._lock = threading.Lock()
+        self._key = settings.aws_access_key_id
+        self._secret = settings.aws_secret_access_key
         self._poll_seconds = settings.worker_poll_seconds
         self._config = Config(
             connect_timeout=3,
@@ -75,18 +89,26 @@ class Aws:
     def _client(self, service: str, *, wait_seconds: int = 0) -> Any:
         config = self._config.merge(Config(read_timeout=wait_seconds + _ANSWER_SECONDS))
         try:
-            with self._lock:  # boto3's default session is not safe to share while it builds a client.
-                return boto3.client(
+            with _making:
+                return self._session().client(
                     service,
                     region_name=self._region,
                     endpoint_url=self._endpoint,
                     config=config,
-                    **_credentials(self._endpoint),
+                    **self._credentials(),
                 )
         except (BotoCoreError, ValueError) as error:
             raise UsageError(
                 f"no AWS client can be made: {error}", hint="Look at aws.endpoint_url, aws.region and AWS_PROFILE."
             ) from error
+
+    def _session(self) -> Any:
+        return _session_of_nobody() if self._key else boto3
+
+    def _credentials(self) -> dict[str, str]:
+        if self._key:
+            return {"aws_access_key_id": self._key, "aws_secret_access_key": self._secret}
+        return _stand_in(self._endpoint)
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
@@ -124,13 +146,33 @@ class Aws:
         return self._client("logs")
 
 
-def _credentials(endpoint: str | None) -> dict[str, Any]:
-    """Return stand-in credentials for an engine on loopback where the environment has none: it asks for some, any."""
+_making = threading.Lock()
+"""A session is not safe to share while it builds a client."""
+
+
+@cache
+def _session_of_nobody() -> boto3.Session:
+    """Return a session that reads no profile and no file: with a bad profile it could not even be given a key."""
+    return boto3.Session(botocore_session=botocore.session.Session(session_vars=_NOT_READ))
+
+
+def _stand_in(endpoint: str | None) -> dict[str, str]:
+    """Return credentials for an engine of the user's on loopback where the environment has none: it asks for some, any."""
     if not endpoint or os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE"):
         return {}
     if urlsplit(endpoint).hostname not in {"127.0.0.1", "localhost", "::1"}:
         return {}
     return {"aws_access_key_id": "test", "aws_secret_access_key": "test"}  # an engine's account 000000000000
+
+
+def signed_headers(client: Any, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a GET at a client's endpoint, signed as its calls are; as they were where it has no credentials."""
+    request = AWSRequest("GET", url, headers=dict(headers))
+    credentials = client._request_signer._credentials  # noqa: SLF001 - a client tells them nowhere else
+    if credentials:
+        service = client.meta.service_model.signing_name
+        SigV4Auth(credentials.get_frozen_credentials(), service, client.meta.region_name).add_auth(request)
+    return dict(request.headers.items())
 
 
 def error_code(error: ClientError) -> str:
@@ -155,6 +197,11 @@ def call(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if code in _MISSING:
             raise UnavailableError(
                 "a table or queue is not there", hint="Run `cloudia provision`.", code=_NOT_PROVISIONED
+            ) from error
+        if code in _REFUSED:
+            raise UsageError(
+                "these AWS credentials are refused",
+                hint="Of a stack that runs here, `cloudia env` prints those to use.",
             ) from error
         raise
     except NoCredentialsError as error:

@@ -13,7 +13,8 @@ from cloudia.deploy.lookup import found
 from cloudia.deploy.routes import HttpApi
 from cloudia.deploy.zips.functions import RUNTIME, build_functions
 from cloudia.errors import UnavailableError
-from cloudia.settings import public_environment
+from cloudia.hosts import page_origins
+from cloudia.settings import to_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,8 +28,6 @@ __all__ = ["deploy", "function_environment", "remove"]
 
 _ROLE = "arn:aws:iam::000000000000:role/cloudia-functions"
 """An engine asks for one and looks at none."""
-_PAGE_HOSTS = ("127.0.0.1", "localhost")
-"""The names that the local edge, whose page it is, answers to."""
 _SETTLED_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _UNGUARDED = "health"
@@ -36,8 +35,11 @@ _SERVER_ERROR = 500
 
 
 def function_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables of a function: what it reads, and no secret; it asks SSM for those."""
-    return public_environment(settings, reader="functions")
+    """Return the variables of a function: what it reads, and of secrets the engine's key alone; it asks SSM for the others.
+
+    The credentials that a Lambda has by itself are not those of the stack, and on AWS they are those of its role.
+    """
+    return to_environment(settings, "functions")
 
 
 def deploy(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
@@ -51,7 +53,7 @@ def deploy(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
         yield change
     for each in zips:
         functions.settle(stack.function_name(each.name))
-    yield HttpApi(aws, stack).provision(arns, _origins(settings))
+    yield HttpApi(aws, stack).provision(arns, page_origins(settings.api_port))
     _check_answers(aws, stack.function_name(_UNGUARDED))
 
 
@@ -91,11 +93,6 @@ def _reason(log: str) -> str:
 
 def _last_line(text: object) -> str:
     return (str(text).strip().splitlines() or [""])[-1][:300]
-
-
-def _origins(settings: Settings) -> list[str]:
-    """Return where the web page comes from: the edge, by the names that it answers to."""
-    return [f"http://{host}:{settings.api_port}" for host in _PAGE_HOSTS]
 
 
 class _Functions:

@@ -75,6 +75,13 @@ def _functions(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
         yield from lambdas.remove(aws, stack)
 
 
+def _forget_keys(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
+    """Delete a provider's key that an engine has kept from yesterday: today the worker alone has it."""
+    if settings.up_engine == "ministack" and settings.up_persist:
+        done = (Parameters(aws).destroy(parameter) for parameter in stack.api_keys.values())
+        yield from (change for change in done if change.action == "deleted")
+
+
 def main() -> int:
     """Provision for the environment's settings; the stack's own secrets are in `CLOUDIA_OWN_SECRETS`, as JSON."""
     settings = from_environment()
@@ -83,7 +90,7 @@ def main() -> int:
     try:
         aws = Aws(settings)
         changes = list(provision(aws, stack, secret_values(stack, settings, own)))
-        changes += _functions(aws, stack, settings)
+        changes += [*_forget_keys(aws, stack, settings), *_functions(aws, stack, settings)]
     except CloudiaError as error:
         print(json.dumps(error.to_json()), file=sys.stderr)  # noqa: T201 - a command
         return 1

@@ -60,7 +60,7 @@ def run_drill(size: StormSize, *, workers: int, view: DrillView, progress: Progr
 
 
 async def _run(project: Project, run: PlannedRun, storm: Storm, view: DrillView) -> Verdict:
-    async with Witness(run, project.secrets().token, storm.conversations, view) as witness:
+    async with Witness(run, project.settings_of(run), project.secrets().token, storm.conversations, view) as witness:
         weather = asyncio.create_task(_blow(project, storm.blows, witness))
         try:
             await witness.talk()

@@ -16,7 +16,6 @@ from cloudia.errors import PartError, TimedOutError, UnavailableError
 from cloudia.local.chaos import Chaos
 from cloudia.operate.dead_letters import DeadLetters
 from cloudia.protocol import PostMessage
-from cloudia.settings import from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from cloudia.drill.storm import Message
     from cloudia.local.run_file import PlannedRun
     from cloudia.protocol import Accepted
+    from cloudia.settings import Settings
 
 __all__ = ["DrillView", "Witness", "ended"]
 
@@ -47,11 +47,13 @@ class Witness:
     def __init__(
         self,
         run: PlannedRun,
+        settings: Settings,
         token_secret: str,
         conversations: Sequence[Sequence[Message]],
         view: DrillView,
     ) -> None:
         self._run = run
+        self._settings = settings
         self._conversations = conversations
         self._view = view
         self.clients = [
@@ -154,7 +156,7 @@ class Witness:
 
     def _dead_letters(self) -> list[str]:
         """Return the job ids in the DLQ."""
-        cloud = Cloud(from_environment(self._run.environment))
+        cloud = Cloud(self._settings)
         shelf = DeadLetters(cloud.dead_letters, cloud.queue, cloud.jobs).look()
         return [letter.job.job_id for letter in shelf.letters if letter.job]
 

@@ -16,9 +16,7 @@ __all__ = ["inherited", "of_reader"]
 def of_reader(settings: Settings, *readers: Reader) -> dict[str, str]:
     """Return the variables of a part of cloudia's own: of the settings what these readers read, and what is `inherited`."""
     own = {name: value for name, value in inherited(*readers).items() if not name.startswith("CLOUDIA_")}
-    for reader in readers:
-        own |= to_environment(settings, reader=reader)
-    return own
+    return own | to_environment(settings, *readers)
 
 
 def inherited(*readers: Reader) -> dict[str, str]:

@@ -36,7 +36,7 @@ class Look:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `cloudia status --json` prints: `run.json` with `resident_bytes`, `engine_detail` and `health`."""
-        shown = self.run.to_json()
+        shown = self.run.shown()
         for name, part in shown.get("parts", {}).items():
             part["resident_bytes"] = self.resident_bytes[name]
         shown["supervisor"]["resident_bytes"] = self.supervisor_bytes

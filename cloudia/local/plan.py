@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cloudia.deploy.http_api import http_api_url
 from cloudia.errors import UsageError
+from cloudia.hosts import page_origins
+from cloudia.local.credentials import engine_credentials, provider_keys, redis_url
 from cloudia.local.environments import of_reader
 from cloudia.local.run_file import Urls
-from cloudia.passwords import without_secrets
 from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED
-from cloudia.settings import Reader, Resolved, Settings
 from cloudia.sim.engines import ENGINES, check_zips
 from cloudia.sim.engines.engine import Folders
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import gateway_says_ready, http_json, redis_answers
-from cloudia.sim.redis_server import check_redis, find_redis
-from cloudia.sim.spec import PartSpec
+from cloudia.sim.redis_server import check_redis, find_redis, write_access
+from cloudia.sim.spec import PartSpec, environment_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,13 +28,13 @@ if TYPE_CHECKING:
 
     from cloudia.local.project import Project
     from cloudia.local.secrets import Secrets
+    from cloudia.settings import Reader, Resolved, Settings
 
 __all__ = ["Plan", "make_plan"]
 
 _LOCAL_POLL_SECONDS = 1
 """A long poll holds up the stop of a worker for as long as it waits, and costs nothing on a laptop."""
 _LOCAL_GRACE_SECONDS = 5.0
-_OWN_KEY = "simulated"
 _NO_KEY = "none"
 """What is said to a server that may not ask for a key: an SDK does without none."""
 _SIMULATED_MODEL = "sim-1"
@@ -74,31 +73,33 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     `say` is told of what takes long. Where this is cancelled, that ends.
     `UsageError` and `PartError` say what is missing, before anything starts.
     """
-    chosen = resolved.settings
+    secrets = project.secrets()
+    chosen = resolved.settings.changed(
+        api_port=choose_port(resolved.settings.api_port),
+        **engine_credentials(resolved.settings.up_engine, secrets),
+    )
     project.require_own_code(chosen)
     if chosen.up_functions == "zip":
         check_zips(chosen)
     data = project.data if chosen.up_persist else None
-    secrets = project.secrets()
     specs: list[PartSpec] = []
 
     engine = await ENGINES[chosen.up_engine](chosen).prepare(Folders(project.root, temporary, data), say)
     if engine.part:
         specs.append(engine.part)
 
-    redis_url = chosen.redis_url
-    if redis_url:
-        await check_redis(redis_url)
+    if chosen.redis_url:
+        await check_redis(chosen.redis_url)
     else:
-        redis_port = choose_port()
-        redis_url = f"redis://{LOOPBACK}:{redis_port}/0"
-        server = find_redis()
+        port, server, access = choose_port(), find_redis(), temporary / "redis.conf"
+        write_access(access, secrets.redis)
+        chosen = chosen.changed(redis_url=redis_url(LOOPBACK, port, secrets))
         specs.append(
             PartSpec(
                 "redis",
-                server.command(redis_port, _inside(data, "redis")),
-                without_secrets(os.environ),
-                lambda _pid: redis_answers(LOOPBACK, redis_port),
+                server.command(port, access, _inside(data, "redis")),
+                environment_of_others(),
+                lambda _pid: redis_answers(LOOPBACK, port, secrets.redis),
                 server.name,
             )
         )
@@ -107,33 +108,33 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     if llm_spec:
         specs.append(llm_spec)
 
-    api_port, gateway_port = choose_port(chosen.api_port), _gateway_port(resolved)
-    edge_url, websocket_url = f"http://{LOOPBACK}:{api_port}", f"ws://{LOOPBACK}:{gateway_port}"
+    gateway_port = _gateway_port(resolved)
+    edge_url, websocket_url = f"http://{LOOPBACK}:{chosen.api_port}", f"ws://{LOOPBACK}:{gateway_port}"
     api_url = http_api_url(engine.url, chosen.stack_name) if chosen.up_functions == "zip" else edge_url
     settings = chosen.changed(
         **llm,
         aws_endpoint_url=engine.url,
-        redis_url=redis_url,
         api_url=api_url,
-        api_port=api_port,
         websocket_url=websocket_url,
         gateway_host=LOOPBACK,
         gateway_port=gateway_port,
-        gateway_origins=chosen.gateway_origins or f"{edge_url},http://localhost:{api_port}",
+        gateway_origins=chosen.gateway_origins or ",".join(page_origins(chosen.api_port)),
         worker_poll_seconds=_unless_set(resolved, "worker_poll_seconds", _LOCAL_POLL_SECONDS),
         worker_grace_seconds=_unless_set(resolved, "worker_grace_seconds", _LOCAL_GRACE_SECONDS),
     )
-    services = _own_parts(settings, secrets, own_account=engine.own_account)
+    services = _own_parts(settings, secrets)
     urls = Urls(
         api_url=api_url,
         websocket_url=websocket_url,
         web_url=f"{edge_url}/?code={secrets.page}",
         aws_endpoint_url=engine.url,
-        redis_url=redis_url,
+        redis_url=settings.redis_url,
         llm_url=llm_url,
     )
     own = {"token": secrets.token, "session": secrets.session}
-    environment = _environment(settings, *get_args(Reader), own_account=engine.own_account)
+    # A key of a provider never lies in an engine: the worker has it in its environment.
+    keyless = settings.changed(**{f"{name}_api_key": "" for name in PROVIDERS})
+    environment = _environment(keyless, "deploy", "functions")
     provision = Command(_python("cloudia.deploy.provision"), {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(own)})
     return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 
@@ -167,21 +168,20 @@ def _simulated_llm(chosen: Settings, control: str) -> tuple[dict[str, Any], str,
     """Return the same of the simulated provider, which stands in for all the others; `control` opens its control."""
     port = choose_port()
     url = f"http://{LOOPBACK}:{port}"
-    settings = {"llm_model": chosen.llm_model or _SIMULATED_MODEL}
-    for spec in PROVIDERS.values():
-        settings |= {f"{spec.name}_base_url": f"{url}{spec.stand_in_path}", f"{spec.name}_api_key": _OWN_KEY}
+    settings = {"llm_model": chosen.llm_model or _SIMULATED_MODEL, **provider_keys(chosen.up_llm)}
+    settings |= {f"{spec.name}_base_url": f"{url}{spec.stand_in_path}" for spec in PROVIDERS.values()}
     command = _python("cloudia.sim.llm", "--host", LOOPBACK, "--port", str(port))
     part = PartSpec(
         "llm",
         command,
-        {**without_secrets(os.environ), "CLOUDIA_CONTROL_TOKEN": control},
+        {**environment_of_others(), "CLOUDIA_CONTROL_TOKEN": control},
         lambda _pid: _answers(f"{url}/_cloudia/health"),
         "simulated provider",
     )
     return settings, url, part
 
 
-def _own_parts(settings: Settings, secrets: Secrets, *, own_account: bool) -> list[PartSpec]:
+def _own_parts(settings: Settings, secrets: Secrets) -> list[PartSpec]:
     """Return the parts that are cloudia's own: the edge, the gateway and the workers."""
     edge_url = f"http://{LOOPBACK}:{settings.api_port}"
     asked = f"{edge_url}/openapi.json" if settings.up_functions == "zip" else f"{edge_url}/health"
@@ -212,7 +212,7 @@ def _own_parts(settings: Settings, secrets: Secrets, *, own_account: bool) -> li
             "api",
             _python("cloudia.sim.edge"),
             {
-                **_environment(settings, "edge", "functions", own_account=own_account),
+                **_environment(settings, "edge", "functions"),
                 "CLOUDIA_TOKEN_SECRET": secrets.token,
                 "CLOUDIA_PAGE_CODE": secrets.page,
             },
@@ -222,7 +222,7 @@ def _own_parts(settings: Settings, secrets: Secrets, *, own_account: bool) -> li
         PartSpec(
             "gateway",
             _python("cloudia.gateway"),
-            _environment(settings, "gateway", own_account=own_account),
+            _environment(settings, "gateway"),
             gateway_ready,
             settings.websocket_url,
         ),
@@ -230,7 +230,7 @@ def _own_parts(settings: Settings, secrets: Secrets, *, own_account: bool) -> li
             PartSpec(
                 "worker",
                 _python("cloudia.worker"),
-                _environment(settings, "worker", own_account=own_account),
+                _environment(settings, "worker"),
                 worker_ready,
                 f"{settings.llm_provider} {settings.llm_model}".strip(),
                 number=None if settings.up_workers == 1 else number,
@@ -241,15 +241,19 @@ def _own_parts(settings: Settings, secrets: Secrets, *, own_account: bool) -> li
     ]
 
 
-def _environment(settings: Settings, *readers: Reader, own_account: bool) -> dict[str, str]:
-    """Return the environment of a part: what these readers read, and no AWS account of the user's where none is wanted."""
+def _environment(settings: Settings, *readers: Reader) -> dict[str, str]:
+    """Return the environment of a part: what these readers read, and no AWS account of the user's where none is wanted.
+
+    Where the engine's account is the stack's own, its credentials stand in for those of the user everywhere, so that code of
+    the user's that names none can reach no account of theirs.
+    """
     environment = of_reader(settings, *readers)
-    if own_account:
+    if settings.aws_access_key_id:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE"):
             environment.pop(name, None)
         environment |= {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": settings.aws_access_key_id,
+            "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
     return {**environment, "PYTHONUNBUFFERED": "1"}

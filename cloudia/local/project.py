@@ -18,7 +18,7 @@ from cloudia.errors import NoStackError, UsageError
 from cloudia.local.owner import read_own, require_own, require_own_code
 from cloudia.local.private_file import write_private
 from cloudia.local.secrets import Secrets
-from cloudia.settings import Layer, Resolved, environment, from_toml, resolve
+from cloudia.settings import Layer, Resolved, environment, from_environment, from_toml, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -202,6 +202,16 @@ class Project:
                 raise
             hint = f"Mend line {line} of cloudia.toml. {error.hint}"
             raise UsageError(error.message, hint=hint, code=error.code) from error
+
+    def settings_of(self, run: PlannedRun) -> Settings:
+        """Return the settings of a stack that runs here, as its parts have them, with the keys that `run.json` leaves out.
+
+        A real provider's key is not among them: it is in the environment of who calls it.
+        """
+        from cloudia.local.credentials import engine_credentials, provider_keys  # noqa: PLC0415 - not every verb asks
+
+        keys = engine_credentials(run.engine, self.secrets()) | provider_keys(run.llm)
+        return from_environment(run.environment).changed(**keys)
 
     def _dotenv(self) -> dict[str, str]:
         path = self.root / ".env"

@@ -15,6 +15,7 @@ from cloudia.codes import told
 from cloudia.errors import CloudiaError, PartError, UsageError
 from cloudia.local.private_file import write_private
 from cloudia.local.processes import Process
+from cloudia.passwords import without_password
 from cloudia.sim.spec import PartKind, kind_of
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class RunFile:
         return {name: part for name, part in self.parts.items() if word in {name, part.kind}}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the document that `run.json` is, and that `cloudia up --json` prints."""
+        """Return the document that `run.json` is."""
         return {
             "version": VERSION,
             "state": self.state,
@@ -184,6 +185,10 @@ class RunFile:
             "written_at": self.written_at,
             **(self.failure.to_json() if self.failure else {}),
         }
+
+    def shown(self) -> dict[str, Any]:
+        """Return what `cloudia up --json` and `status --json` print of it."""
+        return self.to_json()
 
     @classmethod
     def from_json(cls, document: Any) -> Self:
@@ -225,11 +230,11 @@ class PlannedRun(RunFile):
     llm: str
     persist: bool
     environment: Mapping[str, str]
-    """The settings of cloudia's own parts, without secrets."""
+    """The settings of cloudia's own parts, without secrets but for the password in the URL of Redis."""
     parts: Mapping[str, PartRecord]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the document that `run.json` is, and that `cloudia up --json` prints."""
+        """Return the document that `run.json` is."""
         return {
             **RunFile.to_json(self),  # A class with slots has no super() without arguments.
             **asdict(self.urls),
@@ -242,6 +247,12 @@ class PlannedRun(RunFile):
             "pids": self.pids,
             "parts": {name: part.to_json() for name, part in self.parts.items()},
         }
+
+    def shown(self) -> dict[str, Any]:
+        """Return what `cloudia up --json` and `status --json` print of it: the URL of Redis is without its password."""
+        url = without_password(self.urls.redis_url)
+        environment = {name: url if value == self.urls.redis_url else value for name, value in self.environment.items()}
+        return {**self.to_json(), "redis_url": url, "environment": environment}
 
     @classmethod
     def from_json(cls, document: Any) -> Self:

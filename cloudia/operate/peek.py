@@ -16,6 +16,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
+from cloudia.cloud.aws import signed_headers
 from cloudia.cloud.queue import BATCH, queue_message
 from cloudia.errors import UnavailableError
 
@@ -53,12 +54,12 @@ def peek(queue: JobQueue) -> list[QueueMessage] | None:
         return None
     url, region = queue.url, queue.sqs.meta.region_name
     base = f"{parts.scheme}://{parts.netloc}"
-    told = _get(f"{base}/_ministack/sqs/messages?{urlencode({'QueueUrl': url, 'region': region})}")
+    told = _get(queue, f"{base}/_ministack/sqs/messages?{urlencode({'QueueUrl': url, 'region': region})}")
     if isinstance(told, dict) and isinstance(told.get("messages"), dict):
         queues = [queues for regions in told["messages"].values() for queues in regions.values()]
         return [_of_ministack(message) for named in queues for messages in named.values() for message in messages]
     account, name = urlsplit(url).path.strip("/").split("/")[-2:]
-    told = _get(f"{base}/_aws/sqs/messages/{region}/{account}/{name}?ShowInvisible=true&ShowDelayed=true")
+    told = _get(queue, f"{base}/_aws/sqs/messages/{region}/{account}/{name}?ShowInvisible=true&ShowDelayed=true")
     if isinstance(told, dict) and "ReceiveMessageResponse" not in told and not told.keys() - {"Messages"}:
         return [replace(queue_message(message), receipt="") for message in told.get("Messages") or []]
     return None
@@ -74,9 +75,10 @@ def _of_ministack(message: dict[str, Any]) -> QueueMessage:
     return queue_message({**message, "Attributes": system})
 
 
-def _get(url: str) -> Any:
-    """Return the JSON at a URL, None where there is none."""
-    request = Request(url, headers={"Content-Type": "application/x-amz-json-1.0", "Accept": "application/json"})  # noqa: S310
+def _get(queue: JobQueue, url: str) -> Any:
+    """Return the JSON at a URL of a queue's engine, None where there is none. It is asked as by a call of AWS's."""
+    headers = {"Content-Type": "application/x-amz-json-1.0", "Accept": "application/json"}
+    request = Request(url, headers=signed_headers(queue.sqs, url, headers))  # noqa: S310 - an engine's
     with suppress(URLError, OSError, ValueError), urlopen(request, timeout=_PEEK_SECONDS) as answer:  # noqa: S310
         return json.load(answer)
     return None

@@ -1,12 +1,19 @@
-"""`python -m cloudia.sim.fake_redis PORT`: fakeredis' TCP server, the last resort where there is no Redis."""
+"""`python -m cloudia.sim.fake_redis PORT ACCESS`: fakeredis' TCP server, the last resort where there is no Redis.
+
+ACCESS is a file as `redis_server.write_access` writes it, of which the password is taken. fakeredis takes no command away
+from a user; it writes no files, and what would end or reconfigure a server does nothing in it.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from cloudia.sim.ports import LOOPBACK
+
+_STRANGER = b"stranger"
 
 
 def main() -> None:
@@ -15,19 +22,35 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = TcpFakeServer((LOOPBACK, int(sys.argv[1])), server_type="redis")
+    words = Path(sys.argv[2]).read_text().split()
+    _ask_for(server.fake_server, next(word[1:] for word in words if word.startswith(">")))
     server.RequestHandlerClass = _patient(server.RequestHandlerClass)
     server.serve_forever()
 
 
-def _patient(handler: Any) -> Any:
-    """Return a handler that goes on after an error reply, as Redis does: fakeredis 2.40 closes the connection.
+def _ask_for(server: Any, password: str) -> None:
+    """Have a server take no command before the password: whoever has not said it is a user that is off."""
+    server.config[b"requirepass"] = password.encode()
+    server.acl.get_user_acl(_STRANGER).enabled = False
+    known = server.acl.get_user_acl(b"default")
+    known.reset()
+    known.enabled = True
+    known.add_command_or_category(b"+@all")
+    known.add_password(password.encode())
+    known.add_key_pattern(b"*")
+    known.add_channel_pattern(b"*")
 
-    A client's script is loaded after the reply NOSCRIPT, over the same connection.
+
+def _patient(handler: Any) -> Any:
+    """Return a handler that begins as a stranger's, and goes on after an error reply, as Redis does.
+
+    fakeredis 2.40 closes the connection; a client's script is loaded after the reply NOSCRIPT, over the same one.
     """
 
     class Patient(handler):  # type: ignore[misc]
         def setup(self) -> None:
             super().setup()
+            self.current_client.get_socket()._client_info["user"] = _STRANGER.decode()  # noqa: SLF001
             read = self.current_client.read_response
 
             def read_or_error() -> Any:

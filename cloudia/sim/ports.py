@@ -1,4 +1,4 @@
-"""Ports on loopback."""
+"""Ports on loopback, and the origins that a page has there."""
 
 from __future__ import annotations
 

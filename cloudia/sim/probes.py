@@ -29,13 +29,15 @@ def get_json(url: str, *, token: str = "") -> Any:
         return json.loads(response.read())
 
 
-async def redis_answers(host: str, port: int) -> bool:
-    """Tell whether a Redis answers PING."""
+async def redis_answers(host: str, port: int, password: str) -> bool:
+    """Tell whether a Redis takes a password, and answers PING."""
     async with asyncio.timeout(_SECONDS):
         reader, writer = await asyncio.open_connection(host, port)
         try:
-            writer.write(b"*1\r\n$4\r\nPING\r\n")  # an array, as fakeredis knows no inline commands
-            return (await reader.readline()).startswith((b"+PONG", b"-NOAUTH"))
+            # Arrays, as fakeredis knows no inline commands.
+            writer.write(b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%s\r\n" % (len(password.encode()), password.encode()))
+            writer.write(b"*1\r\n$4\r\nPING\r\n")
+            return await reader.readline() == b"+OK\r\n" and await reader.readline() == b"+PONG\r\n"
         finally:
             writer.close()
 

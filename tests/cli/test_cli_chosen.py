@@ -11,7 +11,7 @@ import pytest
 
 from cloudia.sim.ports import choose_port
 from cloudia.sim.probes import redis_answers
-from cloudia.sim.redis_server import find_redis
+from cloudia.sim.redis_server import find_redis, write_access
 from tests.cli.provider import ask_provider, fault, quick
 from tests.support import RunningStack, cli, eventually, start_stack, stop_stack
 
@@ -54,7 +54,8 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     folder = tmp_path_factory.mktemp("chosen")
     redis, api, gateway = choose_port(), choose_port(), choose_port()
     (folder / "cloudia.toml").write_text(_TOML.format(redis=redis, api=api, gateway=gateway, password=_PASSWORD))
-    command = [*find_redis().command(redis, None), "--requirepass", _PASSWORD]
+    write_access(folder / "redis.conf", _PASSWORD)
+    command = find_redis().command(redis, folder / "redis.conf", None)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             asyncio.run(_answers(redis))
@@ -73,7 +74,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 async def _answers(port: int) -> None:
     async def asked() -> bool:
         try:
-            return await redis_answers("127.0.0.1", port)
+            return await redis_answers("127.0.0.1", port, _PASSWORD)
         except OSError:
             return False
 

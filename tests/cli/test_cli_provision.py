@@ -15,7 +15,7 @@ from cloudia.settings import Settings
 from cloudia.stack import Stack
 from tests.cli.provider import reply
 from tests.cli.terminal import terminal
-from tests.support import RunningStack, cli
+from tests.support import RunningStack, cli, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ _KEY = "sk-test-0123456789abcdefWXYZ"
 @pytest.fixture(scope="module")
 def aws(stack: RunningStack) -> Aws:
     """The clients of the shared stack's engine."""
-    return Aws(Settings(aws_endpoint_url=stack.run["aws_endpoint_url"]))
+    return Aws(stack.settings)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def provision(stack: RunningStack, aws: Aws, tmp_path: Path) -> Iterator[Callabl
     """Run `cloudia provision` for a stack of another name, from a folder where nothing runs."""
 
     def run(*arguments: str, **environment: str) -> Any:
-        where = {"CLOUDIA_STACK_NAME": _NAME, "AWS_ENDPOINT_URL": stack.run["aws_endpoint_url"]}
+        where = {"CLOUDIA_STACK_NAME": _NAME, **elsewhere(stack.settings)}
         return cli("provision", *arguments, folder=tmp_path, environment={**where, **environment})
 
     yield run

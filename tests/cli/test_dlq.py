@@ -19,7 +19,7 @@ from cloudia.local.chaos import Chaos
 from cloudia.protocol import PostMessage, event_order
 from cloudia.stack import Stack
 from tests.cli.terminal import terminal
-from tests.support import RunningStack, clean_environment, cli, eventually, start_stack, stop_stack
+from tests.support import RunningStack, clean_environment, cli, elsewhere, eventually, start_stack, stop_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,8 +101,8 @@ async def test_a_dead_letter_is_seen_changed_redriven_answered_and_gone(
     assert (attempt["attempt"], attempt["code"]) == (1, "llm_failed")
     assert attempt["failed_at"]
     assert (attempt["outcome"], attempt["llm_calls"], attempt["worker_id"][:4]) == ("dead_lettered", 1, "wrk_")
-    elsewhere = {"AWS_ENDPOINT_URL": own.settings.aws_endpoint_url, "CLOUDIA_STACK_NAME": own.settings.stack_name}
-    seen = cli("dlq", "show", job_id, "--json", folder=tmp_path, environment=elsewhere)
+    there = {**elsewhere(own.settings), "CLOUDIA_STACK_NAME": own.settings.stack_name}
+    seen = cli("dlq", "show", job_id, "--json", folder=tmp_path, environment=there)
     assert json.loads(seen.stdout)["attempt_history"] == [attempt]
 
     provider.add_fault("cut")

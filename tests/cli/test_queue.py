@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.cli.terminal import CTRL_C, terminal
-from tests.support import Cloud, RunningStack, cli
+from tests.support import Cloud, RunningStack, cli, elsewhere
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +19,7 @@ class Elsewhere:
 
     def __init__(self, cloud: Cloud, folder: Path) -> None:
         self.cloud, self.folder = cloud, folder
-        self.environment = {
-            "AWS_ENDPOINT_URL": cloud.settings.aws_endpoint_url,
-            "CLOUDIA_STACK_NAME": cloud.stack.name,
-        }
+        self.environment = {**elsewhere(cloud.settings), "CLOUDIA_STACK_NAME": cloud.stack.name}
 
     def json(self, *arguments: str) -> Any:
         done = cli(*arguments, "--json", folder=self.folder, environment=self.environment)

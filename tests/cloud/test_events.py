@@ -157,7 +157,7 @@ async def test_without_a_connection_nothing_is_published(log: EventLog, redis: R
 async def test_many_frames_cost_one_round_trip(stack: RunningStack, keys: Keys) -> None:
     """However many frames of however many sessions: Redis is spoken to once and answers once."""
     async with line(stack.settings.redis_url) as watched:
-        client = connect(f"redis://{LOOPBACK}:{watched.port}/0")
+        client = connect(watched.url)
         log = EventLog(client, keys.node("").split(":")[0], ttl_seconds=_TTL, max_length=_CAP)
         await log.append([_frame()])
         before = watched.turns
@@ -202,7 +202,7 @@ async def test_redis_away_is_said_in_one_way() -> None:
 async def test_a_silent_redis_is_away(stack: RunningStack) -> None:
     """A reply that does not come is waited for two seconds, not for ever, and the next call is served again."""
     async with line(stack.settings.redis_url) as watched:
-        client = connect(f"redis://{LOOPBACK}:{watched.port}/0", timeout=0.2)
+        client = connect(watched.url, timeout=0.2)
         log = EventLog(client, f"log{secrets.token_hex(4)}", ttl_seconds=_TTL, max_length=_CAP)
         assert await log.after(_SESSION, START) == []
         watched.silent = True
@@ -232,7 +232,7 @@ async def test_a_call_that_is_cancelled_ends(stack: RunningStack) -> None:
 async def test_a_broken_line_is_laid_anew(stack: RunningStack) -> None:
     """A connection that broke while it was idle costs no error: the next call connects again."""
     async with line(stack.settings.redis_url) as watched:
-        client = connect(f"redis://{LOOPBACK}:{watched.port}/0")
+        client = connect(watched.url)
         log = EventLog(client, f"log{secrets.token_hex(4)}", ttl_seconds=_TTL, max_length=_CAP)
         appended = (await log.append([_frame()]))[0]
         await watched.cut()

@@ -14,7 +14,6 @@ from cloudia.cloud.redis import Keys, Redis, connect
 from cloudia.cloud.sessions import Notice, Published, Replaced, Sessions
 from cloudia.errors import UnavailableError
 from cloudia.protocol import Event
-from cloudia.sim.ports import LOOPBACK
 from tests.gateway.lines import line
 from tests.support import RunningStack, eventually
 
@@ -141,7 +140,7 @@ async def test_published_events_arrive_as_they_were_logged(
 async def test_notices_end_with_an_error_where_redis_goes(name: str, stack: RunningStack) -> None:
     """A subscription whose connection breaks says so, and no longer counts as subscribed."""
     async with line(stack.settings.redis_url) as watched:
-        client = connect(f"redis://{LOOPBACK}:{watched.port}/0")
+        client = connect(watched.url)
         subscribed = asyncio.Event()
         notices = Sessions(client, name).notices("n1", subscribed=subscribed)
         waiting = asyncio.create_task(_next(notices))
@@ -156,7 +155,7 @@ async def test_notices_end_with_an_error_where_redis_goes(name: str, stack: Runn
 async def test_notices_end_with_an_error_where_redis_falls_silent(name: str, stack: RunningStack) -> None:
     """A line that swallows everything is found out: nothing published is no proof of life."""
     async with line(stack.settings.redis_url) as watched:
-        client = connect(f"redis://{LOOPBACK}:{watched.port}/0")
+        client = connect(watched.url)
         subscribed = asyncio.Event()
         notices = Sessions(client, name).notices("n1", subscribed=subscribed, silence_seconds=0.3)
         waiting = asyncio.create_task(_next(notices))

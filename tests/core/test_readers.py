@@ -12,7 +12,7 @@ import pytest
 
 import cloudia
 from cloudia.providers import PROVIDERS
-from cloudia.settings import SETTINGS, Account, Reader, Settings, public_environment
+from cloudia.settings import SETTINGS, Account, Reader, Settings, to_environment
 
 PACKAGE = Path(cloudia.__file__).parent
 ROOMS: dict[Reader, tuple[str, ...]] = {
@@ -143,11 +143,9 @@ def test_what_ships_reads_settings_by_their_names(reader: Reader) -> None:
 
 @pytest.mark.parametrize("reader", get_args(Reader))
 def test_the_environment_of_a_reader(reader: Reader) -> None:
-    """A part's environment has what it reads, as far as that differs from the default and is no secret, and no more."""
+    """A part's environment has what it reads, as far as that differs from the default, and no more: no secret of others."""
     texts = {name: "x" for name, setting in SETTINGS.items() if setting.kind is str}
-    given = public_environment(Settings().changed(**texts), reader=reader)
+    given = to_environment(Settings().changed(**texts), reader)
     assert given == {
-        setting.variables[0]: "x"
-        for setting in SETTINGS.values()
-        if setting.kind is str and reader in setting.readers and not setting.secret
+        setting.variables[0]: "x" for setting in SETTINGS.values() if setting.kind is str and reader in setting.readers
     }

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import redis_answers
-from cloudia.sim.redis_server import find_redis
+from cloudia.sim.redis_server import find_redis, write_access
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["Line", "OwnRedis", "line", "own_redis"]
 
 _CHUNK = 65_536
+_PASSWORD = "own-redis"
 
 
 class Line:
     """A TCP line on loopback to a server. Where it leads and what passes can be changed at any time."""
 
-    def __init__(self, target: str) -> None:
-        self.target = target
+    def __init__(self, url: str) -> None:
+        self._to = urlsplit(url)
+        self.target = f"{self._to.hostname}:{self._to.port}"
         """`host:port` of where new connections lead."""
         self.port = 0
         self.refusing = False
@@ -43,6 +45,11 @@ class Line:
         """How often the client spoke, at first or after the server had: its round trips."""
         self._ends: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """The server's URL, over this line."""
+        return self._to._replace(netloc=self._to.netloc.replace(self.target, f"{LOOPBACK}:{self.port}")).geturl()
 
     async def cut(self) -> None:
         """Break all connections off, and wait until they are gone."""
@@ -88,7 +95,7 @@ class Line:
 @asynccontextmanager
 async def line(url: str) -> AsyncIterator[Line]:
     """Lay a line to the server of a URL."""
-    made = Line(urlsplit(url).netloc)
+    made = Line(url)
     server = await asyncio.start_server(made.handle, LOOPBACK, 0)
     made.port = server.sockets[0].getsockname()[1]
     try:
@@ -106,7 +113,9 @@ class OwnRedis:
         self._log = log
         self._port = choose_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"redis://{LOOPBACK}:{self._port}/0"
+        self.url = f"redis://:{_PASSWORD}@{LOOPBACK}:{self._port}/0"
+        self._access = log.with_suffix(".conf")
+        write_access(self._access, _PASSWORD)
 
     async def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -115,11 +124,13 @@ class OwnRedis:
 
     def _spawn(self) -> None:
         with self._log.open("ab") as out:
-            self._process = subprocess.Popen(find_redis().command(self._port, None), stdout=out, stderr=out)
+            self._process = subprocess.Popen(
+                find_redis().command(self._port, self._access, None), stdout=out, stderr=out
+            )
 
     async def _answers(self) -> bool:
         try:
-            return await redis_answers(LOOPBACK, self._port)
+            return await redis_answers(LOOPBACK, self._port, _PASSWORD)
         except (OSError, TimeoutError):
             return False
 

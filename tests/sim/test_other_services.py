@@ -9,10 +9,9 @@ import pytest
 
 from cloudia.cloud.aws import Aws
 from cloudia.deploy.provision import destroy
-from cloudia.settings import Settings
 from cloudia.stack import Stack
 from tests.cli.provider import quick, reply
-from tests.support import RunningStack, start_stack, stop_stack
+from tests.support import RunningStack, elsewhere, start_stack, stop_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +59,8 @@ def test_services_that_run_elsewhere(stack: RunningStack, tmp_path: Path) -> Non
         "--endpoint-url",
         stack.run["aws_endpoint_url"],
         CLOUDIA_STACK_NAME=name,
-        REDIS_URL=stack.run["redis_url"],
+        **elsewhere(stack.settings),
+        REDIS_URL=stack.settings.redis_url,
     )
     try:
         assert set(other.run["pids"]) == {"llm", "api", "gateway", "worker"}
@@ -77,5 +77,5 @@ def test_services_that_run_elsewhere(stack: RunningStack, tmp_path: Path) -> Non
     # What runs elsewhere goes on, and keeps what it has.
     reply(stack.run, "Unharmed.")
     assert stack.json("send", "hello")["reply"] == "Unharmed."
-    aws = Aws(Settings(aws_endpoint_url=stack.run["aws_endpoint_url"]))
+    aws = Aws(stack.settings)
     assert {change.action for change in destroy(aws, Stack(name)) if change.kind == "table"} == {"deleted"}

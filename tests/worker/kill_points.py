@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.drill.storm import Message
 from cloudia.drill.witness import Witness
+from cloudia.settings import to_environment
 from tests.forks import fork
 from tests.support import RunningStack, child, clean_environment, start_stack, stop_stack
 
@@ -47,8 +48,11 @@ async def kill_at(stack: RunningStack, *steps: str, times: int) -> Verdict:
     """Kill `times` workers at each step, all steps at once, with a message for each; let one more worker finish. Judge."""
     message = Message(0.0, "a worker dies [[words:20]]", twice=False)
     conversations = [[message] * _TURNS] * max(1, len(steps) * times // _TURNS)
-    environment = {**clean_environment(), **stack.run["environment"]}
-    async with Witness(stack.project.require_run(), stack.project.secrets().token, conversations, _Silent()) as witness:
+    settings = stack.settings
+    environment = {**clean_environment(), **to_environment(settings)}
+    async with Witness(
+        stack.project.require_run(), settings, stack.project.secrets().token, conversations, _Silent()
+    ) as witness:
         talking = asyncio.create_task(witness.talk())
         dying = {
             step: fork(

@@ -24,6 +24,7 @@ class Endpoint:
 
     title: ClassVar[str] = ""
     takes_zips: ClassVar[bool] = False
+    own_account: ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.aws_endpoint_url
@@ -47,4 +48,4 @@ class Endpoint:
         if not self._url:
             raise UsageError("the engine `endpoint` has no URL", hint="Set AWS_ENDPOINT_URL to where it listens.")
         await asyncio.to_thread(check_answers, self._url)
-        return EngineSpec(self._url, own_account=False)
+        return EngineSpec(self._url)

@@ -32,8 +32,6 @@ class EngineSpec:
     """An engine that is ready to be used, or to be started."""
 
     url: str
-    own_account: bool
-    """Its account is nobody's: parts get stand-in credentials, never those of the user."""
     part: PartSpec | None = None
     """What has to run for it; None where it runs elsewhere."""
     container: str = ""
@@ -47,6 +45,8 @@ class Engine(Protocol):
     """What it calls itself; empty where it may be anything."""
     takes_zips: ClassVar[bool]
     """Whether it runs the functions from their zips, behind an HTTP API of its own."""
+    own_account: ClassVar[bool]
+    """Whether its account is nobody's: the stack has credentials of its own there, and those of the user are not used."""
 
     def __init__(self, settings: Settings) -> None:
         """Take what the settings say of it."""

@@ -37,6 +37,7 @@ class LocalStack:
 
     title: ClassVar[str] = "LocalStack"
     takes_zips: ClassVar[bool] = False
+    own_account: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
         self._given_url = settings.aws_endpoint_url
@@ -74,7 +75,7 @@ class LocalStack:
         if found and found.name == self.title:
             check_services(found)
             say(f"using {found} at {self._url}")
-            return EngineSpec(self._url, own_account=True)
+            return EngineSpec(self._url)
         if self._given_url:
             raise PartError(
                 f"{found} answers at {self._url}, not LocalStack" if found else f"no LocalStack answers at {self._url}",
@@ -115,7 +116,7 @@ class LocalStack:
             grace_seconds=_GRACE_SECONDS,
             ready_seconds=_READY_SECONDS,
         )
-        return EngineSpec(url, own_account=True, part=part, container=name)
+        return EngineSpec(url, part=part, container=name)
 
 
 def check_services(found: Answering) -> None:

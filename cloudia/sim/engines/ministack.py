@@ -9,25 +9,25 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import importlib.util
-import os
+import json
 import shutil
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cloudia.errors import PartError
-from cloudia.passwords import without_secrets
-from cloudia.providers import PROVIDERS
+from cloudia.hosts import page_origins
 from cloudia.sim.checks import Check
+from cloudia.sim.engines import guard
 from cloudia.sim.engines.commands import run_command
 from cloudia.sim.engines.engine import EngineSpec
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import http_json
-from cloudia.sim.spec import PartSpec
+from cloudia.sim.spec import PartSpec, environment_of_others
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from cloudia.settings import Settings
     from cloudia.sim.engines.engine import Folders
@@ -37,7 +37,7 @@ __all__ = ["VERSION", "MiniStack", "environment", "find_python", "own_environmen
 VERSION = "1.5.33"
 _INSTALL_SECONDS = 600
 _LOOK_SECONDS = 0.2
-_OF_THE_USER = ("CLOUDIA_", "AWS_", *(f"{name.upper()}_" for name in PROVIDERS))
+_GUARD = str(Path(guard.__file__))
 
 
 class MiniStack:
@@ -45,9 +45,12 @@ class MiniStack:
 
     title: ClassVar[str] = "MiniStack"
     takes_zips: ClassVar[bool] = True
+    own_account: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
-        """Take nothing of the settings."""
+        self._key = settings.aws_access_key_id
+        self._api = settings.stack_name if settings.up_functions == "zip" else ""
+        self._origins = page_origins(settings.api_port)
 
     def check(self) -> Check:
         """Return where MiniStack is; it is never missing, since the first `up` installs it."""
@@ -73,12 +76,18 @@ class MiniStack:
 
         part = PartSpec(
             "engine",
-            [await find_python(say), "-P", "-m", "ministack"],
-            environment(port, temporary=folders.temporary, data=kept),
+            [await find_python(say), "-P", _GUARD],
+            {**environment(port, temporary=folders.temporary, data=kept), **self._guard(port)},
             ready,
             f"MiniStack {VERSION}",
         )
-        return EngineSpec(url, own_account=True, part=part)
+        return EngineSpec(url, part=part)
+
+    def _guard(self, port: int) -> dict[str, str]:
+        """Return the variables of its guard, and of its Lambda, which runs nothing where it has no API to answer."""
+        rules = {"port": port, "access_key_id": self._key, "api": self._api, "origins": self._origins}
+        functions = {"LAMBDA_EXECUTOR": "local"} if self._api else {"LAMBDA_EXECUTOR": "docker", "LAMBDA_STRICT": "1"}
+        return {guard.VARIABLE: json.dumps(rules), **functions}
 
 
 async def find_python(say: Callable[[str], None]) -> str:
@@ -144,12 +153,10 @@ def environment(port: int, *, temporary: Path, data: Path | None) -> dict[str, s
         "BIND_HOST": LOOPBACK,
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        "LAMBDA_EXECUTOR": "local",
         "TMPDIR": str(temporary),
         "LOG_LEVEL": "WARNING",
     }
     if data:
         variables |= {"PERSIST_STATE": "1", "STATE_DIR": str(data)}
     # The functions that it runs inherit what it has; what they are to know, they are told.
-    inherited = without_secrets(os.environ)
-    return {**{name: value for name, value in inherited.items() if not name.startswith(_OF_THE_USER)}, **variables}
+    return {**environment_of_others(), **variables}

@@ -52,7 +52,7 @@ def test_the_code_is_traded_for_a_cookie_that_no_script_reads(stack: RunningStac
 @pytest.mark.parametrize("code", ["", "wrong", "é", "x" * 5000])
 def test_a_wrong_code_is_traded_for_nothing(http: httpx2.Client, code: str) -> None:
     """No cookie, no key, and the refusal says where the address is to be had."""
-    refused = http.post("/page/session", headers={"authorization": f"Bearer {code}".strip().encode()})
+    refused = http.post("/page/session", headers={b"authorization": f"Bearer {code}".strip().encode()})
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_local")
     assert "cloudia status" in refused.json()["error"]["hint"]
     assert "set-cookie" not in refused.headers

@@ -40,7 +40,10 @@ def test_a_signal_stops_it(tmp_path: Path, number: int) -> None:
             stream = client.chat.completions.create(model="m", messages=said, stream=True)
             next(stream)
             body = b'{"model": "hang", "messages": [{"role": "user", "content": "hi"}]}'
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer k\r\ncontent-length: %d\r\n\r\n"
+            head = (
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+                b"authorization: Bearer k\r\ncontent-length: %d\r\n\r\n"
+            )
             with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as hanging:
                 hanging.sendall(head % len(body) + body)
                 wait_until(lambda: bool(server.get("health")["in_flight"] == 2))

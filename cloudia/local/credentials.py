@@ -1,0 +1,36 @@
+"""What opens that which a stack of a folder stands on, as settings of its parts: the engine's key, and the provider's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloudia.providers import PROVIDERS, SIMULATED
+from cloudia.sim.engines import ENGINES
+
+if TYPE_CHECKING:
+    from cloudia.local.secrets import Secrets
+
+__all__ = ["engine_credentials", "provider_keys", "redis_url"]
+
+_OWN_KEY = "simulated"
+"""The simulated provider takes any key, and an SDK does without none."""
+
+
+def engine_credentials(engine: str, secrets: Secrets) -> dict[str, str]:
+    """Return the credentials of an engine by the name that `up.engine` gives it; none where its account is the user's.
+
+    MiniStack's guard asks for them; a LocalStack takes any, and those of the user have no business there.
+    """
+    if not ENGINES[engine].own_account:
+        return {}
+    return {"aws_access_key_id": secrets.access_key_id, "aws_secret_access_key": secrets.secret_access_key}
+
+
+def provider_keys(llm: str) -> dict[str, str]:
+    """Return the keys of the LLM that `up.llm` names where they are no secret: those of the simulated one."""
+    return {f"{name}_api_key": _OWN_KEY for name in PROVIDERS} if llm == SIMULATED else {}
+
+
+def redis_url(host: str, port: int, secrets: Secrets) -> str:
+    """Return the URL of a stack's own Redis. It names the user, as redis-cli asks for one where there is a password."""
+    return f"redis://default:{secrets.redis}@{host}:{port}/0"
