@@ -78,7 +78,8 @@ def _functions(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
 def _forget_keys(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
     """Delete a provider's key that an engine has kept from yesterday: today the worker alone has it."""
     if settings.up_engine == "ministack" and settings.up_persist:
-        done = (Parameters(aws).destroy(parameter) for parameter in stack.api_keys.values())
+        unused = (parameter for name, parameter in stack.api_keys.items() if not settings.accounts[name].api_key)
+        done = [Parameters(aws).destroy(parameter) for parameter in unused]
         yield from (change for change in done if change.action == "deleted")
 
 

@@ -10,7 +10,7 @@ from cloudia.sim.engines import ENGINES
 if TYPE_CHECKING:
     from cloudia.local.secrets import Secrets
 
-__all__ = ["engine_credentials", "provider_keys", "redis_url"]
+__all__ = ["engine_credentials", "own_redis", "provider_keys"]
 
 _OWN_KEY = "simulated"
 """The simulated provider takes any key, and an SDK does without none."""
@@ -31,6 +31,6 @@ def provider_keys(llm: str) -> dict[str, str]:
     return {f"{name}_api_key": _OWN_KEY for name in PROVIDERS} if llm == SIMULATED else {}
 
 
-def redis_url(host: str, port: int, secrets: Secrets) -> str:
-    """Return the URL of a stack's own Redis. It names the user, as redis-cli asks for one where there is a password."""
-    return f"redis://default:{secrets.redis}@{host}:{port}/0"
+def own_redis(url: str, secrets: Secrets) -> str:
+    """Return the URL of a stack's own Redis with its password, and its user, which redis-cli wants named beside it."""
+    return url.replace("://", f"://default:{secrets.redis}@", 1)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from cloudia.deploy.http_api import http_api_url
 from cloudia.errors import UsageError
 from cloudia.hosts import page_origins
-from cloudia.local.credentials import engine_credentials, provider_keys, redis_url
+from cloudia.local.credentials import engine_credentials, own_redis, provider_keys
 from cloudia.local.environments import of_reader
 from cloudia.local.run_file import Urls
 from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED
@@ -56,6 +56,7 @@ class Plan:
     settings: Settings
     """As the parts get them: every URL filled in."""
     urls: Urls
+    """As they are noted: that of the stack's own Redis is without its password."""
     foundations: tuple[PartSpec, ...]
     """What the others stand on: the engine, Redis, the simulated LLM."""
     services: tuple[PartSpec, ...]
@@ -88,12 +89,14 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     if engine.part:
         specs.append(engine.part)
 
-    if chosen.redis_url:
-        await check_redis(chosen.redis_url)
+    redis_url = chosen.redis_url
+    if redis_url:
+        await check_redis(redis_url)
     else:
         port, server, access = choose_port(), find_redis(), temporary / "redis.conf"
+        redis_url = f"redis://{LOOPBACK}:{port}/0"
         write_access(access, secrets.redis)
-        chosen = chosen.changed(redis_url=redis_url(LOOPBACK, port, secrets))
+        chosen = chosen.changed(redis_url=own_redis(redis_url, secrets))
         specs.append(
             PartSpec(
                 "redis",
@@ -128,13 +131,13 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         websocket_url=websocket_url,
         web_url=f"{edge_url}/?code={secrets.page}",
         aws_endpoint_url=engine.url,
-        redis_url=settings.redis_url,
+        redis_url=redis_url,
         llm_url=llm_url,
     )
     own = {"token": secrets.token, "session": secrets.session}
-    # A key of a provider never lies in an engine: the worker has it in its environment.
-    keyless = settings.changed(**{f"{name}_api_key": "" for name in PROVIDERS})
-    environment = _environment(keyless, "deploy", "functions")
+    # A real key of a provider never lies in an engine: the worker has it in its environment.
+    no_keys = {f"{name}_api_key": "" for name in PROVIDERS} | provider_keys(chosen.up_llm)
+    environment = _environment(settings.changed(**no_keys), "deploy", "functions")
     provision = Command(_python("cloudia.deploy.provision"), {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(own)})
     return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 

@@ -208,9 +208,12 @@ class Project:
 
         A real provider's key is not among them: it is in the environment of who calls it.
         """
-        from cloudia.local.credentials import engine_credentials, provider_keys  # noqa: PLC0415 - not every verb asks
+        from cloudia.local.credentials import engine_credentials, own_redis, provider_keys  # noqa: PLC0415 - not every verb asks
 
-        keys = engine_credentials(run.engine, self.secrets()) | provider_keys(run.llm)
+        secrets = self.secrets()
+        keys = engine_credentials(run.engine, secrets) | provider_keys(run.llm)
+        if "redis" in run.parts:
+            keys["redis_url"] = own_redis(run.urls.redis_url, secrets)
         return from_environment(run.environment).changed(**keys)
 
     def _dotenv(self) -> dict[str, str]:

@@ -230,7 +230,7 @@ class PlannedRun(RunFile):
     llm: str
     persist: bool
     environment: Mapping[str, str]
-    """The settings of cloudia's own parts, without secrets but for the password in the URL of Redis."""
+    """The settings of cloudia's own parts, without secrets; a URL of the user's own Redis is as they gave it."""
     parts: Mapping[str, PartRecord]
 
     def to_json(self) -> dict[str, Any]:

@@ -267,7 +267,7 @@ class Supervisor:
             engine=plan.settings.up_engine,
             llm=plan.settings.up_llm,
             persist=plan.settings.up_persist,
-            environment=public_environment(plan.settings),
+            environment=public_environment(plan.settings.changed(redis_url=plan.urls.redis_url)),
             parts={part.spec.name: part.record() for part in self._parts},
         )
 

@@ -362,7 +362,7 @@ def test_what_is_absent_is_not_masked() -> None:
 
 def test_secrets_are_the_settings_named_like_secrets() -> None:
     """I6: no key or token is forgotten in the list of secrets."""
-    assert {name for name in NAMES if name.endswith(("_key", "_token", "_secret", "_password"))} == SECRETS
+    assert {name for name in NAMES if name.endswith(("_key", "_key_id", "_token", "_secret", "_password"))} == SECRETS
 
 
 def test_settings_cannot_be_changed() -> None:

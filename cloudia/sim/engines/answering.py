@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 from cloudia.errors import PartError, UsageError
 
-__all__ = ["Answering", "check_answers", "check_url", "who_answers"]
+__all__ = ["Answering", "check_answers", "check_url", "open_to_pages", "who_answers"]
 
 _SECONDS = 5.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _MOST_BYTES = 1024 * 1024
+_FOREIGN = "http://page.invalid"
 _NOT_USABLE = frozenset({"disabled", "error"})
 
 
@@ -87,7 +88,40 @@ def who_answers(url: str) -> Answering | None:
     return known
 
 
+def open_to_pages(url: str) -> str:
+    """Ask as a web page of elsewhere would. Return by what way one can use what answers at a URL; empty where it refuses both.
+
+    The ways are CORS, which lets a page of another origin read answers, and another Host, which is what DNS rebinding sends.
+    """
+    try:
+        plain, _ = _status(url)
+        crossed, allowed = _status(url, Origin=_FOREIGN, **{"Sec-Fetch-Site": "cross-site"})
+        named, _ = _status(url, Host=urlsplit(_FOREIGN).netloc)
+    except (OSError, http.client.HTTPException):
+        return ""
+    ways = []
+    if crossed == plain and allowed in {"*", _FOREIGN}:
+        ways.append(f"to another origin it answers {crossed} with Access-Control-Allow-Origin: {allowed}")
+    if named == plain:
+        ways.append(f"to another Host it answers {named}")
+    return f"A web page could use it: {', and '.join(ways)}." if ways else ""
+
+
+def _status(url: str, **headers: str) -> tuple[int, str]:
+    """Return the status of a GET, and what it says of the origins that are allowed."""
+    request = urllib.request.Request(url.rstrip("/") + "/_localstack/health", headers=headers)  # noqa: S310 - it was checked
+    try:
+        with _opener(url).open(request, timeout=_SECONDS) as response:
+            return response.status, response.headers.get("Access-Control-Allow-Origin", "")
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers.get("Access-Control-Allow-Origin", "")
+
+
 def _ask(url: str) -> Any:
-    handlers = [urllib.request.ProxyHandler({})] if urlsplit(url).hostname in _LOOPBACK else []
-    with urllib.request.build_opener(*handlers).open(url, timeout=_SECONDS) as response:
+    with _opener(url).open(url, timeout=_SECONDS) as response:
         return json.loads(response.read(_MOST_BYTES))
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    handlers = [urllib.request.ProxyHandler({})] if urlsplit(url).hostname in _LOOPBACK else []
+    return urllib.request.build_opener(*handlers)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cloudia.errors import UsageError
 from cloudia.sim.checks import Check
-from cloudia.sim.engines.answering import check_answers, who_answers
+from cloudia.sim.engines.answering import check_answers, open_to_pages, who_answers
 from cloudia.sim.engines.engine import EngineSpec
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Endpoint:
             return Check(
                 "endpoint", "missing", f"nothing answers at {self._url}", "Start it, or use --engine ministack."
             )
-        return Check("endpoint", "ok", f"{found} at {self._url}")
+        return Check("endpoint", "ok", f"{found} at {self._url}", open_to_pages(self._url))
 
     async def prepare(self, folders: Folders, say: Callable[[str], None]) -> EngineSpec:  # noqa: ARG002 - an engine
         """Ask whether anything answers there."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cloudia.errors import CloudiaError, PartError, UsageError
 from cloudia.sim.checks import Check, shown
 from cloudia.sim.engines import docker, localstack_image
-from cloudia.sim.engines.answering import who_answers
+from cloudia.sim.engines.answering import open_to_pages, who_answers
 from cloudia.sim.engines.engine import EngineSpec
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.spec import PartSpec
@@ -53,7 +53,7 @@ class LocalStack:
             found = who_answers(self._url)
             if found and found.name == self.title:
                 check_services(found)
-                return Check("localstack", "ok", f"{found} at {self._url}")
+                return Check("localstack", "ok", f"{found} at {self._url}", open_to_pages(self._url))
             if self._given_url:
                 return Check(
                     "localstack",
