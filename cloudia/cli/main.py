@@ -120,7 +120,7 @@ def main() -> int:
     STATE.debug = os.environ.get("CLOUDIA_DEBUG", "") not in {"", "0"}
     try:
         code = app(standalone_mode=False)
-    except BaseException as error:  # noqa: BLE001 - each has its exit code
+    except BaseException as error:  # noqa: BLE001 - each ends as an exit code
         if STATE.debug and not isinstance(error, SystemExit | KeyboardInterrupt | TyperException):
             print(shown_on_stderr(traceback.format_exc()), file=sys.stderr)  # noqa: T201 - it was asked for
             return FAILED

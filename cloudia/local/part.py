@@ -252,12 +252,16 @@ class Part:
 
 
 def _last_words(lines: list[str]) -> tuple[str, str]:
-    """Return the reason and the hint that the last line tells: those of a log line of ours, else the line itself."""
+    """Return the reason and the hint that the last line tells: those of a log line of ours, else the line itself.
+
+    Of an exception that is its type and place.
+    """
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     try:
         entry = json.loads(last)
-        return str(entry["reason"]), str(entry.get("hint", ""))
-    except (ValueError, TypeError, LookupError):
+        told = entry["reason"] if "reason" in entry else entry["exception"].splitlines()[-1]
+        return str(told), str(entry.get("hint", ""))
+    except (ValueError, TypeError, LookupError, AttributeError):
         return last[:300], ""
 
 

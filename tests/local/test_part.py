@@ -192,6 +192,23 @@ async def test_last_words_that_are_a_log_line(make: Callable[..., Watched]) -> N
     assert caught.value.hint == "Set one."
 
 
+async def test_last_words_that_are_an_exception(make: Callable[..., Watched]) -> None:
+    """Of what nobody caught the type and the place are told, of the one that was raised last."""
+    watched = make(
+        """
+        import json
+        exception = "ValueError at decoder.py:1 in decode\\nRuntimeError at bot.py:3 in answer"
+        print(json.dumps({"event": "uncaught exception", "exception": exception}), flush=True)
+        raise SystemExit(1)
+        """
+    )
+    watched.start()
+    assert watched.running
+    with pytest.raises(PartError) as caught:
+        await asyncio.wait_for(watched.running, 20)
+    assert caught.value.message == "worker does not start: RuntimeError at bot.py:3 in answer"
+
+
 async def test_a_part_that_does_not_answer(make: Callable[..., Watched]) -> None:
     """A part that runs and never answers is killed, and given up like one that ends; errors of the question are not yet."""
 

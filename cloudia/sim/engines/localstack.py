@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, ClassVar
 
 from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.passwords import without_secrets
 from cloudia.sim.checks import Check, shown
 from cloudia.sim.engines import docker, localstack_image
 from cloudia.sim.engines.answering import open_to_pages, who_answers
@@ -110,7 +111,7 @@ class LocalStack:
         part = PartSpec(
             "engine",
             [sys.executable, "-P", "-m", "cloudia.sim.engines.docker", name, *run],
-            {**os.environ, "LOCALSTACK_AUTH_TOKEN": self._token} if self._token else os.environ,
+            without_secrets(os.environ) | ({"LOCALSTACK_AUTH_TOKEN": self._token} if self._token else {}),
             ready,
             f"{self._image} in Docker",
             grace_seconds=_GRACE_SECONDS,

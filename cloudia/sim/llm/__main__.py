@@ -19,6 +19,7 @@ from cloudia.sim.llm.app import build
 from cloudia.sim.llm.fields import FieldError
 from cloudia.sim.llm.server import Server, listen
 from cloudia.sim.llm.settings import Settings, changed
+from cloudia.telemetry import configure_logs
 
 _PORTS = range(65_536)
 _TOKEN = "CLOUDIA_CONTROL_TOKEN"  # noqa: S105 - the variable's name
@@ -48,6 +49,7 @@ def main() -> int:
     except CloudiaError as error:
         sys.stderr.write(json.dumps(error.to_json()) + "\n")
         return 1
+    configure_logs("llm")
     token = os.environ.get(_TOKEN)
     made = {} if token else {"control_token": secrets.token_urlsafe(_TOKEN_BYTES)}
     app = build(settings, _log, token=token or made["control_token"], bound=options.host)
