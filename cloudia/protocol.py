@@ -43,6 +43,7 @@ __all__ = [
     "PostMessage",
     "QueuedJob",
     "RenameConversation",
+    "UnknownEventError",
     "decode_object",
     "event_order",
 ]
@@ -52,7 +53,9 @@ VERSION = 1
 JobStatus: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled", "dead_lettered"]
 TERMINAL_STATUSES: frozenset[str] = frozenset({"done", "failed", "cancelled", "dead_lettered"})
 
-EVENT_TYPES: frozenset[str] = frozenset({"ready", "started", "delta", "reset", "done", "error", "cancelled"})
+EVENT_TYPES: frozenset[str] = frozenset(
+    {"ready", "started", "thinking", "delta", "reset", "done", "error", "cancelled"}
+)
 TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error", "cancelled"})
 
 MAX_FRAME_BYTES = 16 * 1024
@@ -279,6 +282,9 @@ class AttemptRecord:
     llm_calls: int = 0
     """Requests to providers."""
     usage: dict[str, float] | None = None
+    """Of all of them, also of those that failed."""
+    finish: str | None = None
+    """Why the last answer of a provider ended, where it did."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what is known of it."""
@@ -307,6 +313,8 @@ class Job:
     provider: str | None = None
     model: str | None = None
     usage: dict[str, float] | None = None
+    finish: str | None = None
+    """Why the answer ended: `stop`, `length`, `content_filter`, `refusal`, `tool_calls`, `error`; None where nobody told."""
     error: dict[str, Any] | None = None
     cancel_requested: bool = False
     trace_id: str | None = None
@@ -342,6 +350,8 @@ class Message:
     error: dict[str, Any] | None = None
     usage: dict[str, float] | None = None
     model: str | None = None
+    finish: str | None = None
+    """As in the job's record."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the message as the HTTP API shows it."""
@@ -425,6 +435,10 @@ def event_order(event_id: str) -> tuple[int, int]:
     return int(millis), int(sequence)
 
 
+class UnknownEventError(InvalidRequestError):
+    """An event has a type that is not known here: one of a later version, which a client passes over."""
+
+
 _EVENT_FIELDS = frozenset({"job_id", "conversation_id", "attempt", "id"})
 
 
@@ -436,10 +450,11 @@ class Event:
     |-------------|------------------------------------------------------------------|
     | `ready`     | `session_id`, `connection_id`, `resumed`, `protocol`             |
     | `started`   | `message_id` of the answer to come, `max_attempts`               |
+    | `thinking`  | `text` of the reasoning, where `llm.show_reasoning` is on        |
     | `delta`     | `text`                                                           |
     | `reset`     | `reason`: what came is void; of a new attempt `max_attempts`     |
-    | `done`      | `message_id`, `usage`, `provider`, `model`                       |
-    | `error`     | `error {code, message, hint, …}`; of a job also `status`         |
+    | `done`      | `message_id`, `usage`, `provider`, `model`, `finish`             |
+    | `error`     | `error {code, message, hint, …}`; of a job `status`, `finish`    |
     | `cancelled` | `message_id` of what was kept                                    |
     """  # noqa: D400
 
@@ -471,7 +486,7 @@ class Event:
         value = decode_object(raw, what="the event")
         kind = value.pop("type", None)
         if not isinstance(kind, str) or kind not in EVENT_TYPES:
-            raise InvalidRequestError(f"unknown event type {str(kind)[:32]!r}", code="bad_event")
+            raise UnknownEventError(f"unknown event type {str(kind)[:32]!r}", code="bad_event")
         job_id, conversation_id = _text(value, "job_id"), _text(value, "conversation_id")
         own_id = _text(value, "id") if event_id is None else event_id
         attempt = value.get("attempt")

@@ -20,7 +20,9 @@ class ProviderSpec:
     """As sentences have it."""
     default_model: str
     adapter: str
-    """`module:class`, loaded when a worker needs it: takes `api_key`, `base_url` (empty is the vendor's) and `timeout`."""
+    """`module:class`, loaded when a worker needs it: takes `api_key`, `base_url` (empty is the vendor's), `timeout`, and where
+    the settings have them `extra_body`, `extra_headers` and `extra_query`.
+    """
     vendor_url: str
     key_variable: str
     """The environment variable in which its users have their key already; likewise `base_url_variable`."""

@@ -217,14 +217,33 @@ class Settings:
         high=1_000_000,
     )
     llm_connect_seconds: float = _setting(5.0, "deadline for the connection", "worker", low=0.05, high=120)
-    llm_first_token_seconds: float = _setting(30.0, "deadline for the first token", "worker", low=0.05, high=600)
-    llm_gap_seconds: float = _setting(30.0, "deadline between tokens", "worker", low=0.05, high=600)
-    llm_answer_seconds: float = _setting(300.0, "deadline for a whole answer", "worker", low=0.1, high=3600)
+    llm_first_token_seconds: float = _setting(
+        60.0, "deadline for the first sign of life, as while a model is loaded", "worker", low=0.05, high=3600
+    )
+    llm_gap_seconds: float = _setting(
+        30.0, "deadline between two signs of life: text, reasoning, pings", "worker", low=0.05, high=600
+    )
+    llm_first_text_seconds: float = _setting(
+        300.0, "deadline for the first text, however long a model reasons before it", "worker", low=0.05, high=3600
+    )
+    llm_answer_seconds: float = _setting(
+        300.0, "deadline for the rest of an answer, once it does no longer reason", "worker", low=0.1, high=3600
+    )
+    llm_max_wait_seconds: float = _setting(
+        60.0, "a pause that the provider asks for and that is longer ends a job at once", "worker", low=0, high=600
+    )
+    llm_show_reasoning: bool = _setting(default=False, doc="send clients what a model reasons", readers="worker")
+    llm_extra_body: str = _setting("", "more fields of each request to llm.provider, a JSON object", "worker")
+    llm_extra_headers: str = _setting("", "more headers of each request, a JSON object of texts", "worker")
+    llm_extra_query: str = _setting("", "more of each request's query, a JSON object of texts", "worker")
     llm_quick_retry_seconds: float = _setting(
         3.0, "time in which a blip is tried again at once; 0 is never", "worker", low=0, high=30
     )
     llm_breaker_errors: int = _setting(
         5, "the breaker opens at more errors than this in its window", "worker", low=0, high=10_000
+    )
+    llm_breaker_share: float = _setting(
+        0.5, "and at no less than this share of the calls in its window", "worker", low=0, high=1
     )
     llm_breaker_window_seconds: float = _setting(10.0, "window of the breaker", "worker", low=0.1, high=3600)
     llm_breaker_open_seconds: float = _setting(30.0, "how long the breaker stays open", "worker", low=0.1, high=3600)

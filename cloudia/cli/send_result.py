@@ -42,6 +42,7 @@ class Result:
             "provider": answer and answer.provider,
             "model": answer and answer.model,
             "usage": answer and answer.usage,
+            "finish": answer and answer.finish,
             "error": answer and answer.error,
             "timings": {
                 "accepted_ms": self._since(self.accepted_at),

@@ -25,6 +25,10 @@ class Answer:
     provider: str | None = None
     model: str | None = None
     usage: dict[str, Any] | None = None
+    finish: str | None = None
+    """Why the answer ended, as the job's record has it."""
+    thinking: bool = False
+    """Whether the model reasons, and has said nothing yet or for now."""
     error: dict[str, Any] | None = None
     max_attempts: int | None = None
     """How many attempts the worker makes at most; None where it has not told."""
@@ -47,12 +51,15 @@ class Answer:
         data = event.data or {}
         self.attempts = max(self.attempts, event.attempt or 0)
         self.max_attempts = data.get("max_attempts", self.max_attempts)
+        self.thinking = event.type == "thinking"
         match event.type:
             case "started":
                 self.status = "running"
             case "reset":
                 self.status, self.text = "running", ""
                 self.resets.append(str(data.get("reason", "")))
+            case "thinking":
+                self.status = "running"
             case "delta":
                 self.status = "running"
                 self.text += data["text"]
@@ -60,6 +67,8 @@ class Answer:
                 self.status = _ENDS[event.type]
                 self.message_id = data.get("message_id")
                 self.provider, self.model, self.usage = data.get("provider"), data.get("model"), data.get("usage")
+                self.finish = data.get("finish")
             case "error":
                 self.status = data.get("status", "failed")
                 self.error = data.get("error") or {}
+                self.finish = data.get("finish")

@@ -193,7 +193,10 @@ def _from_record(job: dict[str, Any]) -> list[Event]:
         events.append(Event("delta", data={"text": reply["content"]}, **ids))
     facts = {"message_id": job["reply_message_id"]}
     if job["status"] == "done":
-        facts |= {"usage": job["usage"], "provider": job["provider"], "model": job["model"]}
+        facts |= {name: job.get(name) for name in ("usage", "provider", "model", "finish")}
     if job["status"] in {"done", "cancelled"}:
         return [*events, Event(job["status"], data=facts, **ids)]
-    return [*events, Event("error", data={"status": job["status"], "error": job["error"] or {}}, **ids)]
+    return [
+        *events,
+        Event("error", data={"status": job["status"], "error": job["error"] or {}, "finish": job.get("finish")}, **ids),
+    ]

@@ -12,7 +12,15 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from cloudia.client.tokens import TokenSource
 from cloudia.errors import ForbiddenError, UnauthorizedError, UnavailableError, UsageError, request_error
-from cloudia.protocol import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_UNAUTHORIZED, Event, Hello, event_order
+from cloudia.protocol import (
+    CLOSE_BAD_FRAME,
+    CLOSE_REPLACED,
+    CLOSE_UNAUTHORIZED,
+    Event,
+    Hello,
+    UnknownEventError,
+    event_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -125,7 +133,10 @@ class EventStream:
             else:
                 refusal = first.data
             async for frame in socket:
-                event = Event.decode(frame)
+                try:
+                    event = Event.decode(frame)
+                except UnknownEventError:  # Of a later version.
+                    continue
                 if event.id is None and event.type == "error":
                     refusal = event.data  # of the connection: it says why it is closed next
                 elif event.id is None or self._is_new(event.id):

@@ -68,6 +68,7 @@ class Effort(TypedDict, total=False):
     provider: str | None
     model: str | None
     usage: dict[str, float] | None
+    finish: str | None
     first_text_at: float | None
     """Epoch seconds."""
     llm_calls: int
@@ -208,7 +209,7 @@ class Jobs:
             "Key": to_item({"job_id": job.job_id}),
             "UpdateExpression": "SET #status = :queued, #state = :open, state_since = :stamp, attempts = :zero, "
             "#error = :none, lease_until = :zero, updated_at = :stamp, redriven_from = :letter "
-            "REMOVE reply_message_id, provider, #model, #usage, cancel_requested",
+            "REMOVE reply_message_id, provider, #model, #usage, finish, cancel_requested",
             "ConditionExpression": "#status = :dead OR (#status IN (:queued, :running) "
             "AND (attribute_not_exists(lease_until) OR lease_until < :now) "
             "AND (attribute_not_exists(redriven_from) OR redriven_from <> :letter OR attempts = :zero))",
@@ -423,7 +424,7 @@ class Jobs:
         """
         now = time.time()
         job, stamp = lease.job, ids.iso(now)
-        usage, model = effort.get("usage"), effort.get("model")
+        usage, model, finish = effort.get("usage"), effort.get("model"), effort.get("finish")
         reply = Message(
             message_id=ids.reply_id(job.message_id),
             conversation_id=job.conversation_id,
@@ -435,6 +436,7 @@ class Jobs:
             error=error,
             usage=usage,
             model=model,
+            finish=finish,
         )
         ended = {
             "status": status,
@@ -445,6 +447,7 @@ class Jobs:
             "provider": effort.get("provider"),
             "model": model,
             "usage": usage,
+            "finish": finish,
             "error": error or {},
             "lease_until": 0,
             "attempt_history": _with_end(lease, now, cast("AttemptOutcome", status), error, **effort),

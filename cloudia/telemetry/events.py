@@ -146,7 +146,7 @@ class ProviderCalled:
     provider: str
     model: str
     first_piece_seconds: float | None
-    """From the request to the first piece of its answer; None where none came."""
+    """From the request to the first piece of its answer, of thinking too; None where none came."""
     input_tokens: int | None
     output_tokens: int | None
     """None where the provider told no usage."""
@@ -155,6 +155,8 @@ class ProviderCalled:
     """`unavailable`, `rate_limited`, `rejected`; `cancelled` where we broke it off; None where it was answered."""
     status: int | None
     """The HTTP status of a refusal, where there was one."""
+    finish: str | None = None
+    """Why the answer ended, as the job's record has it; None where it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +264,8 @@ class JobEnded:
     """Tokens of this attempt by kind, and `cost_usd` where it is known; None where nothing was counted."""
     llm_calls: int
     """Requests to providers in this attempt."""
+    finish: str | None = None
+    """Why the answer ended, as the job's record has it; None where it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

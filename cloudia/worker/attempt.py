@@ -26,18 +26,22 @@ from cloudia.worker.context import chat_messages
 from cloudia.worker.cost import cost_usd
 from cloudia.worker.endings import bury, last_event
 from cloudia.worker.failures import Fail, Failure, GiveUp, ResponderError, Retry, decide, describe
+from cloudia.worker.providers.base import Thinking
 from cloudia.worker.turn import Turn
 
 if TYPE_CHECKING:
     from cloudia.cloud.jobs import Lease
     from cloudia.protocol import JobStatus, Message, QueuedJob
     from cloudia.telemetry.events import StoppedBy
+    from cloudia.worker.providers.base import Piece
     from cloudia.worker.services import Services
 
 __all__ = ["Attempt", "Back", "Delete", "Leave", "Outcome"]
 
 _MAX_ANSWER_BYTES = 300_000
 """An item of DynamoDB holds 400 KB."""
+_MAX_REASONING = 100_000
+"""Characters of reasoning that are sent; nobody reads more, and each is kept in the event log."""
 _RECORD_TRIES = 6
 _CANCEL_SECONDS = 1.0
 _CANCEL_TRIES = 5
@@ -87,6 +91,11 @@ class Attempt:
         )
         self._stream = services.outbox.open(job, attempt=lease.job.attempts, fence=lease.fence)
         self._stream.on_stale = lambda: self.stop("lost")
+        self._llm.on_sign = self._sign
+        self._deadline: asyncio.Timeout | None = None
+        self._thought = 0
+        """Characters of reasoning that were sent to the client."""
+        self._thinks = False
         self._stopped: asyncio.Future[StopReason] = asyncio.get_running_loop().create_future()
 
     def stop(self, reason: StopReason) -> None:
@@ -165,7 +174,10 @@ class Attempt:
     async def _stream_answer(self, turn: Turn) -> None:
         """Take what the responder yields, into `_text` and to the client."""
         size = 0
-        async with asyncio.timeout(self._to.settings.llm_answer_seconds), aclosing(self._to.responder(turn)) as pieces:  # type: ignore[type-var]
+        async with (
+            asyncio.timeout(self._to.settings.llm_answer_seconds) as self._deadline,
+            aclosing(self._to.responder(turn)) as pieces,  # type: ignore[type-var]
+        ):
             async for piece in pieces:
                 if self._first_text is None:
                     self._first_text = time.time()
@@ -176,6 +188,20 @@ class Attempt:
                     raise AnswerTooLargeError
                 self._text.append(piece)
                 self._stream.text(piece)
+
+    def _sign(self, piece: Piece) -> None:
+        """Take a sign of life of the LLM's. Until the first text each one begins the answer's time anew."""
+        if self._first_text is None and self._deadline and not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self._to.settings.llm_answer_seconds)
+        if not isinstance(piece, Thinking):
+            self._thinks = self._thinks and not isinstance(piece, str)
+            return
+        if self._to.settings.llm_show_reasoning and self._thought < _MAX_REASONING:
+            self._thought += len(piece.text)
+            self._stream.thinking(piece.text)
+        elif not self._thinks:
+            self._stream.emit("thinking")
+        self._thinks = True
 
     async def _context(self) -> list[Message]:
         began = time.perf_counter()
@@ -214,7 +240,11 @@ class Attempt:
         attempt = self._lease.job.attempts
         unforeseen = failure.code == "responder_failed"
         decision = decide(
-            failure, attempt=attempt, max_attempts=self._to.settings.worker_max_attempts, random=random.random
+            failure,
+            attempt=attempt,
+            max_attempts=self._to.settings.worker_max_attempts,
+            random=random.random,
+            max_wait=self._to.settings.llm_max_wait_seconds,
         )
         telemetry.notify(
             AttemptFailed(
@@ -282,6 +312,7 @@ class Attempt:
                 provider=self._llm.route.provider.name,
                 model=self._llm.model,
                 usage=usage,
+                finish=self._llm.finish,
                 llm_calls=self._llm.calls,
             )
         )
@@ -291,6 +322,7 @@ class Attempt:
             provider=self._llm.route.provider.name,
             model=reply.model,
             usage=reply.usage,
+            finish=reply.finish,
             error=reply.error,
         )
         self._stream.emit(kind, **data)
@@ -303,6 +335,7 @@ class Attempt:
             "provider": self._llm.route.provider.name,
             "model": self._llm.model,
             "usage": self._usage(status),
+            "finish": self._llm.finish,
             "first_text_at": round(self._first_text, 3) if self._first_text else None,
             "llm_calls": self._llm.calls,
         }

@@ -1,8 +1,9 @@
 """The circuit breaker of one provider and model: pybreaker's states over a true sliding window.
 
-It opens at more than `errors` errors within `window` seconds, however many successes lie between; stays open for `open`
-seconds; then lets one probe through at a time. A call that was cancelled counts as nothing, and a call that began
-before the breaker opened neither opens it again nor closes it.
+It opens at more than `errors` errors within `window` seconds where they are at least `share` of the calls that ended or
+began to answer in it: a provider that cuts one answer in ten is better than none. It stays open for `open` seconds; then lets
+one probe through at a time. A call that was cancelled counts as nothing, and a call that began before the breaker opened
+neither opens it again nor closes it.
 """
 
 from __future__ import annotations
@@ -29,34 +30,50 @@ class Limits:
     errors: int
     window: float
     open: float
+    share: float = 0.0
 
 
 class _Window(pybreaker.CircuitMemoryStorage):
     """Counts the errors of the last seconds, where pybreaker's own counts those since the last success."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         super().__init__(pybreaker.STATE_CLOSED)
-        self._seconds = seconds
+        self._limits = limits
         self._clock = clock
         self._errors: deque[float] = deque()
+        self._calls: deque[float] = deque()
 
     def increment_counter(self) -> None:
         """Note an error now."""
         self._errors.append(self._clock())
 
+    def note_call(self) -> None:
+        """Note a call that has succeeded or failed now."""
+        self._calls.append(self._clock())
+
     def reset_counter(self) -> None:
         """Leave the errors as they are: pybreaker calls this at each success."""
 
     def clear(self) -> None:
-        """Forget all errors: the probe succeeded."""
+        """Forget all errors and calls: the probe succeeded."""
         self._errors.clear()
+        self._calls.clear()
+
+    @property
+    def errors(self) -> int:
+        """The errors within the window."""
+        return self._within(self._errors)
 
     @property
     def counter(self) -> int:
-        """The errors within the window."""
-        while self._errors and self._errors[0] <= self._clock() - self._seconds:
-            self._errors.popleft()
-        return len(self._errors)
+        """What pybreaker opens at: the errors, none while they are too small a share of the calls."""
+        errors = self.errors
+        return errors if errors >= self._limits.share * self._within(self._calls) else 0
+
+    def _within(self, times: deque[float]) -> int:
+        while times and times[0] <= self._clock() - self._limits.window:
+            times.popleft()
+        return len(times)
 
 
 class Permit:
@@ -100,7 +117,7 @@ class Breaker:
         self._limits = limits
         self._clock = clock
         self._on_change = on_change
-        self._window = _Window(limits.window, clock)
+        self._window = _Window(limits, clock)
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=limits.errors + 1,
             reset_timeout=limits.open,
@@ -119,7 +136,7 @@ class Breaker:
     @property
     def errors(self) -> int:
         """The errors within the window."""
-        return self._window.counter
+        return self._window.errors
 
     @property
     def retry_after(self) -> float:
@@ -141,11 +158,12 @@ class Breaker:
         return Permit(self, probe=True)
 
     def fail(self) -> None:
-        """Count a failure of a call that had succeeded before: a stream that broke off."""
-        self.failed(Permit(self, probe=False))
+        """Count a failure of a call that had succeeded before: a stream that broke off. It is no other call."""
+        self._fail(probe=False)
 
     def succeeded(self, permit: Permit) -> None:
         """Take a success; a probe's closes the breaker."""
+        self._window.note_call()
         if permit.probe:
             self._probing = False
             self._window.clear()
@@ -154,7 +172,11 @@ class Breaker:
 
     def failed(self, permit: Permit) -> None:
         """Take a failure; a probe's opens the breaker again, and so does one too many."""
-        if permit.probe:
+        self._window.note_call()
+        self._fail(probe=permit.probe)
+
+    def _fail(self, *, probe: bool) -> None:
+        if probe:
             self._probing = False
         elif self.state != "closed":
             return  # It began before the breaker opened, and says nothing new.

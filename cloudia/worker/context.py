@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from cloudia.cloud.cache import ContextCache
     from cloudia.cloud.history import History
 
-__all__ = ["Contexts", "chat_messages"]
+__all__ = ["Contexts", "alternating", "chat_messages", "shortened"]
+
+_QUESTION_FAILED = frozenset({"llm_context_exceeded", "llm_content_refused"})
 
 
 class Contexts:
@@ -57,11 +59,15 @@ class Contexts:
 def chat_messages(before: Sequence[Message], job: QueuedJob) -> tuple[ChatMessage, ...]:
     """Return what the LLM is sent: the turns that have ended, then the message to answer.
 
-    A failed turn keeps its question, so that a later message may refer to it. A turn that has not ended is left out: its
-    message was accepted at the same moment and is answered on its own. A text of white space is no message: Anthropic refuses
-    it, and would refuse every later turn.
+    A failed turn keeps its question, so that a later message may refer to it, unless it was the question that failed: it would
+    fail every later turn. A turn that has not ended is left out: its message was accepted at the same moment and is answered on
+    its own. A text of white space is no message: Anthropic refuses it, and would refuse every later turn.
     """
-    ended = {message.job_id for message in before if message.role == "assistant"}
+    ended = {
+        message.job_id
+        for message in before
+        if message.role == "assistant" and (message.error or {}).get("code") not in _QUESTION_FAILED
+    }
     chat = [
         ChatMessage(message.role, message.content)
         for message in before
@@ -70,3 +76,32 @@ def chat_messages(before: Sequence[Message], job: QueuedJob) -> tuple[ChatMessag
     while chat and chat[0].role == "assistant":  # The cut may fall between a question and its answer.
         chat.pop(0)
     return (*chat, ChatMessage("user", job.content))
+
+
+def alternating(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Return the messages as each LLM takes them: none is blank, and questions that stand behind each other are one.
+
+    The templates of many models demand that user and assistant take turns.
+    """
+    chat: list[ChatMessage] = []
+    for message in messages:
+        plain = not message.tool_calls and message.role != "tool"
+        if plain and not message.content.strip():
+            continue
+        if plain and chat and chat[-1].role == message.role and not chat[-1].tool_calls:
+            message = ChatMessage(message.role, f"{chat.pop().content}\n\n{message.content}")  # noqa: PLW2901
+        chat.append(message)
+    return chat
+
+
+def shortened(chat: Sequence[ChatMessage]) -> list[ChatMessage] | None:
+    """Return a conversation without its oldest turns, about half of its text; None where nothing can go.
+
+    The last question stays, with what tools have told since. What is left begins with a question, as the whole does.
+    """
+    questions = [place for place, message in enumerate(chat) if message.role == "user"]
+    if len(questions) < 2:  # noqa: PLR2004 - the one that is to be answered
+        return None
+    sizes = [len(message.content) for message in chat]
+    half = sum(sizes) / 2
+    return list(chat[next((place for place in questions[1:] if sum(sizes[place:]) <= half), questions[-1]) :])

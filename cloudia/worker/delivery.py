@@ -108,6 +108,7 @@ class Deliveries:
             provider=ended.job.provider,
             model=ended.job.model,
             usage=ended.job.usage,
+            finish=ended.job.finish,
             error=ended.job.error,
         )
         stream.emit(kind, **data)

@@ -23,16 +23,18 @@ def last_event(
     provider: str | None,
     model: str | None,
     usage: dict[str, float] | None,
+    finish: str | None,
     error: dict[str, Any] | None,
 ) -> tuple[str, dict[str, Any]]:
     """Return the type and the data of the event that ends a job."""
     match status:
         case "done":
-            return "done", {"message_id": message_id, "usage": usage, "provider": provider, "model": model}
+            facts = {"usage": usage, "provider": provider, "model": model, "finish": finish}
+            return "done", {"message_id": message_id, **facts}
         case "cancelled":
             return "cancelled", {"message_id": message_id}
         case _:
-            return "error", {"status": status, "error": error or {}}
+            return "error", {"status": status, "error": error or {}, **({"finish": finish} if finish else {})}
 
 
 async def bury(

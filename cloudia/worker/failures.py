@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloudia.errors import CloudiaError, UsageError
-from cloudia.worker.providers.base import LlmUnavailableError, ProviderError
+from cloudia.worker.providers.base import LlmUnavailableError, NoAnswerError, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloudia.codes import ErrorCode
+    from cloudia.worker.providers.base import Cause
 
 __all__ = ["Decision", "Fail", "Failure", "GiveUp", "ResponderError", "Retry", "decide", "describe"]
 
 LLM_UNAVAILABLE: ErrorCode = "llm_unavailable"
+_TOLD_AT_ONCE: frozenset[ErrorCode] = frozenset({LLM_UNAVAILABLE, "llm_no_answer"})
+"""A user is better served by an answer at once than by one after the breaker has closed, or by a third empty one."""
 
 _MAX_BACKOFF_SECONDS = 43_200
 """The longest visibility timeout that SQS takes."""
@@ -77,13 +80,25 @@ class ResponderError(Exception):
         self.kind = kind
 
 
+_REJECTED: dict[Cause | None, tuple[ErrorCode, str]] = {
+    "context": ("llm_context_exceeded", "The conversation is too long for the LLM."),
+    "policy": ("llm_content_refused", "The LLM's provider refuses this message."),
+    "key": ("llm_rejected", "The LLM's provider refuses the API key."),
+    "quota": ("llm_rejected", "The account at the LLM's provider has no quota or credit left."),
+    "forbidden": ("llm_rejected", "The LLM's provider does not allow this."),
+    "model": ("llm_rejected", "The LLM's provider does not know the model."),
+}
+"""What is said in place of `The LLM refused this request.`"""
+
+
 def describe(error: BaseException) -> Failure:
     """Return what a user may be told of an exception."""
     if isinstance(error, ProviderError):
-        if error.kind == "rejected":
-            return Failure("llm_rejected", "The LLM refused this request.", error.reason, retryable=False)
-        code: ErrorCode = "llm_rate_limited" if error.kind == "rate_limited" else "llm_failed"
-        return Failure(code, "The LLM did not answer.", error.reason, retry_after=error.retry_after)
+        return _of_provider(error)
+    if isinstance(error, NoAnswerError):
+        refused = error.finish in {"content_filter", "refusal"}
+        code: ErrorCode = "llm_content_refused" if refused else "llm_no_answer"
+        return Failure(code, "The LLM gave no answer.", error.reason, retryable=error.finish == "stop")
     if isinstance(error, LlmUnavailableError):
         return Failure(
             LLM_UNAVAILABLE,
@@ -99,13 +114,33 @@ def describe(error: BaseException) -> Failure:
     return Failure("responder_failed", f"The responder failed ({kind.__name__}).", "The worker's log says where.")
 
 
-def decide(failure: Failure, *, attempt: int, max_attempts: int, random: Callable[[], float]) -> Decision:
+def _of_provider(error: ProviderError) -> Failure:
+    hint = f"{error.reason}. {error.advice}" if error.advice else error.reason
+    if error.kind == "rejected":
+        code, message = _REJECTED.get(error.cause, ("llm_rejected", "The LLM refused this request."))
+        return Failure(code, message, hint, retryable=False)
+    code = "llm_rate_limited" if error.kind == "rate_limited" else "llm_failed"
+    return Failure(code, "The LLM did not answer.", hint, retry_after=error.retry_after)
+
+
+def decide(
+    failure: Failure,
+    *,
+    attempt: int,
+    max_attempts: int,
+    random: Callable[[], float],
+    max_wait: float = math.inf,
+) -> Decision:
     """Decide what follows attempt number `attempt`. `random` returns a number in [0, 1).
 
-    The back-off is 2 s, 4 s, 8 s, 16 s and so on, up to a quarter more, and never less than `Retry-After`.
+    The back-off is 2 s, 4 s, 8 s, 16 s and so on, up to a quarter more, and never less than `Retry-After`. One that is longer
+    than `max_wait` seconds is nothing to wait for.
     """
-    if not failure.retryable or failure.code == LLM_UNAVAILABLE:
-        return Fail(failure)  # A user is better served by an answer at once than by one after the breaker has closed.
+    if not failure.retryable or failure.code in _TOLD_AT_ONCE:
+        return Fail(failure)
+    if (failure.retry_after or 0) > max_wait:
+        asks = f"It asks to be left alone for {math.ceil(failure.retry_after or 0)} s or more."
+        return Fail(replace(failure, hint=f"{failure.hint}. {asks}"))
     if attempt >= max_attempts:
         return GiveUp(failure)
     backoff = 2.0**attempt * (1 + random() / 4)

@@ -14,29 +14,36 @@ import tenacity
 from cloudia import telemetry
 from cloudia.worker.breaker import Breaker
 from cloudia.worker.call_report import CallReport
+from cloudia.worker.context import alternating, shortened
 from cloudia.worker.providers.base import (
+    Alive,
     ChatMessage,
     ChatRequest,
+    Finish,
     LlmUnavailableError,
+    NoAnswerError,
     Piece,
     ProviderError,
     ToolCall,
     Usage,
+    is_object,
 )
 from cloudia.worker.tools import call_tool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from cloudia.settings import Settings
     from cloudia.telemetry.events import AttemptIds
     from cloudia.worker.breaker import BreakerState, Limits, Permit
-    from cloudia.worker.providers.base import Provider, Tool
+    from cloudia.worker.providers.base import FinishReason, Provider, Tool
 
 __all__ = ["Llm", "LlmCall", "Route"]
 
 _TOOL_ROUNDS = 8
 _QUICK_RETRIES = 1
+_MENDINGS = 6
+"""Requests of one call where refusals tell how: without one field more, with less context, or of the fallback."""
 _QUICK_WAIT_SECONDS = (0.05, 0.25)
 
 
@@ -86,6 +93,7 @@ class _Manner:
     max_tokens: int
     first_token: float
     gap: float
+    first_text: float
     quick_retry: float
 
 
@@ -99,6 +107,7 @@ class Llm:
             settings.llm_max_tokens,
             settings.llm_first_token_seconds,
             settings.llm_gap_seconds,
+            settings.llm_first_text_seconds,
             settings.llm_quick_retry_seconds,
         )
 
@@ -134,39 +143,64 @@ class LlmCall:
         self._model = model
         self._manner = manner
         self._headers = headers
+        self._requests: list[_Request] = []
         self.route = routes[0]
         """The route that was called last."""
-        self.calls = 0
+        self.on_sign: Callable[[Piece], None] = lambda _piece: None
+        """Called with each piece: whatever it is, the provider lives."""
+
+    @property
+    def calls(self) -> int:
         """Requests made. Those beyond the first of an answer may have been paid in vain."""
-        self.usage: Usage | None = None
-        """Adds up over the calls; None until a provider has told any."""
-        self.as_configured = True
-        """Whether all of the usage is of the configured model: a fallback, or a model named at a redrive, has its own price."""
+        return len(self._requests)
 
     @property
     def model(self) -> str:
         """The model that was asked last. A fallback has its own."""
         return self._model if self._model and self.route is self._routes[0] else self.route.model
 
+    @property
+    def finish(self) -> FinishReason | None:
+        """Why the last answer ended; None where it did not."""
+        return self._requests[-1].finish if self._requests else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage of all requests together, also of those that failed; None until a provider has told any."""
+        told = [request.usage for request in self._requests if request.usage]
+        return sum(told[1:], start=told[0]) if told else None
+
+    @property
+    def as_configured(self) -> bool:
+        """Whether all of the usage is of the configured model: a fallback, or a model named at a redrive, has its own price."""
+        used = [request.route for request in self._requests if request.usage]
+        return all(route is self._routes[0] and self._model in {None, route.model} for route in used)
+
     async def stream(self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()) -> AsyncIterator[str]:
         """Yield the answer to `messages` as it comes. Tools that the LLM calls are called, and it goes on with their results.
 
         Raises `LlmUnavailableError` at once where each breaker is open; `ProviderError` where a call failed, also by a
-        deadline. A blip before the first text is tried again once.
+        deadline; `NoAnswerError` where it ended with no text. A blip before the first text is tried again once.
         """
-        chat = list(messages)
+        chat = alternating(messages)
+        answered = False
         for _ in range(_TOOL_ROUNDS):
             said: list[str] = []
             calls: list[ToolCall] = []
-            async with aclosing(self._pieces(tuple(chat), tuple(tools))) as pieces:
+            async with aclosing(self._pieces(chat, tuple(tools))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):
                         said.append(piece)
                         yield piece
-                    elif isinstance(piece, ToolCall):
+                    else:
                         calls.append(piece)
+            answered = answered or any(text.strip() for text in said)
             if not calls:
+                if not answered:
+                    raise _no_answer(self.finish)
                 return
+            if self.finish == "length" and not all(is_object(call.arguments) for call in calls):
+                raise NoAnswerError("length", "llm.max_tokens cut the arguments of a tool off: raise it.")
             chat.append(ChatMessage("assistant", "".join(said), tool_calls=tuple(calls)))
             results = [
                 ChatMessage("tool", await call_tool(tools, call, job=self._told_as), tool_call_id=call.id)
@@ -175,101 +209,213 @@ class LlmCall:
             chat.extend(results)
         raise ProviderError("rejected", f"the LLM still called tools after {_TOOL_ROUNDS} rounds")
 
-    async def _pieces(
-        self, messages: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
-    ) -> AsyncGenerator[str | ToolCall]:
-        """Yield what one call of the provider brings; its usage is counted."""
-        first, pieces, route, report = await self._begin(messages, tools)
+    async def _pieces(self, chat: list[ChatMessage], tools: tuple[Tool, ...]) -> AsyncGenerator[str | ToolCall]:
+        """Yield the text and the calls that one call of the provider brings."""
+        first, request = await self._begin(chat, tools)
         try:
-            async with aclosing(pieces):
-                piece: Piece | None = first
-                while piece is not None:
-                    if isinstance(piece, Usage):
-                        self._count(piece, route)
-                    elif piece:
+            async with aclosing(request.pieces):
+                for piece in first:
+                    if isinstance(piece, str | ToolCall):
                         yield piece
-                    try:
-                        piece = await _next(pieces, self._manner.gap, "further token")
-                    except ProviderError:
-                        route.breaker.fail()
-                        raise
-                    report.piece(piece)
-        except BaseException as error:
-            report.over(error)
+                while (further := await request.next()) is not None:
+                    if isinstance(further, str | ToolCall) and further:
+                        yield further
+        except ProviderError as error:
+            if error.kind == "unavailable":
+                request.route.breaker.fail()
+            _cool(request.route, error)
+            request.report.over(error)
             raise
-        report.over()
+        except BaseException as error:
+            request.report.over(error)
+            raise
+        request.report.over()
 
-    async def _begin(
-        self, messages: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
-    ) -> tuple[Piece | None, AsyncGenerator[Piece], Route, CallReport]:
-        """Return the first piece of an answer, the others, whose it is, and what is told of it."""
+    async def _begin(self, chat: list[ChatMessage], tools: tuple[Tool, ...]) -> tuple[list[Piece], _Request]:
+        """Return the first pieces of an answer, and the request that brings the others."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_blip),
             stop=tenacity.stop_after_attempt(1 + _QUICK_RETRIES) | tenacity.stop_after_delay(self._manner.quick_retry),
             wait=tenacity.wait_random(*_QUICK_WAIT_SECONDS),
             reraise=True,
         )
-        return await retrying(self._open, messages, tools)
+        return await retrying(self._admitted, chat, tools)
+
+    async def _admitted(self, chat: list[ChatMessage], tools: tuple[Tool, ...]) -> tuple[list[Piece], _Request]:
+        """Make a request, and another one where the refusal tells how it is to be made. `chat` loses what was too much."""
+        left = [*self._routes]
+        refused: ProviderError | None = None
+        for _ in range(_MENDINGS):
+            try:
+                route, permit = self._enter(left)
+            except (ProviderError, LlmUnavailableError):
+                if refused:
+                    break
+                raise
+            try:
+                return await self._open(route, permit, chat, tools)
+            except ProviderError as error:
+                refused = error
+                if error.mended:
+                    telemetry.log("left out of requests from now on", level=logging.WARNING, field=error.field)
+                elif error.cause == "context" and (shorter := shortened(chat)):
+                    telemetry.log("context shortened", level=logging.WARNING, before=len(chat), after=len(shorter))
+                    chat[:] = shorter
+                elif (error.kind == "rate_limited" or error.cause == "quota") and len(left) > 1:
+                    left.remove(route)
+                else:
+                    raise
+        assert refused  # noqa: S101 - the loop's other ends return or raise
+        raise refused
 
     async def _open(
-        self, messages: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
-    ) -> tuple[Piece | None, AsyncGenerator[Piece], Route, CallReport]:
-        """Make one request and wait for its first piece; that is when a provider has shown that it answers."""
-        route, permit = self._enter()
+        self, route: Route, permit: Permit, chat: list[ChatMessage], tools: tuple[Tool, ...]
+    ) -> tuple[list[Piece], _Request]:
+        """Make one request and wait for what it says first; that is when a provider has shown that it answers."""
         manner = self._manner
-        self.route, self.calls = route, self.calls + 1
-        report = CallReport(self._told_as, number=self.calls, provider=route.provider.name, model=self.model)
-        request = ChatRequest(self.model, manner.system, messages, manner.max_tokens, tools, self._headers)
-        pieces = route.provider.stream(request)
+        self.route = route
+        report = CallReport(self._told_as, number=self.calls + 1, provider=route.provider.name, model=self.model)
+        asked = ChatRequest(self.model, manner.system, tuple(chat), manner.max_tokens, tools, self._headers)
+        request = _Request(route, route.provider.stream(asked), manner, report, self.on_sign)
+        self._requests.append(request)
         try:
-            first = await _next(pieces, manner.first_token, "first token")
-        except ProviderError as error:
-            report.over(error)
-            await pieces.aclose()
-            if error.kind == "unavailable":
-                permit.fail()
-            elif error.kind == "rate_limited" and error.retry_after:
-                route.cool_down(error.retry_after)
-            raise
+            first = await request.begin()
+            permit.succeed()
+            _check_said(first[-1])
         except BaseException as error:
             report.over(error)
-            await pieces.aclose()
+            await request.pieces.aclose()
+            if isinstance(error, ProviderError):
+                if error.kind == "unavailable":
+                    permit.fail()
+                _cool(route, error)
             raise
         else:
-            permit.succeed()
-            report.piece(first)
-            return first, pieces, route, report
+            return first, request
         finally:
             permit.abandon()
 
-    def _enter(self) -> tuple[Route, Permit]:
-        """Return the first route that may be called. `LlmUnavailableError` where there is none."""
-        for route in self._routes:
+    def _enter(self, routes: Sequence[Route]) -> tuple[Route, Permit]:
+        """Return the first of these routes that may be called. `LlmUnavailableError` where there is none."""
+        for route in routes:
             if route.cooldown:
                 continue
             permit = route.breaker.enter()
             if permit:
                 return route, permit
-        cooling = [route.cooldown for route in self._routes if route.cooldown]
+        cooling = [route.cooldown for route in routes if route.cooldown]
         if cooling:
             raise ProviderError("rate_limited", "the provider asked for a pause", status=429, retry_after=min(cooling))
-        raise LlmUnavailableError(max(1.0, min(route.breaker.retry_after for route in self._routes)))
+        raise LlmUnavailableError(max(1.0, min(route.breaker.retry_after for route in routes)))
 
-    def _count(self, usage: Usage, route: Route) -> None:
-        before = self.usage or Usage(0, 0)
-        self.usage = Usage(before.input_tokens + usage.input_tokens, before.output_tokens + usage.output_tokens)
-        self.as_configured &= route is self._routes[0] and self._model in {None, route.model}
+
+class _Request:
+    """One request under way: its pieces, each waited for in time, and what they have told."""
+
+    def __init__(
+        self,
+        route: Route,
+        pieces: AsyncGenerator[Piece],
+        manner: _Manner,
+        report: CallReport,
+        on_sign: Callable[[Piece], None],
+    ) -> None:
+        self.route = route
+        self.pieces = pieces
+        self.report = report
+        self.usage: Usage | None = None
+        self.finish: FinishReason | None = None
+        self._manner = manner
+        self._on_sign = on_sign
+        self._began = time.monotonic()
+        self._alive = self._said = False
+
+    async def begin(self) -> list[Piece]:
+        """Return the pieces up to the first that says something: text, thinking, a call. Where nothing is said, the finish."""
+        held: list[Piece] = []
+        while (piece := await self.next()) is not None:
+            if isinstance(piece, Alive | Usage):
+                continue
+            held.append(piece)
+            if isinstance(piece, Finish):
+                while await self.next() is not None:  # The usage comes behind it.
+                    pass
+                return held
+            if not isinstance(piece, str) or piece.strip():
+                return held
+        raise ProviderError("unavailable", "the answer ended without a finish")
+
+    async def next(self) -> Piece | None:
+        """Return the next piece, None at the end. `ProviderError` where it does not come in time, or is an error."""
+        patience, what, setting = self._patience()
+        try:
+            async with asyncio.timeout(patience):
+                piece = await anext(self.pieces, None)
+        except TimeoutError as error:
+            reason = f"no {what} within {getattr(self._manner, setting):g} s"
+            advice = f"Raise llm.{setting}_seconds where the model takes longer."
+            raise ProviderError("unavailable", reason, cause="deadline", advice=advice) from error
+        self._alive = True
+        self.report.piece(piece)
+        match piece:
+            case None:
+                return None
+            case str():
+                self._said = self._said or not piece.isspace()
+            case Usage():
+                self.usage = piece
+            case Alive(Usage() as so_far):
+                self.usage = so_far
+            case Finish(reason):
+                self.finish = reason
+                if reason == "error":
+                    raise ProviderError("unavailable", f"{self.route.provider.name} ended its answer by an error")
+        self._on_sign(piece)
+        return piece
+
+    def _patience(self) -> tuple[float, str, str]:
+        """Return how long to wait for the next piece, what for, and what bounds it."""
+        manner = self._manner
+        patience, what, setting = manner.first_token, "first token", "first_token"
+        if self._alive:
+            patience, what, setting = manner.gap, "further token", "gap"
+        left = self._began + manner.first_text - time.monotonic()
+        if not self._said and left < patience:
+            return max(0.0, left), "first text", "first_text"
+        return patience, what, setting
+
+
+def _check_said(piece: Piece) -> None:
+    """Raise what it means that an answer begins with its finish."""
+    if isinstance(piece, Finish):
+        raise _no_answer(piece.reason)
+
+
+def _cool(route: Route, error: ProviderError) -> None:
+    """Leave a provider alone that asks for it."""
+    if error.kind == "rate_limited" and error.retry_after:
+        route.cool_down(error.retry_after)
 
 
 def _is_blip(error: BaseException) -> bool:
     """Tell whether a failure may be gone in a moment, so that a second request at once is worth its price."""
-    return isinstance(error, ProviderError) and error.kind == "unavailable" and error.retry_after is None
+    if isinstance(error, NoAnswerError):
+        return error.finish == "stop"
+    if not isinstance(error, ProviderError):
+        return False
+    return error.kind == "unavailable" and error.retry_after is None and error.cause != "deadline"
 
 
-async def _next(pieces: AsyncGenerator[Piece], patience: float, what: str) -> Piece | None:
-    """Return the next piece, None at the end. `ProviderError` where it does not come in time."""
-    try:
-        async with asyncio.timeout(patience):
-            return await anext(pieces, None)
-    except TimeoutError as error:
-        raise ProviderError("unavailable", f"no {what} within {patience:g} s") from error
+def _no_answer(finish: FinishReason | None) -> NoAnswerError:
+    """Return what it means that an answer has no text, by why it ended."""
+    match finish:
+        case "length":
+            return NoAnswerError(
+                "length", "llm.max_tokens was used up before the first text, as by reasoning: raise it."
+            )
+        case "content_filter" | "refusal":
+            return NoAnswerError(
+                finish, "The model or its content filter refused to answer: write the message otherwise."
+            )
+        case _:
+            return NoAnswerError(finish or "stop", "It ended its answer without any text. Send the message again.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -25,22 +26,65 @@ __all__ = ["make_llm", "make_provider"]
 
 
 def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
-    """Return the configured LLM. Blocks; `UsageError` where a key is missing."""
-    limits = Limits(settings.llm_breaker_errors, settings.llm_breaker_window_seconds, settings.llm_breaker_open_seconds)
+    """Return the configured LLM. Blocks; `UsageError` where a key is missing, or a setting is not what it should be."""
+    limits = Limits(
+        settings.llm_breaker_errors,
+        settings.llm_breaker_window_seconds,
+        settings.llm_breaker_open_seconds,
+        settings.llm_breaker_share,
+    )
     wanted = [(settings.llm_provider, settings.llm_model)]
     if settings.llm_fallback_provider:
         wanted.append((settings.llm_fallback_provider, settings.llm_fallback_model))
     routes = []
     for name, model in wanted:
         spec, account = PROVIDERS[name], settings.accounts[name]
-        key = account.api_key or parameters.get(stack.api_keys[name]) or ""
-        provider = make_provider(spec, api_key=key, base_url=account.base_url, timeout=_timeout(settings))
+        key = _key(account.api_key or parameters.get(stack.api_keys[name]) or "", spec)
+        # What one API takes as a field or a header may be an error to another.
+        extra = _extra(settings) if name == settings.llm_provider else {}
+        provider = make_provider(spec, api_key=key, base_url=account.base_url, timeout=_timeout(settings), **extra)
         routes.append(Route(provider, model or spec.default_model, limits))
     return Llm(routes, settings)
 
 
-def make_provider(spec: ProviderSpec, *, api_key: str, base_url: str, timeout: httpx2.Timeout) -> Provider:
-    """Return the adapter of a provider. `UsageError` where it has no key and needs one."""
+def _key(text: str, spec: ProviderSpec) -> str:
+    """Return a key without the line end that a file leaves behind it. `UsageError` where it is nothing that a header holds."""
+    key = text.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            f"the API key of {spec.name} holds a line end or another character that no key has",
+            hint=f"Look at {spec.key_variable}, {spec.name}.api_key or the parameter in SSM: copy the key anew.",
+        )
+    return key
+
+
+def _extra(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return what is added to each request, where something is. `UsageError` names the setting that is no such object."""
+    texts = {
+        "extra_body": settings.llm_extra_body,
+        "extra_headers": settings.llm_extra_headers,
+        "extra_query": settings.llm_extra_query,
+    }
+    extra = {}
+    for name, text in texts.items():
+        if not text:
+            continue
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        texts_only = name != "extra_body"
+        if not isinstance(value, dict) or (texts_only and not all(isinstance(each, str) for each in value.values())):
+            what = "a JSON object of texts" if texts_only else "a JSON object"
+            raise UsageError(f"llm.{name} is not {what}", hint='Write it as {"name": "value"}.')
+        extra[name] = value
+    return extra
+
+
+def make_provider(
+    spec: ProviderSpec, *, api_key: str, base_url: str, timeout: httpx2.Timeout, **extra: dict[str, Any]
+) -> Provider:
+    """Return the adapter of a provider, `extra` in its requests. `UsageError` where it has no key and needs one."""
     if spec.needs_key and not api_key:
         raise UsageError(
             f"there is no API key of {spec.name}",
@@ -49,7 +93,7 @@ def make_provider(spec: ProviderSpec, *, api_key: str, base_url: str, timeout: h
         )
     module, _, name = spec.adapter.partition(":")
     adapter: Callable[..., Provider] = getattr(importlib.import_module(module), name)  # up to 1 s of import
-    return adapter(api_key=api_key, base_url=base_url, timeout=timeout)
+    return adapter(api_key=api_key, base_url=base_url, timeout=timeout, **extra)
 
 
 def _timeout(settings: Settings) -> httpx2.Timeout:

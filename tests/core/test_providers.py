@@ -49,7 +49,8 @@ def test_an_entry_is_whole(spec: ProviderSpec) -> None:
     assert spec.vendor_url.startswith("https://")
     module, _, name = spec.adapter.partition(":")
     adapter = getattr(importlib.import_module(module), name)
-    assert set(inspect.signature(adapter).parameters) == {"api_key", "base_url", "timeout"}
+    extra = {"extra_body", "extra_headers", "extra_query"}
+    assert set(inspect.signature(adapter).parameters) == {"api_key", "base_url", "timeout", *extra}
     assert adapter.name == spec.name
 
 

@@ -60,6 +60,11 @@ class Stream:
         self._script.append(piece)
         self._outbox.add(self)
 
+    def thinking(self, piece: str) -> None:
+        """Tell what the model reasons; like text it is coalesced, at most once per frame time."""
+        self._script.append(("thinking", {"text": piece}))
+        self._outbox.add(self)
+
     def emit(self, kind: str, **data: Any) -> None:
         """Add an event after all text so far; it is not held back for a frame."""
         self._script.append((kind, data))
@@ -91,7 +96,7 @@ class Stream:
         """Return the frames that are due; from now on they are on their way."""
         due: list[str | _Control] = self._script[self._taken :]
         if self._interrupted:
-            openings = {"started", "reset"}
+            openings = {"started", "reset", "thinking"}
             due = [("reset", {"reason": "events_interrupted"})]
             due += [item for item in self._script if isinstance(item, str) or item[0] not in openings]
         self._taken, self._interrupted = len(self._script), False
@@ -132,14 +137,14 @@ class Stream:
 
 
 def _coalesced(items: Iterable[str | _Control]) -> Iterable[_Control]:
-    """Join neighbouring text into deltas of a bounded size; leave the rest as it is."""
-    for is_text, group in groupby(items, key=lambda item: isinstance(item, str)):
-        if is_text:
-            text = "".join(str(piece) for piece in group)
-            for start in range(0, len(text), MAX_DELTA_CHARACTERS):
-                yield "delta", {"text": text[start : start + MAX_DELTA_CHARACTERS]}
-        else:
+    """Join neighbouring text, and neighbouring reasoning, into events of a bounded size; leave the rest as it is."""
+    for kind, group in groupby(items, key=lambda item: "delta" if isinstance(item, str) else item[0]):
+        if kind not in {"delta", "thinking"}:
             yield from (item for item in group if not isinstance(item, str))
+            continue
+        text = "".join(item if isinstance(item, str) else item[1].get("text", "") for item in group)
+        for start in range(0, max(1, len(text)), MAX_DELTA_CHARACTERS):
+            yield kind, {"text": text[start : start + MAX_DELTA_CHARACTERS]} if text else {}
 
 
 class Outbox:

@@ -1,21 +1,46 @@
-"""Anthropic's Messages."""
+"""Anthropic's Messages, and whatever speaks like it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import anthropic
-import httpx2
 
-from cloudia.worker.providers.base import ChatRequest, Piece, ProviderError, ToolCall, Usage, retry_after, status_kind
-from cloudia.worker.providers.sse import objects
+from cloudia.worker.providers.base import (
+    Alive,
+    ChatRequest,
+    Finish,
+    FinishReason,
+    Piece,
+    ProviderError,
+    Thinking,
+    ToolCall,
+    is_object,
+)
+from cloudia.worker.providers.reading import read
+from cloudia.worker.providers.text import Joiner, whole
+from cloudia.worker.providers.transport import Address, Failures, direct_hosts
+from cloudia.worker.providers.usage import AnthropicUsage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+
+    import httpx2
 
 __all__ = ["AnthropicProvider"]
+
+_NEEDED = frozenset({"model", "messages", "stream", "tools", "max_tokens", "system"})
+"""The fields without which a request is another question, or none that Anthropic takes."""
+
+_FINISH: dict[str, FinishReason] = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+}
+"""Any other word is a stop: https://docs.anthropic.com/en/api/handling-stop-reasons."""
 
 
 class AnthropicProvider:
@@ -23,49 +48,58 @@ class AnthropicProvider:
 
     name = "anthropic"
 
-    def __init__(self, *, api_key: str, base_url: str, timeout: httpx2.Timeout) -> None:
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        timeout: httpx2.Timeout,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
+    ) -> None:
+        address = Address.of(base_url or "https://api.anthropic.com")
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,
-            base_url=base_url or None,
+            base_url=address.url,
             max_retries=0,
             timeout=timeout,
-            http_client=anthropic.DefaultAioHttpClient(timeout=timeout),
+            default_headers=dict(extra_headers or {}),
+            default_query={**address.query, **(extra_query or {})},
+            http_client=anthropic.DefaultAioHttpClient(timeout=timeout, mounts=direct_hosts(address.url)),
         )
+        self._failures = Failures(
+            anthropic, self.name, address, path="/v1/messages", key="anthropic.api_key (ANTHROPIC_API_KEY)"
+        )
+        self._extra = dict(extra_body or {})
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:
-        """Yield text, calls of tools, then the usage. The SDK's errors become `ProviderError`."""
-        state = _State()
+        """Yield what `Piece` says. Whatever fails is a `ProviderError`."""
+        body = {name: value for name, value in self._extra.items() if name not in {"model", "messages", "stream"}}
         try:
-            async with self._client.messages.with_streaming_response.create(
-                model=request.model,
-                system=request.system or anthropic.omit,
-                messages=_messages(request),
-                tools=_tools(request) or anthropic.omit,
-                max_tokens=request.max_tokens,
-                extra_headers=request.headers,
-                stream=True,
-            ) as response:
-                async for event in objects(response.http_response.aiter_bytes()):
-                    piece = state.take(event)
-                    if piece:
-                        yield piece
-        except anthropic.APIStatusError as error:
-            raise ProviderError(
-                status_kind(error.status_code),
-                f"anthropic answered {error.status_code}",
-                status=error.status_code,
-                retry_after=retry_after(error.response.headers),
-            ) from error
-        except anthropic.APITimeoutError as error:
-            raise ProviderError("unavailable", "anthropic did not answer in time") from error
-        except (anthropic.APIError, httpx2.HTTPError) as error:
-            raise ProviderError("unavailable", f"the call to anthropic broke off ({type(error).__name__})") from error
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ProviderError("unavailable", "anthropic answered with something that is not a message") from error
-        if not state.finished:
-            raise ProviderError("unavailable", "anthropic's answer ended in the middle")
-        for call in state.calls.values():
-            yield call
+            async with (
+                self._client.messages.with_streaming_response.create(
+                    model=request.model,
+                    system=request.system or anthropic.omit,
+                    messages=_messages(request),
+                    tools=_tools(request) or anthropic.omit,
+                    max_tokens=request.max_tokens,
+                    extra_headers=request.headers,
+                    extra_body=body,
+                    stream=True,
+                ) as answer,
+                aclosing(read(answer.http_response, _State(), self._failures, model=request.model)) as pieces,
+            ):
+                async for piece in pieces:
+                    yield piece
+        except ProviderError:
+            raise
+        except Exception as error:
+            failure = self._failures.of(error, model=request.model, sent=body.keys() - _NEEDED)
+            if failure.field in body:
+                self._extra.pop(failure.field, None)
+                failure.mended = True
+            raise failure from error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -76,32 +110,82 @@ class _State:
     """What the events of a stream have said so far."""
 
     def __init__(self) -> None:
-        self.calls: dict[int, ToolCall] = {}
-        self.finished = False
-        self._taken = 0
+        self.stopped = False
+        """Whether `message_stop` has come."""
+        self._finish: FinishReason | None = None
+        self._calls: dict[int, tuple[str, str, list[str]]] = {}
+        """By the index of their block: id, name, and the parts of the arguments."""
+        self._usage = AnthropicUsage()
+        self._counted = False
+        self._text = Joiner()
 
-    def take(self, event: dict[str, Any]) -> Piece | None:
-        """Take an event. Return the text or the usage that it brings."""
-        match event["type"]:
-            case "content_block_delta" if event["delta"]["type"] == "text_delta":
-                return str(event["delta"]["text"])
-            case "content_block_delta" if event["delta"]["type"] == "input_json_delta":
-                before = self.calls[event["index"]]
-                self.calls[event["index"]] = replace(
-                    before, arguments=before.arguments + event["delta"]["partial_json"]
-                )
-            case "content_block_start" if event["content_block"]["type"] == "tool_use":
-                block = event["content_block"]
-                self.calls[event["index"]] = ToolCall(block["id"], block["name"], "")
+    def take(self, event: dict[str, Any]) -> Iterator[Piece]:
+        """Take an event. Yield the text or the thinking that it brings, else a sign of life."""
+        yield self._piece(event)
+
+    def _piece(self, event: dict[str, Any]) -> Piece:
+        match event.get("type"):
+            case "content_block_delta":
+                return self._delta(event["index"], event["delta"])
+            case "content_block_start":
+                return self._start(event["index"], event["content_block"])
             case "message_start":
-                self._taken = event["message"]["usage"]["input_tokens"]
+                self._usage.take(event["message"].get("usage"))
             case "message_delta":
-                return Usage(self._taken, event["usage"]["output_tokens"])
+                self._usage.take(event.get("usage"))
+                self._counted = True
+                reason = event["delta"].get("stop_reason")
+                if reason:
+                    self._finish = _FINISH.get(str(reason), "stop")
             case "message_stop":
-                self.finished = True
-            case "error":
-                raise ProviderError("unavailable", "anthropic reported an error in mid-stream")
-        return None
+                self.stopped = True
+        return Alive(self._usage.usage)
+
+    def _start(self, index: int, block: dict[str, Any]) -> Piece:
+        match block["type"]:
+            case "tool_use":
+                given = block.get("input")  # Empty as a rule; what speaks like Anthropic may send all of it here.
+                self._calls[index] = (block["id"], block["name"], [json.dumps(given)] if given else [])
+            case "text" if block.get("text"):
+                return self._said(block["text"])
+            case "thinking" | "redacted_thinking":
+                return Thinking()
+        return Alive()
+
+    def _delta(self, index: int, delta: dict[str, Any]) -> Piece:
+        match delta["type"]:
+            case "text_delta":
+                return self._said(delta["text"])
+            case "thinking_delta":
+                thought = delta.get("thinking")
+                return Thinking(whole(thought) if isinstance(thought, str) else "")
+            case "input_json_delta" if (
+                index in self._calls
+            ):  # Those of another block are of a tool of the server's own.
+                self._calls[index][2].append(delta["partial_json"])
+        return Alive()
+
+    def _said(self, text: Any) -> Piece:
+        if not isinstance(text, str):
+            raise TypeError("the text is no text")
+        return self._text.add(text) or Alive()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole: by `message_stop`, or by a reason to stop with no call that is cut."""
+        whole_calls = all(is_object("".join(parts)) for _, _, parts in self._calls.values())
+        return self.stopped or (self._finish is not None and whole_calls)
+
+    def end(self, *, done: bool) -> Iterator[Piece]:  # noqa: ARG002 - OpenAI's end is none of Anthropic's
+        """Take the end. Yield what comes last."""
+        if self.finished:
+            if rest := self._text.rest():
+                yield rest
+            for call_id, name, parts in self._calls.values():
+                yield ToolCall(call_id, name, whole("".join(parts)))
+            yield Finish(self._finish or "stop")
+        if self._counted and self._usage.usage:
+            yield self._usage.usage
 
 
 def _messages(request: ChatRequest) -> Any:
@@ -115,15 +199,20 @@ def _messages(request: ChatRequest) -> Any:
             else:
                 messages.append({"role": "user", "content": [result]})
         elif message.tool_calls:
-            said = [{"type": "text", "text": message.content}] if message.content else []
+            said = [{"type": "text", "text": message.content}] if message.content.strip() else []
             uses = [
-                {"type": "tool_use", "id": call.id, "name": call.name, "input": json.loads(call.arguments or "{}")}
+                {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)}
                 for call in message.tool_calls
             ]
             messages.append({"role": "assistant", "content": [*said, *uses]})
         else:
             messages.append({"role": message.role, "content": message.content})
     return messages
+
+
+def _input(call: ToolCall) -> Any:
+    """Return a call's arguments as an object. Where they are none, the tool's result says so already."""
+    return json.loads(call.arguments or "{}") if is_object(call.arguments) else {}
 
 
 def _tools(request: ChatRequest) -> Any:

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 __all__ = [
+    "Alive",
+    "Cause",
     "ChatMessage",
     "ChatRequest",
     "FailureKind",
+    "Finish",
+    "FinishReason",
     "LlmUnavailableError",
+    "NoAnswerError",
     "Piece",
     "Provider",
     "ProviderError",
+    "Thinking",
     "Tool",
     "ToolCall",
     "Usage",
+    "is_object",
     "retry_after",
     "status_kind",
 ]
 
 FailureKind: TypeAlias = Literal["unavailable", "rate_limited", "rejected"]
+FinishReason: TypeAlias = Literal["stop", "length", "content_filter", "refusal", "tool_calls", "error"]
+Cause: TypeAlias = Literal["key", "quota", "forbidden", "model", "url", "context", "policy", "field", "deadline"]
+"""The key, the account's money, what the key may do, no such model, nothing at this URL, a conversation that is too long, one
+that is against the rules, a field of the request, a deadline of ours.
+"""
 
 _TOO_MANY = 429
 _REQUEST_TIMEOUT = 408
@@ -81,35 +94,97 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that were counted by the provider."""
+    """Tokens that were counted by the provider, each vendor's numbers brought into one form.
+
+    Input is all input, output is all output: what was read from a cache or written to it, and what was spent on reasoning, are
+    told as the parts of these that they are.
+    """
 
     input_tokens: int
     output_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def to_json(self) -> dict[str, int]:
-        """Return `{"input_tokens", "output_tokens"}`."""
-        return {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
+        """Return `{"input_tokens", "output_tokens"}`, and the parts that there are."""
+        return {
+            name: count for name, count in asdict(self).items() if count or name in {"input_tokens", "output_tokens"}
+        }
+
+    def __add__(self, other: Usage) -> Usage:
+        """Return the usage of both together."""
+        return Usage(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Usage)))
 
 
-Piece: TypeAlias = str | ToolCall | Usage
-"""What a stream yields: text as it comes, calls of tools when they are whole, and the usage once it is known."""
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A sign of life that says nothing: a ping, a comment, the next part of a tool's arguments.
+
+    `usage` is what was used so far, where that is known: of a stream that breaks off, it is all that will be.
+    """
+
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A piece of the model's reasoning: no part of its answer."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Why the answer ended."""
+
+    reason: FinishReason
+
+
+Piece: TypeAlias = str | Thinking | ToolCall | Finish | Usage | Alive
+"""What a stream yields: text and thinking as they come; then calls of tools when they are whole, the finish, and the usage,
+the last of what was told. A sign of life where something came that is none of these.
+"""
 
 
 class ProviderError(Exception):
     """A call failed. Bears no text of the provider's, which may quote the conversation.
 
     `kind` says whose doing it was: `unavailable` (connection, 5xx, a stream that broke off or made no sense), `rate_limited`
-    (429), or `rejected` (another 4xx: the same request would be refused again). `retry_after` is in seconds.
+    (429), or `rejected` (the same request would be refused again). `cause` is what is known beyond that, `advice` what whoever
+    reads it can do, and `field` what of the request was refused by its name. `mended` says that the adapter has learned from
+    that: the same call, made again, is another request. `retry_after` is in seconds.
     """
 
     def __init__(
-        self, kind: FailureKind, reason: str, *, status: int | None = None, retry_after: float | None = None
+        self,
+        kind: FailureKind,
+        reason: str,
+        *,
+        cause: Cause | None = None,
+        advice: str = "",
+        field: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
+        self.cause = cause
+        self.advice = advice
+        self.field = field
+        self.mended = False
         self.status = status
         self.retry_after = retry_after
+
+
+class NoAnswerError(Exception):
+    """A call went well and ended without an answer: `finish` says why, in `reason` is what can be done about it."""
+
+    def __init__(self, finish: FinishReason, reason: str) -> None:
+        super().__init__(reason)
+        self.finish: FinishReason = finish
+        self.reason = reason
 
 
 class LlmUnavailableError(Exception):
@@ -134,6 +209,14 @@ class Provider(Protocol):
         ...
 
 
+def is_object(arguments: str) -> bool:
+    """Tell whether the arguments of a tool call are what they should be: an object, or nothing at all."""
+    try:
+        return isinstance(json.loads(arguments or "{}"), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def status_kind(status: int) -> FailureKind:
     """Return the kind of failure that an HTTP status is."""
     if status == _TOO_MANY:
@@ -144,8 +227,13 @@ def status_kind(status: int) -> FailureKind:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3); at most ten minutes."""
-    value = headers.get("retry-after")
+    """Return the seconds that `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3); at most ten minutes.
+
+    OpenAI and Azure have `retry-after-ms` beside it, which is finer.
+    """
+    fine, value = headers.get("retry-after-ms", ""), headers.get("retry-after")
+    if fine.isdecimal():
+        return min(int(fine) / 1000, _MAX_RETRY_AFTER)
     if not value:
         return None
     try:

@@ -2,96 +2,283 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-import httpx2
 import openai
 
-from cloudia.worker.providers.base import ChatRequest, Piece, ProviderError, ToolCall, Usage, retry_after, status_kind
-from cloudia.worker.providers.sse import objects
+from cloudia.worker.providers.base import (
+    Alive,
+    ChatRequest,
+    Finish,
+    FinishReason,
+    Piece,
+    ProviderError,
+    Thinking,
+    ToolCall,
+    Usage,
+    is_object,
+)
+from cloudia.worker.providers.reading import read
+from cloudia.worker.providers.text import Joiner, whole
+from cloudia.worker.providers.transport import Address, Failures, direct_hosts
+from cloudia.worker.providers.usage import openai_usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+
+    import httpx2
 
 __all__ = ["OpenAIProvider"]
 
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_NEEDED = frozenset({"model", "messages", "stream", "tools"})
+"""The fields without which a request is another question."""
+_OWN_HOSTS = ("api.openai.com", ".openai.azure.com")
+
+_FINISH: dict[str, FinishReason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "prohibited_content": "content_filter",
+    "sensitive": "content_filter",
+    "refusal": "refusal",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "error": "error",
+    "abort": "error",
+    "network_error": "error",
+    "insufficient_system_resource": "error",
+    "malformed_function_call": "error",
+}
+"""As OpenAI, Mistral, Gemini, DeepSeek, Zhipu, vLLM and OpenRouter spell it; any other word is a stop."""
+
 
 class OpenAIProvider:
-    """The official SDK, streaming, with its own retries off: retries have one owner, and it is the worker.
-
-    Over aiohttp, the SDK's other transport, a stream costs the worker little more than half of the CPU.
-    """
+    """The official SDK, streaming, with its own retries off: retries have one owner, and it is the worker."""
 
     name = "openai"
 
-    def __init__(self, *, api_key: str, base_url: str, timeout: httpx2.Timeout) -> None:
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        timeout: httpx2.Timeout,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
+    ) -> None:
+        address = Address.of(base_url or "https://api.openai.com/v1")
+        headers = dict(extra_headers or {})
+        if "api-version" in address.query:
+            headers.setdefault("api-key", api_key)  # Azure's header for a key; what speaks like OpenAI passes over it.
         self._client = openai.AsyncOpenAI(
             api_key=api_key,
-            base_url=base_url or None,
+            base_url=address.url,
             max_retries=0,
             timeout=timeout,
-            http_client=openai.DefaultAioHttpClient(timeout=timeout),
+            default_headers=headers,
+            default_query={**address.query, **(extra_query or {})},
+            http_client=openai.DefaultAioHttpClient(timeout=timeout, mounts=direct_hosts(address.url)),
         )
+        self._failures = Failures(
+            openai, self.name, address, path="/chat/completions", key="openai.api_key (OPENAI_API_KEY)"
+        )
+        self._extra = dict(extra_body or {})
         # OpenAI's newer models refuse the older name, and most that speak like OpenAI know only that.
-        self._limit_name = "max_tokens" if base_url else "max_completion_tokens"
+        host = urlsplit(address.url).hostname or ""
+        self._limits = list(_LIMITS if host.endswith(_OWN_HOSTS) else reversed(_LIMITS))
+        self._refused: set[str] = set()
+        """Fields that this server has refused by name; they are left out from then on."""
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:  # noqa: C901 - a table of the SDK's errors
-        """Yield text, calls of tools, then the usage. The SDK's errors become `ProviderError`."""
-        finished = False
-        calls: dict[int, ToolCall] = {}
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:
+        """Yield what `Piece` says. Whatever fails is a `ProviderError`."""
+        body = self._body(request)
         try:
-            async with self._client.chat.completions.with_streaming_response.create(
-                model=request.model,
-                messages=_messages(request),
-                tools=_tools(request) or openai.omit,
-                stream=True,
-                stream_options={"include_usage": True},
-                extra_headers=request.headers,
-                extra_body={self._limit_name: request.max_tokens},
-            ) as response:
-                async for chunk in objects(response.http_response.aiter_bytes()):
-                    if "error" in chunk:
-                        raise ProviderError("unavailable", "openai reported an error in mid-stream")
-                    for choice in chunk.get("choices") or ():
-                        delta = choice.get("delta") or {}
-                        if delta.get("content"):
-                            yield delta["content"]
-                        for part in delta.get("tool_calls") or ():
-                            calls[part["index"]] = _joined(calls.get(part["index"]), part)
-                        finished = finished or choice.get("finish_reason") is not None
-                    if chunk.get("usage"):
-                        yield Usage(chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"])
-        except openai.APIStatusError as error:
-            raise ProviderError(
-                status_kind(error.status_code),
-                f"openai answered {error.status_code}",
-                status=error.status_code,
-                retry_after=retry_after(error.response.headers),
-            ) from error
-        except openai.APITimeoutError as error:
-            raise ProviderError("unavailable", "openai did not answer in time") from error
-        except (openai.APIError, httpx2.HTTPError) as error:
-            raise ProviderError("unavailable", f"the call to openai broke off ({type(error).__name__})") from error
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ProviderError("unavailable", "openai answered with something that is not a completion") from error
-        if not finished:
-            raise ProviderError("unavailable", "openai's answer ended in the middle")
-        for call in calls.values():
-            yield call
+            async with (
+                self._client.chat.completions.with_streaming_response.create(
+                    model=request.model,
+                    messages=body["messages"],
+                    stream=True,
+                    extra_headers=request.headers,
+                    extra_body=body,
+                ) as answer,
+                aclosing(read(answer.http_response, _State(), self._failures, model=request.model)) as pieces,
+            ):
+                async for piece in pieces:
+                    yield piece
+        except ProviderError:
+            raise
+        except Exception as error:
+            failure = self._failures.of(error, model=request.model, sent=self._spare(body))
+            failure.mended = self._learn(failure.field, body)
+            raise failure from error
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        """Return the request's fields, without those that the server refuses."""
+        limit = next((name for name in self._limits if name not in self._refused), None)
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": _messages(request, system="system" not in self._refused),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **({limit: request.max_tokens} if limit else {}),
+            **({"tools": _tools(request)} if request.tools else {}),
+            **self._extra,
+        }
+        return {name: value for name, value in body.items() if name in _NEEDED or name not in self._refused}
+
+    def _spare(self, body: dict[str, Any]) -> set[str]:
+        """Return what the request can do without; `system` is the role of the system prompt."""
+        spare = set(body) - _NEEDED
+        return spare | {"system"} if any(message["role"] == "system" for message in body["messages"]) else spare
+
+    def _learn(self, field: str | None, body: dict[str, Any]) -> bool:
+        """Leave a field out that was refused. Return whether the next request is another one for it."""
+        if field is None or field not in self._spare(body):
+            return False
+        self._refused.add(field)
+        return True
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
 
 
-def _messages(request: ChatRequest) -> Any:
-    """Return the messages in OpenAI's form."""
-    messages: list[dict[str, Any]] = [{"role": "system", "content": request.system}] if request.system else []
+class _State:
+    """What the chunks of a stream have said so far."""
+
+    stopped = False
+    """Of these events none says that it is the last."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._finish: FinishReason = "stop"
+        self._refusal = False
+        self._calls: list[_Call] = []
+        self._usage: Usage | None = None
+        self._text = Joiner()
+
+    def take(self, chunk: dict[str, Any]) -> Iterator[Piece]:
+        """Take a chunk. Yield what it brings, a sign of life at least."""
+        said = False
+        usage = openai_usage(chunk.get("usage")) or openai_usage(_object(chunk.get("x_groq")).get("usage"))
+        for choice in chunk.get("choices") or ():
+            delta = _object(choice.get("delta"))
+            for piece in self._said(delta):
+                said = True
+                yield piece
+            for part in delta.get("tool_calls") or ():
+                self._call(part)
+            usage = usage or openai_usage(choice.get("usage"))  # Moonshot's place for it.
+            reason = choice.get("finish_reason")
+            if reason:
+                self.finished = True
+                self._finish = _FINISH.get(str(reason).lower(), "stop")
+        self._usage = usage or self._usage
+        if usage or not said:
+            yield Alive(self._usage)
+
+    def _said(self, delta: dict[str, Any]) -> Iterator[Piece]:
+        """Yield the text of a delta, and what of it is thinking. What is refused is said in place of an answer."""
+        thought = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("reasoning_details")
+        if thought:
+            yield Thinking(whole(thought) if isinstance(thought, str) else "")
+        content = delta.get("content")
+        for part in content if isinstance(content, list) else ({"type": "text", "text": content},):
+            if part["type"] not in {"text", "output_text"}:
+                yield Thinking()
+                continue
+            text = part["text"]
+            if not isinstance(text, str | None):
+                raise TypeError("the content is no text")
+            if text and (joined := self._text.add(text)):
+                yield joined
+        refusal = delta.get("refusal")
+        if refusal and isinstance(refusal, str):
+            self._refusal = True
+            if joined := self._text.add(refusal):
+                yield joined
+
+    def _call(self, part: dict[str, Any]) -> None:
+        """Take a part of a tool call. OpenAI numbers the calls; others do not, or give all the same number."""
+        function = _object(part.get("function"))
+        index, call_id, name = part.get("index"), part.get("id") or "", function.get("name") or ""
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
+        for call in reversed(self._calls):
+            if call.goes_on(index, call_id, name):
+                call.name = call.name or name
+                call.arguments.append(text)
+                return
+        self._calls.append(_Call(index, call_id, name, [text]))
+
+    def end(self, *, done: bool) -> Iterator[Piece]:
+        """Take the end. One that `[DONE]` told is an end also without a finish, unless it cut a call off."""
+        self.finished |= done and all(is_object(call.text) for call in self._calls)
+        if self.finished:
+            if rest := self._text.rest():
+                yield rest
+            for number, call in enumerate(self._calls):
+                yield ToolCall(call.id or f"call_{number}", call.name, whole(call.text))
+            yield Finish("refusal" if self._refusal and self._finish == "stop" else self._finish)
+        if self._usage:
+            yield self._usage
+
+
+class _Call:
+    """A tool call whose parts are coming."""
+
+    def __init__(self, index: Any, call_id: str, name: str, arguments: list[str]) -> None:
+        self.index = index
+        self.id = call_id
+        self.name = name
+        self.arguments = arguments
+
+    @property
+    def text(self) -> str:
+        """Its arguments so far."""
+        return "".join(self.arguments)
+
+    def goes_on(self, index: Any, call_id: str, name: str) -> bool:
+        """Tell whether a part with these belongs to this call."""
+        if index is not None and index != self.index:
+            return False
+        if call_id:
+            return call_id == self.id or (not self.id and index is not None)
+        # Without an id: a name begins another call where this one's arguments are whole already.
+        return not (name and self.name and self.text and is_object(self.text))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Return an object, an empty one in place of null."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise TypeError("it is no object")
+    return value
+
+
+def _messages(request: ChatRequest, *, system: bool) -> list[dict[str, Any]]:
+    """Return the messages in OpenAI's form. Where the server has no system role, its text stands before the first question."""
+    messages: list[dict[str, Any]] = (
+        [{"role": "system", "content": request.system}] if request.system and system else []
+    )
     for message in request.messages:
-        entry: dict[str, Any] = {"role": message.role, "content": message.content}
+        content = message.content
+        if request.system and not system and message is request.messages[0]:
+            content = f"{request.system}\n\n{content}"
+        entry: dict[str, Any] = {"role": message.role, "content": content}
         if message.tool_calls:
             entry["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
                 for call in message.tool_calls
             ]
         if message.tool_call_id:
@@ -100,7 +287,12 @@ def _messages(request: ChatRequest) -> Any:
     return messages
 
 
-def _tools(request: ChatRequest) -> Any:
+def _arguments(call: ToolCall) -> str:
+    """Return a call's arguments; servers that read them refuse what is no object, and the tool's result says so already."""
+    return call.arguments if is_object(call.arguments) else "{}"
+
+
+def _tools(request: ChatRequest) -> list[dict[str, Any]]:
     return [
         {
             "type": "function",
@@ -108,14 +300,3 @@ def _tools(request: ChatRequest) -> Any:
         }
         for tool in request.tools
     ]
-
-
-def _joined(before: ToolCall | None, part: dict[str, Any]) -> ToolCall:
-    """Return a call with one more part of it; the first brings the id and the name, all bring arguments."""
-    sofar = before or ToolCall("", "", "")
-    function = part.get("function") or {}
-    return ToolCall(
-        part.get("id") or sofar.id,
-        function.get("name") or sofar.name,
-        sofar.arguments + (function.get("arguments") or ""),
-    )

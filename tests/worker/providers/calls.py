@@ -7,10 +7,23 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from cloudia.worker.providers.base import ChatMessage, ChatRequest, FailureKind, Piece, Provider, ProviderError, Tool
+from cloudia.worker.providers.base import (
+    Alive,
+    ChatMessage,
+    ChatRequest,
+    FailureKind,
+    Finish,
+    FinishReason,
+    Piece,
+    Provider,
+    ProviderError,
+    Thinking,
+    Tool,
+    Usage,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from tests.worker.providers.server import End, Server
 
@@ -32,21 +45,40 @@ def request(*messages: ChatMessage, system: str = "", tools: tuple[Tool, ...] = 
 
 
 async def ask(provider: Provider, asked: ChatRequest | None = None) -> list[Piece]:
-    """Return all pieces of an answer. Nothing waits for ever."""
+    """Return what an answer says, calls and counts: all of it but signs of life and the finish. Nothing waits for ever."""
+    return [piece for piece in await every(provider, asked) if not isinstance(piece, Alive | Thinking | Finish)]
+
+
+async def every(provider: Provider, asked: ChatRequest | None = None) -> list[Piece]:
+    """Return all pieces of an answer."""
     async with asyncio.timeout(10):
         return [piece async for piece in provider.stream(asked or request())]
 
 
+async def finish(provider: Provider, asked: ChatRequest | None = None) -> FinishReason:
+    """Return why an answer ended; that is told once, after all text."""
+    told = [piece for piece in await every(provider, asked) if not isinstance(piece, Alive | Usage)]
+    assert isinstance(told[-1], Finish)
+    assert not any(isinstance(piece, Finish) for piece in told[:-1])
+    return told[-1].reason
+
+
 async def attempt(provider: Provider, asked: ChatRequest | None = None) -> tuple[list[Piece], ProviderError | None]:
-    """Return what came of an answer, and the failure that ended it, if one did."""
+    """Return what came of an answer, as `ask` does, and the failure that ended it, if one did."""
     pieces: list[Piece] = []
     try:
         async with asyncio.timeout(10):
             async for piece in provider.stream(asked or request()):
-                pieces.append(piece)  # noqa: PERF401 - it is wanted also where the stream fails
+                if not isinstance(piece, Alive | Thinking | Finish):
+                    pieces.append(piece)  # noqa: PERF401 - it is wanted also where the stream fails
     except ProviderError as error:
         return pieces, error
     return pieces, None
+
+
+async def first_text(pieces: AsyncIterator[Piece]) -> str | None:
+    """Return the first text that comes, and read no further."""
+    return await anext((piece async for piece in pieces if isinstance(piece, str)), None)
 
 
 async def failure(provider: Provider, asked: ChatRequest | None = None) -> tuple[list[Piece], ProviderError]:

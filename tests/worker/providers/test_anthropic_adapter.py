@@ -22,6 +22,7 @@ from tests.worker.providers.calls import (
     attempt,
     check_broken,
     failure,
+    first_text,
     request,
 )
 from tests.worker.providers.server import Server, answer, events, serving
@@ -148,7 +149,6 @@ async def test_messages_and_tools_are_in_anthropics_form(provider: AnthropicProv
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="no request is made, and Anthropic is blamed as unavailable")
 @pytest.mark.parametrize("arguments", ['{"city": "Os', "[1]", "null"])
 async def test_arguments_that_are_no_object_do_not_end_the_conversation(
     provider: AnthropicProvider, server: Server, arguments: str
@@ -168,7 +168,6 @@ async def test_arguments_that_are_no_object_do_not_end_the_conversation(
     assert isinstance(server.requests[0].body["messages"][1]["content"][0]["input"], dict)
 
 
-@pytest.mark.xfail(strict=True, reason="it is sent, and Anthropic refuses a text of white space")
 async def test_white_space_before_a_call_is_no_text(provider: AnthropicProvider, server: Server) -> None:
     """An LLM may say a line break before it calls a tool."""
     server.answer = answer(events(*HELLO))
@@ -198,7 +197,7 @@ async def test_text_is_not_held_back(provider: AnthropicProvider, server: Server
     """A piece is there as soon as its event is, also while the server goes on."""
     server.answer = answer(events(began(), said("Hel")))[:-1]
     async with asyncio.timeout(10):
-        assert await anext(provider.stream(request())) == "Hel"
+        assert await first_text(provider.stream(request())) == "Hel"
 
 
 async def test_thinking_is_no_text(provider: AnthropicProvider, server: Server) -> None:
@@ -236,7 +235,6 @@ async def test_calls_of_tools_come_in_parts_and_are_yielded_whole(provider: Anth
     assert Usage(9, 4) in pieces
 
 
-@pytest.mark.xfail(strict=True, reason="the calls come last, behind the usage")
 async def test_the_usage_is_the_last_piece(provider: AnthropicProvider, server: Server) -> None:
     """As `stream` says: text, calls of tools, then the usage."""
     server.answer = answer(
@@ -245,7 +243,6 @@ async def test_the_usage_is_the_last_piece(provider: AnthropicProvider, server: 
     assert await ask(provider) == [ToolCall("call_a", "weather", ""), Usage(9, 4)]
 
 
-@pytest.mark.xfail(strict=True, reason="each is yielded, and the worker adds them up")
 async def test_a_usage_that_is_told_twice_counts_once(provider: AnthropicProvider, server: Server) -> None:
     """There may be several `message_delta`, and each tells the tokens of the whole answer so far."""
     server.answer = answer(events(began(), said("Hello"), used(2, None), used(4), STOP))
@@ -262,7 +259,6 @@ async def test_an_answer_that_was_not_stopped_broke_off(provider: AnthropicProvi
     assert error.kind == "unavailable"
 
 
-@pytest.mark.xfail(strict=True, reason="`str` makes text of whatever it is: an answer says None")
 @pytest.mark.parametrize("text", [None, 5, ["Hello"]])
 async def test_text_that_is_no_text_makes_no_sense(provider: AnthropicProvider, server: Server, text: Any) -> None:
     """A delta whose text is anything else is a failure of the provider's."""
@@ -346,7 +342,7 @@ async def test_closing_the_iterator_closes_the_connection(provider: AnthropicPro
     """The provider learns that nobody listens any more, in the middle of an answer."""
     server.answer = answer(events(began(), said("Hel")))[:-1]
     pieces = provider.stream(request())
-    assert await anext(pieces) == "Hel"
+    assert await first_text(pieces) == "Hel"
     assert not server.left.is_set()
     await pieces.aclose()
     async with asyncio.timeout(10):
@@ -364,7 +360,7 @@ STREAM = answer(
         STOP,
     )
 )
-STREAM_PIECES: list[Piece] = [*HELLO_PIECES, ToolCall("call_a", "weather", '{"a": "ü"}')]
+STREAM_PIECES: list[Piece] = ["Hel", "lo, wörld", ToolCall("call_a", "weather", '{"a": "ü"}'), Usage(9, 4)]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -400,7 +396,10 @@ async def test_an_answer_that_breaks_off_is_never_a_wrong_one(
     await provider.aclose()
     if error:
         assert error.kind == "unavailable"
-        assert pieces == STREAM_PIECES[: len(pieces)]
-        assert STREAM_PIECES[-1] not in pieces
+        assert [piece for piece in pieces if piece != Usage(9, 4)] in (
+            STREAM_PIECES[:0],
+            STREAM_PIECES[:1],
+            STREAM_PIECES[:2],
+        )
     else:
         assert pieces == STREAM_PIECES

@@ -1,0 +1,204 @@
+"""How the SDKs reach a provider, and what their errors mean: who failed, and what whoever reads it can do.
+
+Over aiohttp, the SDKs' other transport, a stream costs the worker little more than half of the CPU. It maps a refused
+connection, a name that does not resolve and TLS alike to a timeout; what really happened is further down the chain of causes.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import aiohttp
+import httpx2
+from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
+
+from cloudia.worker.providers.base import ProviderError, retry_after
+from cloudia.worker.providers.refusals import Refusal, refusal_in_stream, refusal_of_status
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from types import ModuleType
+
+    from cloudia.worker.providers.base import Cause
+
+__all__ = ["Address", "Failures", "direct_hosts"]
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_MAX_REFUSAL_BYTES = 65_536
+
+_NAMES = (socket.gaierror, aiohttp.ClientConnectorDNSError)
+_TLS = (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError)
+_PROXY = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, httpx2.ProxyError)
+_NO_HTTP = (HttpProcessingError, aiohttp.ClientResponseError)
+_TRUST = "Does it speak https, with a certificate that this machine trusts (SSL_CERT_FILE names more)?"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A base URL, its query apart: the SDKs put their paths behind it. Azure's has one, `?api-version=…`."""
+
+    url: str
+    query: dict[str, str]
+
+    @classmethod
+    def of(cls, base_url: str) -> Address:
+        """Return the parts of a URL as it is configured."""
+        parts = urlsplit(base_url)
+        return cls(urlunsplit(parts._replace(query="", fragment="")), dict(parse_qsl(parts.query)))
+
+    @property
+    def shown(self) -> str:
+        """The URL, without a user and a password in it."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def direct_hosts(url: str) -> dict[str, None]:
+    """Return the hosts that are reached directly, whatever proxies the environment names: this machine's own."""
+    hosts = set(_LOOPBACK)
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        if ipaddress.ip_address(host).is_loopback and ":" not in host:
+            hosts.add(host)
+    return {f"all://{host}": None for host in hosts}
+
+
+class Failures:
+    """Makes of whatever a call ends with a `ProviderError`.
+
+    `sdk` is the SDK's module, `key` the setting of the API key and the variable that it is usual in.
+    """
+
+    def __init__(self, sdk: ModuleType, name: str, address: Address, *, path: str, key: str) -> None:
+        self._sdk: Any = sdk
+        self._name = name
+        self._address = address
+        self._path = path
+        self._key = key
+
+    def of(self, error: Exception, *, model: str, sent: Collection[str] = ()) -> ProviderError:
+        """Return what an exception of the SDK, of its transport, or of reading the stream says.
+
+        `sent` are the fields that the request can do without.
+        """
+        if isinstance(error, self._sdk.APIStatusError):
+            status: Any = error
+            body = status.response.content if status.response.is_stream_consumed else b""
+            refusal = refusal_of_status(status.status_code, body, sent=sent)
+            return self._refused(
+                refusal,
+                f"{self._name} answered {status.status_code}",
+                model=model,
+                status=status.status_code,
+                pause=retry_after(status.response.headers),
+            )
+        if isinstance(
+            error, self._sdk.APIError | httpx2.HTTPError | aiohttp.ClientError | HttpProcessingError | OSError
+        ):
+            return self._broken(error)
+        return self._unavailable(f"{self._name} answered with something that makes no sense")
+
+    def in_stream(self, error: Any, *, model: str) -> ProviderError:
+        """Return what an error says that came as an event."""
+        return self._refused(refusal_in_stream(error), f"{self._name} reported an error in its stream", model=model)
+
+    def cut(self) -> ProviderError:
+        """Return what it means that a stream ended without an end."""
+        return self._unavailable(f"{self._name}'s answer ended in the middle")
+
+    async def no_stream(self, response: httpx2.Response, *, model: str) -> ProviderError | None:
+        """Return what it means that an answer is a page or a document instead of a stream; None where it may be one."""
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in {"application/json", "application/problem+json", "text/html", "application/xhtml+xml"}:
+            return None
+        if kind.endswith("json"):
+            body = b""
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > _MAX_REFUSAL_BYTES:
+                    break
+            refusal = refusal_of_status(response.status_code, body)
+            if refusal.cause:
+                return self._refused(refusal, f"{self._name} answered with an error", model=model)
+        what = "a page of HTML" if "htm" in kind else "JSON"
+        return self._unavailable(
+            f"{self._name} answered {what} instead of an event stream",
+            f"Does the base URL {self._address.shown} lead to an API that streams, with no login or proxy before it?",
+        )
+
+    def _refused(
+        self, refusal: Refusal, reason: str, *, model: str, status: int | None = None, pause: float | None = None
+    ) -> ProviderError:
+        if refusal.field:
+            reason += f": it refuses {refusal.field}"
+        advice = self._advice(refusal.cause, model)
+        return ProviderError(
+            refusal.kind,
+            reason,
+            cause=refusal.cause,
+            advice=advice,
+            field=refusal.field,
+            status=status,
+            retry_after=pause,
+        )
+
+    def _advice(self, cause: Cause | None, model: str) -> str:
+        url = self._address.shown
+        advice: dict[Cause | None, str] = {
+            "key": f"Check the API key, {self._key}.",
+            "quota": "The account's quota or credit is used up: see the provider's billing page.",
+            "forbidden": "This key is not allowed to do this, or not from this country or region.",
+            "model": f"There is no model {model} at {url}, or this key may not use it: set llm.model.",
+            "url": f"There is nothing at {url}{self._path}, or no model {model}: does the base URL lack /v1?",
+            "context": "The conversation is too long for the model's context: begin a new one, or shorten the message.",
+            "policy": "Its content policy forbids this message: write it otherwise.",
+        }
+        return advice.get(cause, "")
+
+    def _broken(self, error: Exception) -> ProviderError:
+        """Return what a connection's end says, by the deepest cause that tells."""
+        url, name, chain = self._address.shown, self._name, list(_causes(error))
+        meanings: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
+            (_NAMES, f"cannot connect to {name}: the name of {url} does not resolve", "Check the base URL."),
+            (_TLS, f"cannot connect to {name}: TLS with {url} failed", _TRUST),
+            (
+                (ConnectionRefusedError,),
+                f"cannot connect to {name}: the connection is refused, nothing listens at {url}",
+                "Start it, or correct the base URL.",
+            ),
+            (_PROXY, f"cannot reach {name} through the proxy", "HTTPS_PROXY and NO_PROXY say which is used."),
+            ((PayloadEncodingError,), f"the call to {name} broke off", ""),
+            (_NO_HTTP, f"{name} does not answer in HTTP at {url}", "Is it the port of another service, or of https?"),
+            ((TimeoutError,), f"{name} did not answer in time", ""),
+            ((aiohttp.ClientConnectorError,), f"cannot connect to {name} at {url}", "Check the base URL."),
+        )
+        for kinds, reason, advice in meanings:
+            if any(isinstance(cause, kinds) for cause in chain):
+                return self._unavailable(reason, advice)
+        broken = f"the call to {name} broke off ({type(chain[-1]).__name__})"
+        return self._unavailable(broken, _TRUST if url.startswith("https:") else "")
+
+    def _unavailable(self, reason: str, advice: str = "") -> ProviderError:
+        return ProviderError("unavailable", reason, advice=advice)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it came from, which aiohttp keeps in `os_error` too."""
+    seen: list[BaseException | None] = []
+    at: BaseException | None = error
+    while at is not None and at not in seen:
+        seen.append(at)
+        yield at
+        inner = getattr(at, "os_error", None)
+        if isinstance(inner, BaseException):
+            yield inner
+            if isinstance(inner, OSError) and inner.errno == errno.ECONNREFUSED:  # One error for several addresses.
+                yield ConnectionRefusedError()
+        at = at.__cause__ or at.__context__
