@@ -179,3 +179,5 @@ async def _converse(
         out.out("")
     elif show and answer.text:
         print_text(answer.text)
+    if show and answer.cut_text:
+        note(f"— {answer.cut_text} —")

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer"]
 
+_CUTS = {
+    "length": "cut off at the limit of tokens: ask it to go on",
+    "content_filter": "cut off by a content filter",
+    "refusal": "the model refused",
+}
+"""How an answer ended that is not all that the model had to say, in words."""
+
 _ENDS: dict[str, JobStatus] = {"done": "done", "cancelled": "cancelled"}
 
 
@@ -39,6 +46,11 @@ class Answer:
     def ended(self) -> bool:
         """Whether the last event has come."""
         return self.status not in {"queued", "running"}
+
+    @property
+    def cut_text(self) -> str:
+        """Return in words why this is not a whole answer; nothing where it is one."""
+        return _CUTS.get(self.finish or "", "") if self.status == "done" else ""
 
     @property
     def attempt_text(self) -> str:

@@ -53,7 +53,7 @@ def turn_text(turn: Turn | None, now: float) -> str:
     if turn.first_text_at:
         facts.append(f"first token {turn.first_text_at - turn.started_at:.2f} s")
     elif turn.under_way:
-        facts.append(f"thinking {now - turn.started_at:.1f} s")
+        facts.append(f"{'reasoning' if answer.thinking else 'thinking'} {now - turn.started_at:.1f} s")
     if answer.usage:
         facts.append(f"{answer.usage['input_tokens']} + {answer.usage['output_tokens']} tokens")
         facts.append(cost_text(answer.usage))

@@ -106,6 +106,8 @@ class TurnView(Vertical, can_focus=True):
             return "sending"
         if turn.started_at is None:
             return "queued"
+        if turn.answer.thinking:
+            return "reasoning"
         return turn.answer.attempt_text if turn.answer.attempts > 1 else "answering"
 
     def action_copy(self) -> None:

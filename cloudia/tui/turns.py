@@ -79,6 +79,7 @@ def turns_of(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
             answer.status, answer.text = message["status"], message["content"]
             answer.message_id, answer.model = message["message_id"], message["model"]
             answer.usage, answer.error = message["usage"], message["error"]
+            answer.finish = message.get("finish")
     return list(turns.values())
 
 
@@ -95,7 +96,7 @@ def cost_text(usage: Mapping[str, Any]) -> str:
 def summary(turn: Turn) -> str:
     """Return the facts of an ended answer: model, tokens, cost, times."""
     answer = turn.answer
-    facts = [answer.model or ""]
+    facts = [answer.cut_text, answer.model or ""]
     if answer.usage:
         facts += [f"{answer.usage['output_tokens']} tokens", cost_text(answer.usage)]
     if turn.sent_at and turn.first_text_at:

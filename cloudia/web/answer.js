@@ -3,6 +3,16 @@
 
 const ENDS = { done: "done", cancelled: "cancelled" };
 
+// How an answer ended that is not all that the model had to say, in words.
+const CUTS = {
+  length: "cut off at the limit of tokens: ask it to go on",
+  content_filter: "cut off by a content filter",
+  refusal: "the model refused",
+};
+
+// Why a recorded or streamed answer is not a whole one; nothing where it is.
+export const cutText = ({ status, finish }) => (status === "done" && CUTS[finish]) || "";
+
 export class Answer {
   constructor(jobId) {
     this.jobId = jobId;
@@ -13,6 +23,8 @@ export class Answer {
     this.provider = null;
     this.model = null;
     this.usage = null;
+    this.finish = null; // why it ended: stop length content_filter refusal tool_calls error
+    this.thinking = false; // whether the model reasons, and says nothing for now
     this.error = null;
     this.maxAttempts = null; // how many the worker makes at most, where it has told
     this.resets = []; // why the answer began anew, each time
@@ -31,7 +43,9 @@ export class Answer {
   apply(event) {
     this.attempts = Math.max(this.attempts, event.attempt ?? 0);
     this.maxAttempts = event.max_attempts ?? this.maxAttempts;
+    this.thinking = event.type === "thinking";
     switch (event.type) {
+      case "thinking":
       case "started":
         this.status = "running";
         break;
@@ -51,10 +65,12 @@ export class Answer {
         this.provider = event.provider ?? null;
         this.model = event.model ?? null;
         this.usage = event.usage ?? null;
+        this.finish = event.finish ?? null;
         break;
       case "error":
         this.status = event.status ?? "failed";
         this.error = event.error ?? {};
+        this.finish = event.finish ?? null;
         break;
     }
   }

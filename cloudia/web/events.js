@@ -32,9 +32,9 @@ export function fromRecord(job) {
   const events = [{ ...base, type: "reset", reason: "events_lost" }];
   if (job.reply?.content) events.push({ ...base, type: "delta", text: job.reply.content });
   const facts = { message_id: job.reply_message_id };
-  if (job.status === "done") Object.assign(facts, { usage: job.usage, provider: job.provider, model: job.model });
+  if (job.status === "done") Object.assign(facts, { usage: job.usage, provider: job.provider, model: job.model, finish: job.finish });
   if (job.status === "done" || job.status === "cancelled") return [...events, { ...base, type: job.status, ...facts }];
-  return [...events, { ...base, type: "error", status: job.status, error: job.error ?? {} }];
+  return [...events, { ...base, type: "error", status: job.status, error: job.error ?? {}, finish: job.finish }];
 }
 
 // From which event a page that is loaded again must be given the events, to rebuild the answers that were under way.

@@ -1,5 +1,6 @@
 // One turn on the page: what the user said, and the answer with its state told truthfully.
 
+import { cutText } from "./answer.js";
 import { sentence } from "./api.js";
 import { announce, beforeFrame, button, copy, cost, el, icon, seconds } from "./dom.js";
 import { StreamedMarkdown } from "./markdown.js";
@@ -23,8 +24,8 @@ export class Turn {
     const { reply, answer } = this;
     if (reply && !answer?.ended) return { ...reply, text: reply.content ?? "", version: "recorded", resets: [], attempts: 0, attempt: "" };
     if (!answer) return null;
-    const { status, text, usage, model, error, resets, attempts, attemptText: attempt } = answer;
-    return { status, text, usage, model, error, resets, attempts, attempt, version: resets.length };
+    const { status, text, usage, model, finish, thinking, error, resets, attempts, attemptText: attempt } = answer;
+    return { status, text, usage, model, finish, thinking, error, resets, attempts, attempt, version: resets.length };
   }
 
   get ended() {
@@ -99,11 +100,11 @@ export class TurnView {
     if (this.note.textContent !== text) this.note.textContent = text;
   }
 
-  #drawWaiting({ status, text }) {
+  #drawWaiting({ status, text, thinking }) {
     const waits = !this.turn.ended && !text;
     this.waiting.hidden = !waits;
     if (!waits) return;
-    const words = !this.turn.here ? "Being answered elsewhere" : status === "queued" ? "Waiting for a worker" : "Thinking";
+    const words = !this.turn.here ? "Being answered elsewhere" : status === "queued" ? "Waiting for a worker" : thinking ? "Reasoning" : "Thinking";
     if (this.waiting.dataset.words === words) return;
     this.waiting.dataset.words = words;
     this.waiting.replaceChildren(words, el("span", { class: "dots", "aria-hidden": true }, el("i"), el("i"), el("i")));
@@ -121,10 +122,11 @@ export class TurnView {
     if (this.#status === "queued" || this.#status === "running") announce(this.#spoken(told));
   }
 
-  #facts({ status, usage, model, attempts, attempt }) {
+  #facts({ status, usage, model, finish, attempts, attempt }) {
     const { sent, first, ended } = this.turn.times;
     return [
       status === "cancelled" && "Stopped",
+      cutText({ status, finish }),
       model,
       usage?.output_tokens != null && `${usage.output_tokens} tokens`,
       cost(usage?.cost_usd),

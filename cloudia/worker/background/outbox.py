@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from contextlib import suppress
 from itertools import groupby
@@ -35,6 +36,9 @@ _RETRY_SECONDS = 0.5
 _GATHER_SECONDS = 0.005
 """Pause between two round trips, in which frames of other jobs gather."""
 
+_TEXTS = frozenset({"delta", "thinking"})
+"""Text is sent at most once per frame time. Other events begin no frame, so that the first text behind them goes at once."""
+
 _Control: TypeAlias = tuple[str, dict[str, Any]]
 
 
@@ -49,7 +53,9 @@ class Stream:
         self._script: list[str | _Control] = []
         self._taken = 0
         self._interrupted = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        """Each waits for so many items of the script to be logged."""
+        self._urgent = False
         self.next_flush = 0.0
         self.expires: float | None = None
         self.on_stale: Callable[[], None] = lambda: None
@@ -68,7 +74,7 @@ class Stream:
     def emit(self, kind: str, **data: Any) -> None:
         """Add an event after all text so far; it is not held back for a frame."""
         self._script.append((kind, data))
-        self.next_flush = 0.0
+        self._urgent, self.next_flush = True, 0.0
         self._outbox.add(self)
 
     async def flushed(self) -> None:
@@ -76,7 +82,7 @@ class Stream:
         if not self._outbox.holds(self):
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(done)
+        self._waiters.append((len(self._script), done))
         try:
             async with asyncio.timeout(_FLUSH_SECONDS):
                 await done
@@ -99,21 +105,30 @@ class Stream:
             openings = {"started", "reset", "thinking"}
             due = [("reset", {"reason": "events_interrupted"})]
             due += [item for item in self._script if isinstance(item, str) or item[0] not in openings]
-        self._taken, self._interrupted = len(self._script), False
+        self._taken, self._interrupted, self._urgent = len(self._script), False, False
         job, session = self._job, self._job.session_id or ""
         return [
             Frame(session, self._fence, Event(kind, job.job_id, job.conversation_id, self._attempt, data))
             for kind, data in _coalesced(due)
         ]
 
-    def logged(self, *, stale: bool) -> None:
-        """Learn that what was taken is in the log, or refused as `stale`."""
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    def logged(self, frames: Sequence[Frame], *, next_frame: float, stale: bool) -> None:
+        """Learn that what was taken is in the log, or refused as `stale`.
+
+        After text there is none before `next_frame`, unless something that is not held back was added meanwhile.
+        """
+        if not self._urgent and any((frame.event.data or {}).get("text") for frame in frames):
+            self.next_flush = next_frame
+        self._release(self._taken)
         if stale:
             self.on_stale()
+
+    def _release(self, items: float) -> None:
+        """Let those go on who wait for so many items at most."""
+        for wanted, waiter in self._waiters:
+            if wanted <= items and not waiter.done():
+                waiter.set_result(None)
+        self._waiters = [(wanted, waiter) for wanted, waiter in self._waiters if not waiter.done()]
 
     def tell(self, frames: Sequence[Frame], outcomes: Sequence[Appended], *, seconds: float) -> None:
         """Tell listeners what became of each frame in a round trip of `seconds`."""
@@ -135,16 +150,22 @@ class Stream:
         """Learn that it is not known what of this attempt is in the log."""
         self._interrupted = True
 
+    def unreachable(self) -> None:
+        """Learn that Redis is away: nobody waits for it."""
+        self._release(math.inf)
+
 
 def _coalesced(items: Iterable[str | _Control]) -> Iterable[_Control]:
     """Join neighbouring text, and neighbouring reasoning, into events of a bounded size; leave the rest as it is."""
     for kind, group in groupby(items, key=lambda item: "delta" if isinstance(item, str) else item[0]):
-        if kind not in {"delta", "thinking"}:
+        if kind not in _TEXTS:
             yield from (item for item in group if not isinstance(item, str))
             continue
         text = "".join(item if isinstance(item, str) else item[1].get("text", "") for item in group)
-        for start in range(0, max(1, len(text)), MAX_DELTA_CHARACTERS):
-            yield kind, {"text": text[start : start + MAX_DELTA_CHARACTERS]} if text else {}
+        for start in range(0, len(text), MAX_DELTA_CHARACTERS):
+            yield kind, {"text": text[start : start + MAX_DELTA_CHARACTERS]}
+        if not text and kind == "thinking":
+            yield kind, {}
 
 
 class Outbox:
@@ -216,16 +237,18 @@ class Outbox:
                 stream.interrupted()
                 if stream.expires is None or self._now() < stream.expires:
                     self._dirty[stream] = None
+            for stream in (*streams, *self._dirty):
+                stream.unreachable()
             return False
         self._flushing = frozenset()
         self._note(reachable=True)
         outcomes = iter(appended)
         for stream, frames in taken:
-            stream.next_flush = self._now() + self._frame_seconds
             own = [next(outcomes) for _ in frames]
             if telemetry.listening():
                 stream.tell(frames, own, seconds=time.perf_counter() - began)
-            stream.logged(stale=any(outcome.refused == "stale" for outcome in own))
+            stale = any(outcome.refused == "stale" for outcome in own)
+            stream.logged(frames, next_frame=self._now() + self._frame_seconds, stale=stale)
         return True
 
     def _note(self, *, reachable: bool, code: str | None = None) -> None:

@@ -131,9 +131,6 @@ async def test_text_that_comes_first_is_sent_at_once(outbox: Outbox, line: Line,
     assert sent(line) == [(1, ["'one'"]), (2, ["'two'"])]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`started` begins a frame of its own, which the first text of the answer waits for"
-)
 async def test_the_first_text_of_an_answer_is_sent_at_once(outbox: Outbox, line: Line, stream: Stream) -> None:
     """The text that follows `started` within a frame goes as soon as it comes, not when the frame is over."""
     async with running(outbox.run()):
@@ -173,7 +170,6 @@ async def test_an_event_takes_the_text_before_it_along_at_once(outbox: Outbox, l
     assert sent(line) == [(0, ["'one'"]), (0.02, ["'two'", "done"])]
 
 
-@pytest.mark.xfail(strict=True, reason="the end of a round trip begins a frame, also for an event emitted meanwhile")
 async def test_an_event_that_is_emitted_during_a_round_trip_waits_for_no_frame(
     outbox: Outbox, line: Line, stream: Stream
 ) -> None:
@@ -420,7 +416,6 @@ async def test_flushed_waits_for_a_round_trip_that_is_under_way(
         assert log.events() == [("done", {})]
 
 
-@pytest.mark.xfail(strict=True, reason="the end of a round trip wakes also those who wait for what was not in it")
 async def test_flushed_waits_for_what_came_during_a_round_trip(
     outbox: Outbox, log: Log, line: Line, stream: Stream
 ) -> None:
@@ -457,9 +452,6 @@ async def test_flushed_does_not_wait_for_a_redis_that_is_away(outbox: Outbox, li
         assert line.now == 0.1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="whoever waits already is told nothing of the failure, and waits the whole second"
-)
 async def test_flushed_waits_no_longer_when_redis_goes_away_meanwhile(
     outbox: Outbox, line: Line, stream: Stream
 ) -> None:
