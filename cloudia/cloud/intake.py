@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from cloudia import ids
 from cloudia.cloud.aws import call
@@ -202,8 +203,9 @@ class Intake:
 
 
 def _title(content: str) -> str:
-    """Return the first line of a message, shortened at a word."""
-    line = " ".join(content.strip().split("\n", 1)[0].split())
+    """Return the first line of a message, shortened at a word; of control characters alone, an ellipsis."""
+    first = content.strip().split("\n", 1)[0]
+    line = " ".join("".join(" " if category(character) == "Cc" else character for character in first).split()) or "…"
     if len(line) <= _TITLE_CHARACTERS:
         return line
     return line[: _TITLE_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jsonschema import validate
 
 from tests.functions import contract
 from tests.functions.test_lists import record, walk
@@ -95,3 +99,20 @@ async def test_deleting_stops_what_is_being_answered(users: Users, user: str) ->
     assert client.delete(f"/conversations/{accepted['conversation_id']}").status_code == 200
     await eventually(lambda: client.get(f"/jobs/{accepted['job_id']}").json()["status"] == "cancelled")
     assert client.get(f"/jobs/{accepted['job_id']}").json()["reply"] is None
+
+
+def test_a_title_is_what_the_document_says(quiet: QuietCloud, user: str) -> None:
+    """Of any message, and of the longest new title, it is one line of 1 to 200 characters without control characters."""
+    document = json.loads(files("cloudia.functions").joinpath("openapi.json").read_text())
+    schema = document["components"]["schemas"]["Conversation"]["properties"]["title"]
+    for content in ("\x01\x02", "a\x1b[31mb\x07\nc", "x" * 500, " \u200b ", "word " * 100, "\x00\nsecond", "🦊" * 61):
+        record(quiet, user, content)
+    client = quiet.users.client(user)
+    longest = record(quiet, user, "to be renamed")
+    assert client.patch(f"/conversations/{longest}", json={"title": "x" * 200}).status_code == 200
+    titles = [one["title"] for one in client.get("/conversations").json()["conversations"]]
+    assert len(titles) == 8
+    for title in titles:
+        validate(title, schema)
+        assert not [character for character in title if unicodedata.category(character) == "Cc"]
+    assert {"…", "a [31mb"} <= set(titles)
