@@ -103,8 +103,40 @@ class EventStream:
     async def _connection(self) -> AsyncGenerator[Event, None]:
         """Yield what one connection brings, until it closes."""
         self._used = await self._tokens.get()
+        socket = await self._opened()
+        self._socket = socket
+        refusal: dict[str, Any] | None = None
         try:
-            socket = await connect(
+            await socket.send(Hello(self._used, self.session_id, self.last_event_id).encode())
+            async with asyncio.timeout(_OPEN_SECONDS):
+                first = Event.decode(await socket.recv())
+            if first.type == "ready":
+                self.session_id = (first.data or {})["session_id"]
+                self.state, self.retry_at = "connected", None
+                yield first
+            else:
+                refusal = first.data
+            async for frame in socket:
+                event = _known(frame)
+                if event is None:
+                    continue
+                if event.id is None and event.type == "error":
+                    refusal = event.data  # of the connection: it says why it is closed next
+                elif event.id is None or self._is_new(event.id):
+                    yield event
+        except ConnectionClosed as closed:
+            if closed.rcvd and closed.rcvd.code in _FINAL:
+                body = refusal or {"error": {"message": closed.rcvd.reason}}
+                raise request_error(_FINAL[closed.rcvd.code], body) from closed
+            raise
+        finally:
+            self._socket = None
+            await socket.close()
+
+    async def _opened(self) -> ClientConnection:
+        """Return a connection before its hello."""
+        try:
+            return await connect(
                 self._url,
                 open_timeout=_OPEN_SECONDS,
                 max_size=_MAX_FRAME,
@@ -120,38 +152,17 @@ class EventStream:
             if error.response.status_code == _FORBIDDEN:
                 raise ForbiddenError("the gateway refuses this origin") from error
             raise
-        self._socket = socket
-        refusal: dict[str, Any] | None = None
-        try:
-            await socket.send(Hello(self._used, self.session_id, self.last_event_id).encode())
-            async with asyncio.timeout(_OPEN_SECONDS):
-                first = Event.decode(await socket.recv())
-            if first.type == "ready":
-                self.session_id = (first.data or {})["session_id"]
-                self.state, self.retry_at = "connected", None
-                yield first
-            else:
-                refusal = first.data
-            async for frame in socket:
-                try:
-                    event = Event.decode(frame)
-                except UnknownEventError:  # Of a later version.
-                    continue
-                if event.id is None and event.type == "error":
-                    refusal = event.data  # of the connection: it says why it is closed next
-                elif event.id is None or self._is_new(event.id):
-                    yield event
-        except ConnectionClosed as closed:
-            if closed.rcvd and closed.rcvd.code in _FINAL:
-                body = refusal or {"error": {"message": closed.rcvd.reason}}
-                raise request_error(_FINAL[closed.rcvd.code], body) from closed
-            raise
-        finally:
-            self._socket = None
-            await socket.close()
 
     def _is_new(self, event_id: str) -> bool:
         if self.last_event_id and event_order(event_id) <= event_order(self.last_event_id):
             return False
         self.last_event_id = event_id
         return True
+
+
+def _known(frame: str | bytes) -> Event | None:
+    """Return the event of a frame, None for one that a later version knows."""
+    try:
+        return Event.decode(frame)
+    except UnknownEventError:
+        return None
