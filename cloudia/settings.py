@@ -294,7 +294,7 @@ class Settings:
     )
 
     telemetry_listener: str = _setting(
-        "", "module:function that is told what happens; empty is none", "functions worker gateway"
+        "", "module:function that is told what happens; empty is none", "functions worker gateway up"
     )
     log_level: str = _setting(
         "info",

@@ -35,6 +35,6 @@ def become(module: str, reader: Reader, target: str | None, **changes: str) -> N
 
 def _with_keys(project: Project, settings: Settings) -> Settings:
     """Return the settings of a stack that runs here, with the keys of real providers that this folder and environment have."""
-    here = project.settings().settings
-    keys = {name: account.api_key for name, account in here.accounts.items() if not settings.accounts[name].api_key}
+    chosen = project.settings().settings
+    keys = {name: account.api_key for name, account in chosen.accounts.items() if not settings.accounts[name].api_key}
     return settings.changed(**{f"{name}_api_key": key for name, key in keys.items()})

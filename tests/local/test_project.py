@@ -7,7 +7,7 @@ import json
 import os
 import resource
 import stat
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,7 +105,7 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     """The secrets are made on the first call, differ from each other, and stay."""
     first = Project(tmp_path).secrets()
     assert first.token != first.session
-    assert min(map(len, asdict(first).values())) >= 32
+    assert min(len(first.token), len(first.session)) >= 32
     assert Project(tmp_path).secrets() == first
 
 
