@@ -39,7 +39,6 @@ from cloudia.cloud.identity import issue_token
 from cloudia.cloud.items import to_item
 from cloudia.local.chaos import Chaos
 from cloudia.local.project import Project
-from cloudia.settings import from_environment
 from cloudia.stack import Stack
 from cloudia.testing.llm import ScriptedLLM
 
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from cloudia.protocol import Event
+    from cloudia.settings import Settings
 
 CLI = [sys.executable, "-m", "cloudia"]
 TURNS = 1000
@@ -89,9 +89,8 @@ def script_answer(run: dict[str, Any]) -> None:
         llm.reply(answer())
 
 
-def long_conversation(run: dict[str, Any], turns: int) -> str:
+def long_conversation(settings: Settings, turns: int) -> str:
     """Put a conversation of the user `local` into a stack's tables. Return its id."""
-    settings = from_environment(run["environment"])
     aws, stack = Aws(settings), Stack(settings.stack_name)
     conversation_id, now, message_id, rows = ids.conversation_id(), ids.now(), None, []
     for number in range(turns):
@@ -321,7 +320,7 @@ def main() -> None:
         out = subprocess.run([*CLI, "up", "--detach", "--json"], cwd=folder, check=True, capture_output=True, text=True)
         run = json.loads(out.stdout)
         try:
-            conversation_id = long_conversation(run, TURNS)
+            conversation_id = long_conversation(Project(folder).settings_of(Project(folder).require_run()), TURNS)
             Chaos(Project(folder).require_run()).set_pace(ttft=0.2, tps=TOKENS_PER_SECOND, seed=0)
             if "--page" not in sys.argv:
                 bench_tui(folder, run, conversation_id)

@@ -18,7 +18,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import openai
@@ -29,6 +29,9 @@ from cloudia.local.project import Project
 from cloudia.protocol import PostMessage
 from cloudia.sim.probes import get_json
 from cloudia.stack import Stack
+
+if TYPE_CHECKING:
+    from cloudia.settings import Settings
 
 CLI = [sys.executable, "-m", "cloudia"]
 POSTS = 100
@@ -42,14 +45,14 @@ def show(name: str, seconds: list[float]) -> None:
     print(f"{name:<58} p50 {statistics.median(millis):7.1f} ms   p95 {millis[int(len(millis) * 0.95)]:7.1f} ms")
 
 
-def by_hand(run: dict[str, Any]) -> list[float]:
+def by_hand(run: dict[str, Any], settings: Settings) -> list[float]:
     """Time the writes of a message as one would first write them."""
     stack = Stack(run["stack_name"])
     options: dict[str, Any] = {
         "region_name": run["region"],
         "endpoint_url": run["aws_endpoint_url"],
-        "aws_access_key_id": "test",
-        "aws_secret_access_key": "test",
+        "aws_access_key_id": settings.aws_access_key_id,
+        "aws_secret_access_key": settings.aws_secret_access_key,
     }
     db, sqs = boto3.client("dynamodb", **options), boto3.client("sqs", **options)
     url = sqs.create_queue(QueueName="by-hand.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
@@ -113,7 +116,7 @@ async def posts(client: Client, *, pause: float) -> list[float]:
     return times
 
 
-async def measure(run: dict[str, Any], token: str, control: str) -> None:
+async def measure(run: dict[str, Any], settings: Settings, token: str, control: str) -> None:
     """Measure and print."""
     async with Client(run["api_url"], run["websocket_url"], token) as client:
         await client.connected()
@@ -124,7 +127,7 @@ async def measure(run: dict[str, Any], token: str, control: str) -> None:
         alone, busy = await posts(client, pause=0.3), await posts(client, pause=0.03)
     show("POST /messages to 202, one message at a time", alone)
     show("POST /messages to 202, 25 others a second", busy)
-    show("the same three writes with boto3, one after another", by_hand(run))
+    show("the same three writes with boto3, one after another", by_hand(run, settings))
     show("first token, straight from the provider with its SDK", direct)
     show("first delta at the client, after the message was sent", after_send)
     show("first delta at the client, after the provider's first token", after_token)
@@ -137,8 +140,9 @@ def main() -> None:
         out = subprocess.run([*CLI, "up", "--detach", "--json"], cwd=folder, check=True, capture_output=True, text=True)
         run = json.loads(out.stdout)
         try:
-            secrets = Project(folder).secrets()
-            asyncio.run(measure(run, issue_token(secrets.token, "bench"), secrets.control))
+            project = Project(folder)
+            secrets, settings = project.secrets(), project.settings_of(project.require_run())
+            asyncio.run(measure(run, settings, issue_token(secrets.token, "bench"), secrets.control))
         finally:
             subprocess.run([*CLI, "down"], cwd=folder, check=True)
 

@@ -48,10 +48,10 @@ def show(name: str, gaps: list[float], memory: int, cpu: float) -> None:
     )
 
 
-async def with_cloudia(run: dict[str, Any], token: str) -> None:
+async def with_cloudia(run: dict[str, Any], redis_url: str, token: str) -> None:
     """Stream through the worker, and measure at the event log."""
     worker = psutil.Process(run["pids"]["worker"])
-    redis = Redis.from_url(run["redis_url"], decode_responses=True)
+    redis = Redis.from_url(redis_url, decode_responses=True)
     sessions = []
     for _ in range(SESSIONS):
         async with Client(run["api_url"], run["websocket_url"], token) as client:
@@ -117,7 +117,8 @@ def main() -> None:
         run = json.loads(out.stdout)
         try:
             Chaos(Project(folder).require_run()).set_pace(ttft=0.2, tps=TOKENS_PER_SECOND, seed=0)
-            asyncio.run(with_cloudia(run, issue_token(Project(folder).secrets().token, "bench")))
+            redis_url = Project(folder).settings_of(Project(folder).require_run()).redis_url
+            asyncio.run(with_cloudia(run, redis_url, issue_token(Project(folder).secrets().token, "bench")))
             asyncio.run(straight(run))
         finally:
             subprocess.run([*CLI, "down"], cwd=folder, check=True, capture_output=True)

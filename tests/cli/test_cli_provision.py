@@ -11,11 +11,10 @@ from cloudia.cloud.aws import Aws
 from cloudia.deploy.lambdas import deploy, remove
 from cloudia.deploy.provision import destroy
 from cloudia.deploy.zips.archive import archive
-from cloudia.settings import Settings
 from cloudia.stack import Stack
 from tests.cli.provider import reply
 from tests.cli.terminal import terminal
-from tests.support import RunningStack, cli, elsewhere
+from tests.support import RunningStack, cli, elsewhere, start_stack, stop_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +25,16 @@ _KEY = "sk-test-0123456789abcdefWXYZ"
 
 
 @pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack whose engine takes functions."""
+    running = start_stack(tmp_path_factory.mktemp("zipped"), "--functions", "zip", CLOUDIA_LLM_MODEL="sim-1")
+    yield running
+    stop_stack(running)
+
+
+@pytest.fixture(scope="module")
 def aws(stack: RunningStack) -> Aws:
-    """The clients of the shared stack's engine."""
+    """The clients of its engine."""
     return Aws(stack.settings)
 
 
@@ -175,11 +182,11 @@ def neighbours(aws: Aws) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("neighbours")
-def test_destroy_takes_the_functions_too(provision: Callable[..., Any], aws: Aws) -> None:
+def test_destroy_takes_the_functions_too(provision: Callable[..., Any], aws: Aws, stack: RunningStack) -> None:
     """What `up --functions zip` deployed is deleted and named: functions, API, their log groups; nothing beside it."""
     before = _deployed(aws)
     assert provision().returncode == 0
-    settings = Settings(aws_endpoint_url=aws.sqs.meta.endpoint_url, stack_name=_NAME, api_port=4321)
+    settings = stack.settings.changed(stack_name=_NAME, api_port=4321)
     try:
         list(deploy(aws, Stack(_NAME), settings))
         made = {kind: names - before[kind] for kind, names in _deployed(aws).items()}
@@ -208,12 +215,14 @@ def test_destroy_is_never_done_unasked(provision: Callable[..., Any], aws: Aws) 
     assert _everything(aws) == before
 
 
-async def test_destroy_asks_in_a_terminal(provision: Callable[..., Any], aws: Aws, tmp_path: Path) -> None:
+async def test_destroy_asks_in_a_terminal(
+    provision: Callable[..., Any], aws: Aws, stack: RunningStack, tmp_path: Path
+) -> None:
     """In a terminal it is asked, with what it will delete and where; anything but yes deletes nothing."""
     provision()
     before = _everything(aws)
     endpoint = aws.sqs.meta.endpoint_url
-    where = {"CLOUDIA_STACK_NAME": _NAME, "AWS_ENDPOINT_URL": endpoint}
+    where = {"CLOUDIA_STACK_NAME": _NAME, **elsewhere(stack.settings)}
     with terminal("provision", "--destroy", folder=tmp_path, **where) as shown:
         asked = await shown.shows("[y/N]")
         assert repr(_NAME) in asked

@@ -24,6 +24,7 @@ from cloudia.cloud.queue import JobQueue, Received
 from cloudia.deploy.provision import destroy, provision
 from cloudia.errors import UnavailableError
 from cloudia.protocol import QueuedJob
+from cloudia.settings import to_environment
 from cloudia.sim.engines.answering import who_answers
 from cloudia.stack import Parameter, Queue, Stack
 from tests.cli.provider import reply
@@ -196,7 +197,8 @@ def test_a_stack_on_this_engine(engine: str, cloud: Cloud, tmp_path: Path) -> No
     found = who_answers(engine)
     assert found
     kind = "localstack" if found.name == "LocalStack" else "endpoint"
-    environment = {"CLOUDIA_STACK_NAME": "contract-up", "CLOUDIA_WORKER_MAX_ATTEMPTS": "1"}
+    environment = {**to_environment(cloud.settings, "functions"), "CLOUDIA_WORKER_MAX_ATTEMPTS": "1"}
+    environment |= {"CLOUDIA_STACK_NAME": "contract-up"}
     own = start_stack(tmp_path, "--engine", kind, "--endpoint-url", engine, **environment)
     try:
         assert "engine" not in own.run["pids"]

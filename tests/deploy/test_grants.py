@@ -91,7 +91,7 @@ def calls(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """What is asked by whoever makes its services in this test; the cloud itself has its clients already."""
     _ = cloud.aws.dynamodb, cloud.aws.sqs, cloud.aws.ssm
     calls = Calls()
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", calls.session)
+    monkeypatch.setattr("cloudia.cloud.aws._session_of_nobody", lambda: calls.session)
     return calls
 
 

@@ -67,6 +67,15 @@ def _lambdas(stack: RunningStack) -> list[psutil.Process]:
     return psutil.Process(run.pids["engine"]).children(recursive=True)
 
 
+def _beside(cloud: Cloud) -> httpx2.Client:
+    """Return a client of a cloud's HTTP API in the engine of another stack, whose key its guard asks for there."""
+    url = http_api_url(cloud.settings.aws_endpoint_url, cloud.stack.name)
+    key = {"X-Amz-Credential": f"{cloud.settings.aws_access_key_id}/20261127/us-east-1/execute-api/aws4_request"}
+    return httpx2.Client(
+        base_url=url, params=key, headers={"authorization": f"Bearer {cloud.token()}"}, trust_env=False
+    )
+
+
 def _http(stack: RunningStack, user: str | None = "alice", **headers: str) -> httpx2.Client:
     token = {"authorization": f"Bearer {stack.token(user)}"} if user else {}
     return httpx2.Client(base_url=stack.run["api_url"], headers={**token, **headers}, timeout=30, trust_env=False)
@@ -290,15 +299,15 @@ async def test_the_engine_dies(zipped: RunningStack) -> None:
 
 
 @pytest.fixture
-def deployable(stack: RunningStack) -> Iterator[Cloud]:
-    """A cloud whose functions can be deployed to the engine of all tests; they are removed afterwards."""
-    cloud = make_cloud(stack, up_functions="zip", api_port=4321)
+def deployable(zipped: RunningStack) -> Iterator[Cloud]:
+    """A cloud whose functions can be deployed to an engine that runs some; they are removed afterwards."""
+    cloud = make_cloud(zipped, up_functions="zip", api_port=4321)
     yield cloud
     list(remove(cloud.aws, cloud.stack))
 
 
 @pytest.mark.long
-async def test_deploying_twice_changes_nothing(stack: RunningStack, deployable: Cloud) -> None:
+async def test_deploying_twice_changes_nothing(zipped: RunningStack, deployable: Cloud) -> None:
     """First all is created, then all is unchanged; what runs is what `build functions` makes; `remove` leaves nothing."""
     cloud, definition = deployable, deployable.stack
     names = sorted({route.function for route in definition.routes})
@@ -310,10 +319,9 @@ async def test_deploying_twice_changes_nothing(stack: RunningStack, deployable: 
     for each in build_functions(definition):
         found = cloud.aws.lambda_.get_function_configuration(FunctionName=definition.function_name(each.name))
         assert (found["CodeSha256"], found["Handler"]) == (each.code_sha256, each.handler)
-    url = http_api_url(cloud.settings.aws_endpoint_url, definition.name)
-    with httpx2.Client(base_url=url, headers={"authorization": f"Bearer {cloud.token()}"}, trust_env=False) as http:
+    with _beside(cloud) as http:
         assert http.post("/messages", json={"content": "x"}, timeout=30).status_code == 202
-        running = [process for process in _lambdas(stack) if definition.name in " ".join(process.cmdline())]
+        running = [process for process in _lambdas(zipped) if definition.name in " ".join(process.cmdline())]
         assert running
         gone = list(remove(cloud.aws, definition))
         assert {change.action for change in gone} == {"deleted"}
@@ -343,8 +351,7 @@ def test_drift_is_brought_back(deployable: Cloud) -> None:
     assert drift.pop(definition.name) == ("cors", "routes")
     assert drift.pop(name) == ("code", "Environment")
     assert set(drift.values()) == {("Environment",)}
-    url = http_api_url(cloud.settings.aws_endpoint_url, definition.name)
-    with httpx2.Client(base_url=url, headers={"authorization": f"Bearer {cloud.token()}"}, trust_env=False) as http:
+    with _beside(cloud) as http:
         assert http.post("/messages", json={"content": "x" * 11}, timeout=30).status_code == 413
         assert http.get("/jobs/x", timeout=30).status_code == 400
 

@@ -111,8 +111,8 @@ def _told(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes, bytes, 
 
 def _claim(signed: bytes, query: bytes) -> tuple[bytes, bytes]:
     """Return the key that a request names, and the service: `Credential=KEY/DATE/REGION/SERVICE/aws4_request`."""
-    if signed:
-        claim = signed.partition(_KEY)[2].partition(b",")[0] if signed.startswith(_SCHEME) else b""
+    if signed.startswith(_SCHEME):
+        claim = signed.partition(_KEY)[2].partition(b",")[0]
     elif query:
         claim = parse_qs(query.decode("latin-1")).get("X-Amz-Credential", [""])[0].encode(errors="replace")
     else:

@@ -1,0 +1,80 @@
+"""`cloudia env`: tools that are not ours talk to the stack with what it prints, and with nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import RunningStack, cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BOTO3 = "import boto3; print(*boto3.client('sqs').list_queues()['QueueUrls'])"
+_OPENAI = """
+import openai
+messages = [{'role': 'user', 'content': 'hi [[words:3]]'}]
+print(openai.OpenAI().chat.completions.create(model='sim-1', messages=messages).choices[0].message.content)
+"""
+
+
+def in_a_shell(stack: RunningStack, *command: str, before: str = "") -> str:
+    """Run a command in a shell that has nothing but what `cloudia env` printed."""
+    printed = stack.cli("env").stdout
+    script = f'{before}\neval "$0"\nexec "$@"'
+    shell = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", script, printed, *command]
+    done = subprocess.run(shell, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_boto3(stack: RunningStack) -> None:
+    """Plain boto3 finds the engine, also where a profile is set that is not there."""
+    seen = in_a_shell(stack, sys.executable, "-c", _BOTO3, before="export AWS_PROFILE=none AWS_SESSION_TOKEN=old")
+    assert "cloudia-jobs.fifo" in seen
+
+
+def test_redis_cli(stack: RunningStack) -> None:
+    """redis-cli is let in, and may not change the server."""
+    if not shutil.which("redis-cli", path="/usr/bin:/bin"):
+        pytest.skip("there is no redis-cli on this machine")
+    said = 'redis-cli -u "$REDIS_URL" --no-auth-warning'
+    assert in_a_shell(stack, "sh", "-c", f"{said} ping").strip() == "PONG"
+    for command in ("config set dir /tmp", "module list", "shutdown nosave", "debug sleep 0", "acl list", "flushall"):
+        refused = in_a_shell(stack, "sh", "-c", f"{said} {command}")
+        assert "NOPERM" in refused or "not allowed" in refused, command
+
+
+def test_the_official_sdk(stack: RunningStack) -> None:
+    """OpenAI's SDK is answered by the simulated provider."""
+    assert in_a_shell(stack, sys.executable, "-c", _OPENAI).strip()
+
+
+def test_as_json(stack: RunningStack) -> None:
+    """For programs it is one document."""
+    told = stack.json("env")
+    assert told["variables"]["AWS_ENDPOINT_URL"] == stack.run["aws_endpoint_url"]
+    assert told["variables"]["AWS_ACCESS_KEY_ID"] == stack.project.secrets().access_key_id
+    assert told["variables"]["REDIS_URL"] == stack.settings.redis_url
+    assert {"AWS_PROFILE", "AWS_SESSION_TOKEN"} <= set(told["unset"])
+
+
+def test_where_nothing_runs(tmp_path: Path) -> None:
+    """There is nothing to print."""
+    assert cli("env", folder=tmp_path).returncode == 3
+
+
+@pytest.mark.parametrize("verb", [("status", "--json"), ("config",), ("status",), ("doctor",), ("logs",)])
+def test_no_other_verb_shows_them(stack: RunningStack, verb: tuple[str, ...]) -> None:
+    """What opens the engine and Redis is printed by `env` alone; not even with its variables set by another verb."""
+    variables = stack.json("env")["variables"]
+    secrets = stack.project.secrets()
+    said = stack.cli(*verb, **variables)
+    for hidden in (secrets.redis, secrets.access_key_id, secrets.secret_access_key):
+        assert hidden not in said.stdout + said.stderr
+        assert hidden not in json.dumps(stack.run)
