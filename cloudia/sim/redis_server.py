@@ -64,6 +64,7 @@ def find_redis() -> RedisServer:
 
 def write_access(path: Path, password: str) -> None:
     """Write who may do what: whoever says the password may work with data. Readable by its owner only."""
+    path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(f"user default on >{password} {_MAY}\n")
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -21,7 +22,7 @@ from botocore.retries.standard import ExponentialBackoff
 from cloudia.cloud.aws import Aws, call, error_code, is_missing
 from cloudia.errors import UnavailableError, UsageError
 from cloudia.settings import Settings
-from tests.support import Cloud
+from tests.support import Cloud, RunningStack
 
 CALLS: dict[str, Callable[[Aws], object]] = {
     "dynamodb": lambda aws: call(aws.dynamodb.get_item, TableName="t", Key={"k": {"S": "v"}}),
@@ -253,3 +254,30 @@ def test_clients_are_made_once_and_shared_between_threads(cloud: Cloud) -> None:
     with ThreadPoolExecutor(16) as pool:
         assert sorted(pool.map(work, range(16))) == list(range(16))
     assert aws.sqs is aws.sqs
+
+
+def test_with_a_key_in_the_settings_nothing_of_the_users_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """I10: no profile, not even a bad one, no role, no file and no session token: so STS is never asked for anything."""
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = role\nregion = eu-west-1\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    settings = Settings(aws_endpoint_url="http://127.0.0.1:1", aws_access_key_id="ours", aws_secret_access_key="secret")
+    for profile in ("role", "no-such-profile"):
+        for name, value in (("PROFILE", profile), ("ACCESS_KEY_ID", "AKIAUSER"), ("SESSION_TOKEN", "theirs")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        sqs: Any = Aws(settings).sqs
+        found = sqs._request_signer._credentials
+        assert (found.access_key, found.secret_key, found.token) == ("ours", "secret", None)
+        assert sqs.meta.region_name == "us-east-1"
+
+
+def test_a_key_that_is_refused_says_how_to_get_the_right_one(stack: RunningStack) -> None:
+    """The guard's answer is a mistake of the configuration, not a crash."""
+    wrong = stack.settings.changed(aws_access_key_id="wrong")
+    with pytest.raises(UsageError, match="refused") as refused:
+        CALLS["sqs"](Aws(wrong))
+    assert "cloudia env" in refused.value.hint

@@ -6,6 +6,7 @@ import base64
 import http.client
 import io
 import json
+import socket
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from cloudia.cloud.aws import Aws
 from tests.security.pages import fetched
-from tests.support import RunningStack
+from tests.support import RunningStack, start_stack, stop_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,3 +262,57 @@ def test_no_password_is_on_a_command_line(stack: RunningStack) -> None:
     for path in Path(stack.run["temporary"]).rglob("*"):
         if path.is_file() and secrets.redis.encode() in path.read_bytes():
             assert path.stat().st_mode & 0o077 == 0, path
+
+
+_LLM_KEYS = {"OPENAI_API_KEY": "sk-real-0123456789abcdef", "ANTHROPIC_API_KEY": "sk-ant-0123456789abcdef"}
+
+
+def test_parts_get_the_secrets_that_they_need_and_the_engine_no_key_of_a_provider(tmp_path: Path) -> None:
+    """A real key is in the worker's environment and nowhere else: in no other process, and not in the engine's parameters."""
+    running = start_stack(tmp_path, "--llm", "openai", "--persist", **_LLM_KEYS)
+    try:
+        secrets = running.project.secrets()
+        for name, pid in running.run["pids"].items():
+            known = Path(f"/proc/{pid}/environ").read_bytes().decode()
+            has = {key for key in _LLM_KEYS.values() if key in known}
+            assert has == (set(_LLM_KEYS.values()) if name == "worker" else set()), name
+            assert (secrets.redis in known) == (name in {"gateway", "worker"}), name
+            assert (secrets.secret_access_key in known) == (name in {"api", "gateway", "worker"}), name
+        names = [parameter["Name"] for parameter in Aws(running.settings).ssm.describe_parameters()["Parameters"]]
+        assert [name for name in names if "api-key" in name] == []
+        Aws(running.settings).ssm.put_parameter(
+            Name="/cloudia/openai-api-key", Value="sk-of-yesterday", Type="SecureString"
+        )
+    finally:
+        stop_stack(running)
+    running = start_stack(tmp_path, "--llm", "openai", "--persist", **_LLM_KEYS)
+    try:
+        names = [parameter["Name"] for parameter in Aws(running.settings).ssm.describe_parameters()["Parameters"]]
+        assert [name for name in names if "api-key" in name] == []
+    finally:
+        stop_stack(running)
+
+
+def test_nothing_runs_in_lambda_without_being_asked_for(stack: RunningStack, tmp_path: Path) -> None:
+    """With the right credentials too: a tool that makes a function is told how to have them."""
+    with pytest.raises(ClientError, match="functions zip") as refused:
+        Aws(stack.settings).lambda_.create_function(
+            **{**json.loads(drive_by(tmp_path / "ran")), "Code": {"ZipFile": b"x"}}
+        )
+    assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+
+
+def test_looking_at_dead_letters_asks_nobody_else(stack: RunningStack, tmp_path: Path) -> None:
+    """I10: with a profile that takes a role, `dlq list` on a local stack opens no connection to STS."""
+    with socket.create_server(("127.0.0.1", 0)) as sts:
+        config = tmp_path / "config"
+        config.write_text(
+            "[profile work]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = base\n"
+            "[profile base]\naws_access_key_id = AKIAREAL\naws_secret_access_key = real\n"
+        )
+        there = f"http://127.0.0.1:{sts.getsockname()[1]}"
+        done = stack.cli("dlq", "list", AWS_PROFILE="work", AWS_CONFIG_FILE=str(config), AWS_ENDPOINT_URL_STS=there)
+        assert done.returncode == 0, done.stderr
+        sts.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sts.accept()

