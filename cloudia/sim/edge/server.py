@@ -82,9 +82,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop()
         if self.transport.is_closing():
             return
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever its type says.
-        if not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started):
+        if not (self.pipeline or self._is_answering()):
             self.transport.write(
                 f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
             )
         self.transport.close()
+
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever its type says.
+        return cycle is not None and cycle.response_started and not cycle.response_complete
