@@ -288,6 +288,8 @@ class LlmCall:
             if isinstance(error, ProviderError):
                 if error.kind == "unavailable":
                     permit.fail()
+                elif error.cause == "policy":
+                    request.finish = "content_filter"
                 _cool(route, error)
             raise
         else:

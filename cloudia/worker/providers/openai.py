@@ -171,7 +171,8 @@ class _State:
         said = False
         usage = openai_usage(chunk.get("usage")) or openai_usage(_object(chunk.get("x_groq")).get("usage"))
         for choice in chunk.get("choices") or ():
-            delta = _object(choice.get("delta"))
+            # What gathers an answer before it "streams" it may send a whole message.
+            delta = _object(choice.get("delta") if "delta" in choice else choice.get("message"))
             for piece in self._said(delta):
                 said = True
                 yield piece

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Events", "read"]
 
 _DRAIN_SECONDS = 0.25
+_ERROR_MARKS: set[object] = {"error"}
+"""Anthropic's type of an error's event, and vLLM's object of it."""
 
 
 class Events(Protocol):
@@ -64,14 +66,14 @@ async def read(response: httpx2.Response, events: Events, failures: Failures, *,
     for piece in events.end(done=reader.done):
         yield piece
     if not events.finished:
-        raise failures.cut()
+        raise failures.cut() if reader.begun else failures.nothing(response)
     await _drain(chunks)
 
 
 def _pieces(objects: list[dict[str, Any]], events: Events, failures: Failures, model: str) -> Iterator[Piece]:
     """Yield what events bring. Raises the error that one of them may be."""
     for event in objects:
-        if event.get("error") or event.get("type") == "error":
+        if event.get("error") or _ERROR_MARKS & {event.get("type"), event.get("object")}:
             raise failures.in_stream(event.get("error") or event, model=model)
         yield from events.take(event)
 

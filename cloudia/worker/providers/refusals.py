@@ -24,7 +24,7 @@ _BAD_REQUEST, _UNPROCESSABLE = 400, 422
 _NOT_FOUND = 404
 _STATUSES = range(400, 600)
 
-_BY_STATUS: dict[int, Cause] = {401: "key", 402: "quota", 403: "forbidden", 404: "url", 413: "context"}
+_BY_STATUS: dict[int, Cause] = {401: "key", 402: "quota", 403: "forbidden", 404: "url", 405: "url", 413: "context"}
 _BY_CODE: dict[str, Cause] = {
     **dict.fromkeys(
         ("authentication_error", "authenticationerror", "invalid_api_key", "incorrect_api_key", "unauthenticated"),

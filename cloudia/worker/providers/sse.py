@@ -81,20 +81,18 @@ class EventReader:
         if line.startswith(b"data:"):
             self._data.append(line[5:])
             return None
+        if line.startswith(b"error:"):  # llama.cpp's field for an error, in place of data.
+            self.begun = True
+            return {"error": _parsed(line[6:])}
         if line or not self._data:  # Another field, a comment, or an event without data.
             return None
         text = b"\n".join(self._data).strip()
         self._data.clear()
-        if not text:
+        self.begun |= bool(text)
+        self.done = text == _DONE
+        if not text or self.done:
             return None
-        self.begun = True
-        if text == _DONE:
-            self.done = True
-            return None
-        try:
-            value = json.loads(text)
-        except RecursionError as error:
-            raise ValueError("the data is nested too deeply") from error
+        value = _parsed(text)
         if not isinstance(value, dict):
             raise ValueError("the data is no object")  # noqa: TRY004 - a value's fault, not a type's
         return value
@@ -104,3 +102,10 @@ class EventReader:
         if self._held > _MAX_EVENT_BYTES:
             # A chunk is at most 16 KB, so that an event of the size that is let through never trips over its neighbours.
             raise ValueError(f"an event has more than {_MAX_EVENT_BYTES} bytes")
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the data is nested too deeply") from error

@@ -37,6 +37,7 @@ _NAMES = (socket.gaierror, aiohttp.ClientConnectorDNSError)
 _TLS = (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError)
 _PROXY = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, httpx2.ProxyError)
 _NO_HTTP = (HttpProcessingError, aiohttp.ClientResponseError)
+_CONNECTOR = (aiohttp.ClientConnectorError,)
 _TRUST = "Does it speak https, with a certificate that this machine trusts (SSL_CERT_FILE names more)?"
 
 
@@ -113,6 +114,14 @@ class Failures:
         """Return what it means that a stream ended without an end."""
         return self._unavailable(f"{self._name}'s answer ended in the middle")
 
+    def nothing(self, response: httpx2.Response) -> ProviderError:
+        """Return what it means that an answer had no event at all."""
+        kind = response.headers.get("content-type") or "no type"
+        return self._unavailable(
+            f"{self._name} answered without any event of an event stream ({kind[:40]})",
+            f"Does the base URL {self._address.shown} lead to an API that streams?",
+        )
+
     async def no_stream(self, response: httpx2.Response, *, model: str) -> ProviderError | None:
         """Return what it means that an answer is a page or a document instead of a stream; None where it may be one."""
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -165,6 +174,7 @@ class Failures:
     def _broken(self, error: Exception) -> ProviderError:
         """Return what a connection's end says, by the deepest cause that tells."""
         url, name, chain = self._address.shown, self._name, list(_causes(error))
+        secure = url.startswith("https:")
         meanings: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
             (_NAMES, f"cannot connect to {name}: the name of {url} does not resolve", "Check the base URL."),
             (_TLS, f"cannot connect to {name}: TLS with {url} failed", _TRUST),
@@ -177,13 +187,15 @@ class Failures:
             ((PayloadEncodingError,), f"the call to {name} broke off", ""),
             (_NO_HTTP, f"{name} does not answer in HTTP at {url}", "Is it the port of another service, or of https?"),
             ((TimeoutError,), f"{name} did not answer in time", ""),
-            ((aiohttp.ClientConnectorError,), f"cannot connect to {name} at {url}", "Check the base URL."),
+            ((httpx2.UnsupportedProtocol,), f"{url} is no URL of http or https", "Correct the base URL."),
+            *(((_CONNECTOR, f"cannot connect to {name}: TLS with {url} failed", _TRUST),) if secure else ()),
+            (_CONNECTOR, f"cannot connect to {name} at {url}", "Check the base URL."),
         )
         for kinds, reason, advice in meanings:
             if any(isinstance(cause, kinds) for cause in chain):
                 return self._unavailable(reason, advice)
         broken = f"the call to {name} broke off ({type(chain[-1]).__name__})"
-        return self._unavailable(broken, _TRUST if url.startswith("https:") else "")
+        return self._unavailable(broken, _TRUST if secure else "")
 
     def _unavailable(self, reason: str, advice: str = "") -> ProviderError:
         return ProviderError("unavailable", reason, advice=advice)
