@@ -19,7 +19,7 @@ import pytest
 from cloudia.errors import PartError, UsageError
 from cloudia.sim.ports import choose_port
 from cloudia.sim.probes import redis_answers
-from cloudia.sim.redis_server import RedisServer, check_redis, find_redis, without_password, write_access
+from cloudia.sim.redis_server import RedisServer, check_redis, find_redis, write_access
 from tests.support import RunningStack, eventually
 
 
@@ -210,17 +210,3 @@ def test_a_server_that_knows_no_such_rules_is_passed_over(machine: set[str], mon
     ):
         monkeypatch.setattr("cloudia.sim.redis_server._version", lambda _path, version=version: version)
         assert find_redis().name.split()[0] == taken
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis://:hid/den@host:1/0",
-        "redis://u:hi@dden@host:1/0",
-        "redis://host:1/0?password=hidden",
-        "redis://hidden@host:1/0",
-    ],
-)
-def test_a_url_is_shown_without_its_password(url: str) -> None:
-    """Whatever it holds, and wherever it stands."""
-    assert without_password(url) == "redis://host:1/0"

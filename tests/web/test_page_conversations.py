@@ -64,7 +64,7 @@ async def test_a_long_conversation_is_shown_at_once(chat: Chat) -> None:
 
     It takes 85 to 190 ms on a machine with nothing else to do; the other tests take most of this one.
     """
-    conversation_id = long_conversation(chat.stack.run, 1000)
+    conversation_id = long_conversation(chat.stack.settings, 1000)
     took = []
     for _ in range(3):
         await chat.page.evaluate("location.hash = ''; document.getElementById('new').click()")
