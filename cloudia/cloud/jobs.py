@@ -209,7 +209,7 @@ class Jobs:
             "Key": to_item({"job_id": job.job_id}),
             "UpdateExpression": "SET #status = :queued, #state = :open, state_since = :stamp, attempts = :zero, "
             "#error = :none, lease_until = :zero, updated_at = :stamp, redriven_from = :letter "
-            "REMOVE reply_message_id, provider, #model, #usage, finish, cancel_requested",
+            "REMOVE reply_message_id, provider, #model, #usage, #finish, cancel_requested",
             "ConditionExpression": "#status = :dead OR (#status IN (:queued, :running) "
             "AND (attribute_not_exists(lease_until) OR lease_until < :now) "
             "AND (attribute_not_exists(redriven_from) OR redriven_from <> :letter OR attempts = :zero))",
@@ -219,6 +219,7 @@ class Jobs:
                 "#error": "error",
                 "#model": "model",
                 "#usage": "usage",
+                "#finish": "finish",
             },
             "ExpressionAttributeValues": values(
                 open="open",
