@@ -243,7 +243,7 @@ class Stack:
             Function("list_messages", (user, _grant(self.conversations, "GetItem"), _grant(self.messages, "Query"))),
             Function("get_job", (user, _grant(self.jobs, "GetItem"), _grant(self.messages, "GetItem"))),
             Function("cancel_job", (user, _grant(self.jobs, "GetItem", "UpdateItem"))),
-            Function("health", (_grant(self.presence, "Query"), _grant(self.jobs_queue, "GetQueueUrl"))),
+            Function("health", (user, _grant(self.presence, "Query"), _grant(self.jobs_queue, "GetQueueUrl"))),
         )
 
     @property

@@ -89,6 +89,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "worker": ("cloudia worker",),
     "gateway": ("cloudia gateway",),
     "provision": ("cloudia provision --json",),
+    "env": ("cloudia env", "cloudia env --json"),
     "token": ("cloudia token --user alice --ttl 600",),
     "config": ("cloudia config --json",),
     "doctor": ("cloudia doctor",),

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoC
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from cloudia.errors import UnavailableError, UsageError
+from cloudia.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,6 +85,8 @@ class Aws:
             retries={"mode": "standard", "total_max_attempts": 3},
             max_pool_connections=64,
             parameter_validation=False,
+            # What this machine serves is reached directly, whatever proxies the environment names.
+            proxies={} if is_loopback(urlsplit(settings.aws_endpoint_url).hostname or "") else None,
         )
 
     def _client(self, service: str, *, wait_seconds: int = 0) -> Any:
@@ -160,7 +163,7 @@ def _stand_in(endpoint: str | None) -> dict[str, str]:
     """Return credentials for an engine of the user's on loopback where the environment has none: it asks for some, any."""
     if not endpoint or os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE"):
         return {}
-    if urlsplit(endpoint).hostname not in {"127.0.0.1", "localhost", "::1"}:
+    if not is_loopback(urlsplit(endpoint).hostname or ""):
         return {}
     return {"aws_access_key_id": "test", "aws_secret_access_key": "test"}  # an engine's account 000000000000
 

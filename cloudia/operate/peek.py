@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 from cloudia.cloud.aws import signed_headers
 from cloudia.cloud.queue import BATCH, queue_message
+from cloudia.direct import opener
 from cloudia.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _get(queue: JobQueue, url: str) -> Any:
     """Return the JSON at a URL of a queue's engine, None where there is none. It is asked as by a call of AWS's."""
     headers = {"Content-Type": "application/x-amz-json-1.0", "Accept": "application/json"}
     request = Request(url, headers=signed_headers(queue.sqs, url, headers))  # noqa: S310 - an engine's
-    with suppress(URLError, OSError, ValueError), urlopen(request, timeout=_PEEK_SECONDS) as answer:  # noqa: S310
+    with suppress(URLError, OSError, ValueError), opener(url).open(request, timeout=_PEEK_SECONDS) as answer:
         return json.load(answer)
     return None
 

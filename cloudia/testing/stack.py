@@ -42,6 +42,8 @@ _OURS: Mapping[str, Any] = {
 }
 """What a test's stack has of its own, whatever the project says: no test leaves the machine, costs money, or takes a port."""
 _UNLESS_SET: Mapping[str, Any] = {
+    # What a test sends is its author's, who wants to see why a responder failed.
+    "log_tracebacks": True,
     # Failures that one test scripts must not open the breaker for the next; a project that sets this tests its breaker.
     "llm_breaker_errors": 10_000,
     # What a worker had that a test killed is another's soon.

@@ -27,6 +27,7 @@ KEYS = {
     "attempts",
     "provider",
     "model",
+    "finish",
     "usage",
     "error",
     "timings",

@@ -59,6 +59,7 @@ ROWS = {
     "worker": Row(form="none", runs=False),
     "gateway": Row(form="none", runs=False),
     "provision": Row(alone=_NEEDS_A_STACK),
+    "env": Row(alone=_NEEDS_A_STACK),
     "token": Row(alone=0),
     "config": Row(alone=0),
     "doctor": Row(alone=0),

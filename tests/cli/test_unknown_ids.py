@@ -69,6 +69,7 @@ def test_what_was_asked_for_is_named(stack: RunningStack) -> None:
     done = stack.cli("dlq", "show", _NO_CONVERSATION)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
+        "this folder's stack",
         f"error: there is no dead letter '{_NO_CONVERSATION}'.",
         "hint: `cloudia dlq list` shows which there are.",
     ]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from cloudia.direct import opener
 from cloudia.errors import PartError, UsageError
 
 __all__ = ["Answering", "check_answers", "check_url", "open_to_pages", "who_answers"]
 
 _SECONDS = 5.0
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _MOST_BYTES = 1024 * 1024
 _FOREIGN = "http://page.invalid"
 _NOT_USABLE = frozenset({"disabled", "error"})
@@ -55,7 +55,7 @@ def check_answers(url: str) -> None:
     """Ask whether anything answers at a URL, whatever it says. `PartError` where nothing does."""
     check_url(url)
     try:
-        urllib.request.urlopen(url, timeout=_SECONDS).close()  # noqa: S310 - its scheme was checked
+        opener(url).open(url, timeout=_SECONDS).close()
     except (urllib.error.HTTPError, http.client.HTTPException):
         return
     except OSError as error:
@@ -111,17 +111,12 @@ def _status(url: str, **headers: str) -> tuple[int, str]:
     """Return the status of a GET, and what it says of the origins that are allowed."""
     request = urllib.request.Request(url.rstrip("/") + "/_localstack/health", headers=headers)  # noqa: S310 - it was checked
     try:
-        with _opener(url).open(request, timeout=_SECONDS) as response:
+        with opener(url).open(request, timeout=_SECONDS) as response:
             return response.status, response.headers.get("Access-Control-Allow-Origin", "")
     except urllib.error.HTTPError as error:
         return error.code, error.headers.get("Access-Control-Allow-Origin", "")
 
 
 def _ask(url: str) -> Any:
-    with _opener(url).open(url, timeout=_SECONDS) as response:
+    with opener(url).open(url, timeout=_SECONDS) as response:
         return json.loads(response.read(_MOST_BYTES))
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    handlers = [urllib.request.ProxyHandler({})] if urlsplit(url).hostname in _LOOPBACK else []
-    return urllib.request.build_opener(*handlers)
