@@ -290,7 +290,7 @@ _MISTAKES = [
     ),
     ({"REDIS_URL": "nonsense"}, 2, "redis.url is not a URL of Redis"),
     ({"REDIS_URL": "redis://127.0.0.1:9/0"}, 1, "no Redis answers at redis://127.0.0.1:9/0"),
-    ({"REDIS_URL": "redis://:hidden@127.0.0.1:9/0"}, 1, "no Redis answers at redis://127.0.0.1:9/0"),
+    ({"REDIS_URL": "redis://:hidden@127.0.0.1:9/0"}, 1, "no Redis answers at redis://:••••@127.0.0.1:9/0"),
     ({"CLOUDIA_UP_LLM": "gpt"}, 2, "'gpt' is no LLM"),
     ({"CLOUDIA_UP_LLM": "anthropic"}, 2, "there is no API key of anthropic"),
 ]
