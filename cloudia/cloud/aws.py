@@ -86,7 +86,7 @@ class Aws:
             max_pool_connections=64,
             parameter_validation=False,
             # What this machine serves is reached directly, whatever proxies the environment names.
-            proxies={} if is_loopback(urlsplit(settings.aws_endpoint_url).hostname or "") else None,
+            proxies={} if _is_here(settings.aws_endpoint_url) else None,
         )
 
     def _client(self, service: str, *, wait_seconds: int = 0) -> Any:
@@ -159,11 +159,18 @@ def _session_of_nobody() -> boto3.Session:
     return boto3.Session(botocore_session=botocore.session.Session(session_vars=_NOT_READ))
 
 
+def _is_here(url: str) -> bool:
+    try:
+        return is_loopback(urlsplit(url).hostname or "")
+    except ValueError:  # It is no URL; whoever makes a client of it says so.
+        return False
+
+
 def _stand_in(endpoint: str | None) -> dict[str, str]:
     """Return credentials for an engine of the user's on loopback where the environment has none: it asks for some, any."""
     if not endpoint or os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE"):
         return {}
-    if not is_loopback(urlsplit(endpoint).hostname or ""):
+    if not _is_here(endpoint):
         return {}
     return {"aws_access_key_id": "test", "aws_secret_access_key": "test"}  # an engine's account 000000000000
 

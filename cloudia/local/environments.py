@@ -14,9 +14,23 @@ __all__ = ["inherited", "of_reader"]
 
 
 def of_reader(settings: Settings, *readers: Reader) -> dict[str, str]:
-    """Return the variables of a part of cloudia's own: of the settings what these readers read, and what is `inherited`."""
-    own = {name: value for name, value in inherited(*readers).items() if not name.startswith("CLOUDIA_")}
-    return own | to_environment(settings, *readers)
+    """Return the variables of a part of cloudia's own: of the settings what these readers read, and what is `inherited`.
+
+    A secret that these settings leave out is not inherited either.
+    """
+    given = to_environment(settings, *readers)
+    left_out = {
+        variable
+        for setting in SETTINGS.values()
+        if setting.secret and setting.variables[0] not in given
+        for variable in setting.variables
+    }
+    own = {
+        name: value
+        for name, value in inherited(*readers).items()
+        if not name.startswith("CLOUDIA_") and name not in left_out
+    }
+    return own | given
 
 
 def inherited(*readers: Reader) -> dict[str, str]:
