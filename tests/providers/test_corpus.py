@@ -210,6 +210,7 @@ def seconds(case: JsonObject) -> float:
     return float(sum(pauses) + sum(exchange.get("wait_ms", 0) for exchange in exchanges)) / 1000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in CASES if name not in WHOLE_WORKER])
 async def test_a_case_of_the_corpus_holds(name: str) -> None:
     """Status, reply, usage, finish, requests, what the breaker counts, and what an error says, as the case has them."""

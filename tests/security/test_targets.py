@@ -192,14 +192,15 @@ def aws(stack: RunningStack) -> Iterator[dict[str, str]]:
     """A stand-in for AWS that works; what was provisioned there goes again."""
     url = stack.run["aws_endpoint_url"]
     account = {
-        name: stack.run["environment"].get(name, "test") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        "AWS_ACCESS_KEY_ID": stack.settings.aws_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": stack.settings.aws_secret_access_key,
     }
     yield {**account, **_as_aws(url), "CLOUDIA_STACK_NAME": _NAME}
     list(destroy(_clients(stack), Stack(_NAME)))
 
 
 def _clients(stack: RunningStack) -> Aws:
-    return Aws(Settings(aws_endpoint_url=stack.run["aws_endpoint_url"]))
+    return Aws(stack.settings)
 
 
 def _stored(stack: RunningStack) -> dict[str, str]:

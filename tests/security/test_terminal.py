@@ -133,8 +133,8 @@ def conversation(evil: RunningStack) -> str:
         (["send", EVIL], "␛[777;777H"),
         (["send", EVIL, "--json"], "\\u001b[777;777H"),
         (["send", f"{EVIL} please fail"], "dead letter"),
-        (["conversations", "list"], "␛[777;777H"),
-        (["conversations", "list", "--json"], "\\u001b[777;777H"),
+        (["conversations", "list"], "[777;777H"),  # A title that is made of a message has no control character.
+        (["conversations", "list", "--json"], "[777;777H"),
         (["conversations", "show", "CONVERSATION"], "\\u202e"),
         (["dlq", "list"], "responder_failed"),
         (["dlq", "show", "LETTER"], "␛[777;777H"),
