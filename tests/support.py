@@ -23,6 +23,7 @@ from cloudia.deploy.provision import provision, secret_values
 from cloudia.local.project import Project
 from cloudia.settings import Settings, to_environment
 from tests.forks import can_fork, fork
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -43,7 +44,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
 def cli(
     *arguments: str,
     folder: Path,
-    timeout: float = 60,
+    timeout: float = HANGS,
     environment: dict[str, str] | None = None,
     stdin: bytes = b"",
 ) -> subprocess.CompletedProcess[str]:
@@ -70,7 +71,9 @@ def cli(
         return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
 
-async def eventually(condition: Callable[[], Awaitable[Any] | Any], *, seconds: float = 10, every: float = 0.02) -> Any:
+async def eventually(
+    condition: Callable[[], Awaitable[Any] | Any], *, seconds: float = HANGS, every: float = 0.02
+) -> Any:
     """Wait until `condition` returns something true, and return it."""
     deadline = time.monotonic() + seconds
     while True:
@@ -91,7 +94,7 @@ class RunningStack:
     run: dict[str, Any]
 
     def cli(
-        self, *arguments: str, timeout: float = 60, stdin: bytes = b"", **environment: str
+        self, *arguments: str, timeout: float = HANGS, stdin: bytes = b"", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the stack's folder."""
         return cli(*arguments, folder=self.folder, timeout=timeout, environment=environment, stdin=stdin)
@@ -200,4 +203,4 @@ async def child(module: str, environment: dict[str, str], log: Path) -> AsyncIte
     finally:
         if process.returncode is None:
             process.terminate()
-        await asyncio.wait_for(process.wait(), 30)
+        await asyncio.wait_for(process.wait(), HANGS)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudia.local.project import Project
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ def ask_provider(run: dict[str, Any], method: str, name: str, **fields: Any) -> 
         {"content-type": "application/json", "authorization": f"Bearer {control}"},
         method=method,
     )
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5) as response:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=HANGS) as response:
         return json.load(response)
 
 

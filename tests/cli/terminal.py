@@ -14,6 +14,7 @@ import termios
 import threading
 from typing import TYPE_CHECKING
 
+from tests.patience import HANGS
 from tests.support import CLI, clean_environment, eventually
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Terminal:
         """Whether anything was drawn in colour."""
         return _COLOURS.search(self.raw) is not None
 
-    async def shows(self, *texts: str, seconds: float = 20) -> str:
+    async def shows(self, *texts: str) -> str:
         """Wait until each text was drawn, and return everything."""
 
         def shown() -> bool:
@@ -78,17 +79,17 @@ class Terminal:
             assert not (ended and missing), f"ended with {self.process.returncode}, without {missing}:\n{self.text}"
             return not missing
 
-        await eventually(shown, seconds=seconds)
+        await eventually(shown)
         return self.text
 
     def type(self, keys: bytes | str) -> None:
         """Press keys."""
         os.write(self._ours, keys.encode() if isinstance(keys, str) else keys)
 
-    async def ends(self, *, seconds: float = 20) -> int:
+    async def ends(self) -> int:
         """Wait until the command has ended, and return its exit code."""
-        await eventually(lambda: self.process.poll() is not None, seconds=seconds)
-        self._reading.join(5)
+        await eventually(lambda: self.process.poll() is not None)
+        self._reading.join(HANGS)
         code: int = self.process.returncode
         return code
 
@@ -97,11 +98,11 @@ class Terminal:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(20)
+                self.process.wait(HANGS)
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.process.wait()
-        self._reading.join(5)
+        self._reading.join(HANGS)
         os.close(self._ours)
 
 

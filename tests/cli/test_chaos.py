@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudia.local.chaos import Chaos
+from tests.patience import HANGS
 from tests.support import RunningStack, clean_environment, eventually, start_stack, stop_stack
 
 if TYPE_CHECKING:
@@ -87,10 +88,10 @@ async def test_an_answer_survives_a_kill_in_its_middle(own: RunningStack, part: 
         text=True,
     ) as sending:
         try:
-            await eventually(lambda: provider.requests()["in_flight"], seconds=20)
+            await eventually(lambda: provider.requests()["in_flight"])
             before = own.json("status")["parts"][part]
             assert own.json("chaos", part, "kill")["killed"] == {part: before["pid"]}
-            out, err = sending.communicate(timeout=60)
+            out, err = sending.communicate(timeout=HANGS)
         finally:
             sending.kill()
     assert sending.returncode == 0, err
@@ -101,7 +102,7 @@ async def test_an_answer_survives_a_kill_in_its_middle(own: RunningStack, part: 
         found = after["parts"][part]
         return bool(found["state"] == "ready" and found["pid"] != before["pid"] and after["state"] == "ready")
 
-    await eventually(again, seconds=20)
+    await eventually(again)
 
 
 def test_a_part_that_stands_still_goes_on(own: RunningStack) -> None:

@@ -9,6 +9,7 @@ from cloudia.client import Client
 from cloudia.sim.ports import choose_port
 from tests.cli.provider import reply
 from tests.cli.terminal import CTRL_C, running, terminal
+from tests.patience import HANGS
 from tests.support import RunningStack, cli, eventually
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ async def test_a_second_worker(stack: RunningStack, tmp_path: Path) -> None:
     with running("worker", folder=stack.folder, log=log) as process:
         await eventually(lambda: process.pid in _alive(stack, "workers"), every=0.1)
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(HANGS) == 0
     assert "worker stopped" in log.read_text()
     await eventually(lambda: _alive(stack, "workers") == {stack.run["pids"]["worker"]}, every=0.1)
 

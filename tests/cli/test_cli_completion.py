@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.provider import quick
+from tests.patience import HANGS
 from tests.support import CLI, RunningStack, clean_environment
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def _complete(shell: str, line: str, folder: Path) -> list[str]:
         env=clean_environment(_CLOUDIA_COMPLETE=f"complete_{shell}", **words),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS,
         check=False,
     )
     assert done.stderr == ""
@@ -46,7 +47,7 @@ def test_the_script(shell: str, tmp_path: Path) -> None:
         env=clean_environment(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS,
         check=True,
     )
     assert shown.stderr == ""
@@ -54,7 +55,7 @@ def test_the_script(shell: str, tmp_path: Path) -> None:
     assert "_CLOUDIA_COMPLETE" in shown.stdout
     assert list(tmp_path.iterdir()) == []
     if shell == "bash":
-        subprocess.run(["bash", "-n"], input=shown.stdout, text=True, check=True, timeout=10)
+        subprocess.run(["bash", "-n"], input=shown.stdout, text=True, check=True, timeout=HANGS)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -102,7 +103,7 @@ def test_a_shell_does_not_wait(tmp_path: Path) -> None:
         ),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS,
         check=False,
     )
     assert (done.stdout.strip(), done.stderr) == ("", "")
@@ -117,7 +118,7 @@ def test_completion_imports_little(tmp_path: Path) -> None:
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS,
         check=True,
     )
     imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}

@@ -14,6 +14,7 @@ from typer.main import get_command
 from cloudia import __version__
 from cloudia.cli.main import app
 from tests.cli.terminal import terminal
+from tests.patience import HANGS
 from tests.support import CLI, clean_environment, cli
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def test_no_heavy_imports(arguments: list[str], tmp_path: Path) -> None:
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS,
         check=True,
     )
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in shown.stderr.splitlines()}
@@ -203,7 +204,7 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS,
         check=True,
     )
     assert done.stdout.startswith("SETTING")

@@ -15,6 +15,7 @@ from cloudia.local.project import Project
 from cloudia.local.restart import take_requests
 from tests.cli.provider import ask_provider, quick, reply
 from tests.cli.terminal import running, terminal
+from tests.patience import HANGS
 from tests.support import RunningStack, cli, eventually, start_stack, stop_stack
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_two_restarts_at_once(own: RunningStack, tmp_path: Path) -> None:
         running("restart", "llm", folder=own.folder, log=tmp_path / "1") as one,
         running("restart", "llm", folder=own.folder, log=tmp_path / "2") as other,
     ):
-        assert (one.wait(30), other.wait(30)) == (0, 0)
+        assert (one.wait(HANGS), other.wait(HANGS)) == (0, 0)
     assert own.cli("status", "--wait-for", "ready").returncode == 0
 
 

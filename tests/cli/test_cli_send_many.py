@@ -30,6 +30,7 @@ from cloudia.settings import SETTINGS
 from tests.cli.provider import fault, quick, reply
 from tests.cli.terminal import CTRL_C, terminal
 from tests.cli.test_cli_send import KEYS
+from tests.patience import HANGS
 from tests.support import CLI, RunningStack, clean_environment
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def test_an_argument_that_is_not_utf_8(stack: RunningStack) -> None:
         cwd=stack.folder,
         env=clean_environment(),
         capture_output=True,
-        timeout=60,
+        timeout=HANGS,
         check=False,
     )
     assert sent.returncode == 2
@@ -266,7 +267,7 @@ def test_interrupted(stack: RunningStack) -> None:
             first = json.loads(process.stdout.readline())
             assert (first["line"], first["status"]) == (1, "done")
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=HANGS)
         finally:
             process.kill()
             process.communicate()

@@ -20,6 +20,7 @@ from cloudia.local.project import Project
 from tests.cli.provider import ask_provider, reply
 from tests.cli.terminal import CTRL_C, terminal
 from tests.local.leftovers import Leftovers
+from tests.patience import HANGS
 from tests.support import CLI, RunningStack, clean_environment, cli, eventually
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _left(temporary: Path) -> list[Path]:
 
 
 def _get(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=5) as response:
+    with urllib.request.urlopen(url, timeout=HANGS) as response:
         status: int = response.status
         return status
 
@@ -78,11 +79,11 @@ def _started(*arguments: str, folder: Path, **environment: str) -> Iterator[subp
     finally:
         if process.poll() is None:
             process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=HANGS)
 
 
 def _says(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANGS)
     return process.returncode, out, err
 
 
@@ -246,7 +247,7 @@ async def test_ctrl_c_while_it_starts(folder: Path, temporary: Path) -> None:
         assert await shown.ends() == 130
         assert "Traceback" not in shown.text
     assert run["pids"]
-    await eventually(lambda: not any(map(_alive, [run["supervisor"]["pid"], *run["pids"].values()])), seconds=15)
+    await eventually(lambda: not any(map(_alive, [run["supervisor"]["pid"], *run["pids"].values()])))
     assert not _left(temporary)
     assert cli("status", folder=folder).returncode == 3
 
@@ -300,7 +301,7 @@ _MISTAKES = [
 def test_mistakes(environment: dict[str, str], code: int, message: str, folder: Path) -> None:
     """What cannot work ends soon, with one sentence and a hint, in the foreground and detached alike; nothing stays."""
     for detach in ([], ["--detach"]):
-        refused = cli("up", *detach, "--json", folder=folder, environment=environment, timeout=20)
+        refused = cli("up", *detach, "--json", folder=folder, environment=environment, timeout=HANGS)
         assert refused.returncode == code, refused.stderr
         assert refused.stdout == ""
         told = json.loads(refused.stderr)["error"]
@@ -337,7 +338,7 @@ def test_a_disk_that_is_full(detach: list[str], folder: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS,
         check=False,
     )
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -360,7 +361,7 @@ def test_output_that_cannot_be_written(form: list[str], folder: Path) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=HANGS,
             check=False,
         )
     assert done.returncode == 1

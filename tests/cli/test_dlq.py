@@ -64,7 +64,7 @@ async def die(own: RunningStack, letters: JobQueue, count: int = 1, *, text: str
     async with own.client() as client:
         posts = [client.api.post_message(PostMessage(f"{text} {number}")) for number in range(count)]
         ids = [one.job_id for one in await asyncio.gather(*posts)]
-    await eventually(lambda: letters.stats().total == before + count, seconds=20)
+    await eventually(lambda: letters.stats().total == before + count)
     jobs = Jobs(Aws(own.settings).dynamodb, Stack(own.settings.stack_name))
     await eventually(lambda: all(job.ended for job in jobs.records(ids).values()))
     await asyncio.to_thread(provider.clear_faults)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.patience import HANGS
 from tests.support import RunningStack, cli
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def in_a_shell(stack: RunningStack, *command: str, before: str = "") -> str:
     printed = stack.cli("env").stdout
     script = f'{before}\neval "$0"\nexec "$@"'
     shell = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", script, printed, *command]
-    done = subprocess.run(shell, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(shell, check=False, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudia.local.scaffold import FILES
+from tests.patience import HANGS
 from tests.support import CLI, clean_environment, cli
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def test_the_pipeline(made: Path) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANGS,
             check=False,
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -98,7 +99,7 @@ def test_it_is_well_kept(made: Path) -> None:
     """Its code is as tidy as ours: ruff finds nothing with its own defaults, and neither does its formatter."""
     for command in (["check"], ["format", "--check", "--line-length", "120"]):
         ruff = [str(Path(sys.executable).parent / "ruff"), *command, "--isolated", "--no-cache", "."]
-        done = subprocess.run(ruff, cwd=made, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(ruff, cwd=made, capture_output=True, text=True, timeout=HANGS, check=False)
         assert done.returncode == 0, done.stdout
 
 
@@ -195,7 +196,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
             env=clean_environment(PYTHONDONTWRITEBYTECODE="1"),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=HANGS,
             check=False,
         )
         assert full.returncode == 2, full.stderr

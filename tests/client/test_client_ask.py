@@ -24,6 +24,7 @@ from cloudia.protocol import Event
 from cloudia.sim.ports import LOOPBACK, choose_port
 from tests.cli.provider import ask_provider
 from tests.gateway.lines import line
+from tests.patience import HANGS
 from tests.support import RunningStack, eventually
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _LONG = "[[words:90]]"
 
 
 async def _collect(events: AsyncIterator[Event]) -> list[Event]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANGS):
         return [event async for event in events]
 
 
@@ -83,7 +84,7 @@ async def test_i4_an_answer_is_whole_though_its_stream_is_cut(stack: RunningStac
     """Cut off four times in the middle: each event once, in order, and the text is the recorded one."""
     async with stack.client() as client:
         events: list[Event] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANGS):
             async for event in client.ask(_LONG):
                 events.append(event)
                 if len(events) in {2, 6, 10, 14}:
@@ -187,7 +188,7 @@ async def test_i8_where_the_rest_was_lost_the_record_answers_at_once(stack: Runn
         url = f"ws://{LOOPBACK}:{way.port}"
         async with Client(stack.run["api_url"], url, stack.token()) as client:
             events = []
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(HANGS):
                 async for event in client.ask(_LONG):
                     events.append(event)
                     if len(events) == 4:
@@ -210,7 +211,7 @@ async def test_i4_where_the_middle_was_lost_the_record_answers(stack: RunningSta
             redis = connect(stack.settings.redis_url)
             key = Keys(stack.settings.stack_name).log(await client.connected())
             events = []
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(HANGS):
                 async for event in client.ask(_LONG):
                     events.append(event)
                     if len(events) == 4:
@@ -262,7 +263,7 @@ async def test_a_cancelled_job_ends_as_cancelled(stack: RunningStack) -> None:
     """Stopped in the middle: the last event says so, and what came stays."""
     async with stack.client() as client:
         events = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANGS):
             async for event in client.ask(_LONG):
                 events.append(event)
                 if len(events) == 4:

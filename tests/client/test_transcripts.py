@@ -12,6 +12,7 @@ import pytest
 from cloudia.client import Answer, Client
 from cloudia.client.stream import EventStream
 from cloudia.protocol import Event
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +55,7 @@ async def test_a_transcript_makes_the_answer(transcript: dict[str, Any], monkeyp
     client, job_id = client_of(transcript, monkeypatch)
     answer = Answer(job_id)
     following = client.follow(job_id)
-    async with asyncio.timeout(5), client:
+    async with asyncio.timeout(HANGS), client:
         async for event in following:
             answer.apply(event)
     expected = transcript["expected"]

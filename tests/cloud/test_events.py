@@ -15,6 +15,7 @@ from cloudia.errors import UnavailableError
 from cloudia.protocol import Event, event_order
 from cloudia.sim.ports import LOOPBACK, choose_port
 from tests.gateway.lines import line
+from tests.patience import HANGS
 from tests.support import RunningStack
 
 _SESSION = "ses_a.b"
@@ -135,11 +136,11 @@ async def test_a_publication_names_the_entry_before(log: EventLog, redis: Redis,
     await redis.hset(keys.connection(_SESSION), mapping={"node": "gtw_1", "connection": "con_1"})
     async with redis.pubsub() as heard:
         await heard.subscribe(keys.node("gtw_1"))
-        assert (await heard.get_message(timeout=5))["type"] == "subscribe"
+        assert (await heard.get_message(timeout=HANGS))["type"] == "subscribe"
         one, two, refused = await log.append([_frame(text="a b"), _frame("done"), _frame("done")])
         assert refused.refused == "ended"
         for previous, appended, frame in ((START, one, _frame(text="a b")), (one.id, two, _frame("done"))):
-            message = await heard.get_message(timeout=5)
+            message = await heard.get_message(timeout=HANGS)
             assert message["data"] == f"event {_SESSION} {previous} {appended.id} {frame.event.encode()}"
         assert await heard.get_message(timeout=0.05) is None
 
@@ -148,7 +149,7 @@ async def test_without_a_connection_nothing_is_published(log: EventLog, redis: R
     """Nobody is told of an event that nobody waits for; the log has it all the same."""
     async with redis.pubsub() as heard:
         await heard.psubscribe(f"{keys.node('')}*")
-        assert (await heard.get_message(timeout=5))["type"] == "psubscribe"
+        assert (await heard.get_message(timeout=HANGS))["type"] == "psubscribe"
         await log.append([_frame()])
         assert await heard.get_message(timeout=0.05) is None
     assert len(await log.after(_SESSION, START)) == 1

@@ -15,6 +15,7 @@ from cloudia.cloud.sessions import Notice, Published, Replaced, Sessions
 from cloudia.errors import UnavailableError
 from cloudia.protocol import Event
 from tests.gateway.lines import line
+from tests.patience import HANGS
 from tests.support import RunningStack, eventually
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ async def _listening(url: str, name: str, node_id: str) -> AsyncIterator[list[No
 
     task = asyncio.create_task(listen())
     try:
-        await asyncio.wait_for(subscribed.wait(), 5)
+        await asyncio.wait_for(subscribed.wait(), HANGS)
         yield heard
     finally:
         task.cancel()
@@ -144,10 +145,10 @@ async def test_notices_end_with_an_error_where_redis_goes(name: str, stack: Runn
         subscribed = asyncio.Event()
         notices = Sessions(client, name).notices("n1", subscribed=subscribed)
         waiting = asyncio.create_task(_next(notices))
-        await asyncio.wait_for(subscribed.wait(), 5)
+        await asyncio.wait_for(subscribed.wait(), HANGS)
         await watched.cut()
         with pytest.raises(UnavailableError):
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, HANGS)
         assert not subscribed.is_set()
         await client.aclose()
 
@@ -159,12 +160,12 @@ async def test_notices_end_with_an_error_where_redis_falls_silent(name: str, sta
         subscribed = asyncio.Event()
         notices = Sessions(client, name).notices("n1", subscribed=subscribed, silence_seconds=0.3)
         waiting = asyncio.create_task(_next(notices))
-        await asyncio.wait_for(subscribed.wait(), 5)
+        await asyncio.wait_for(subscribed.wait(), HANGS)
         before = watched.turns
         await eventually(lambda: watched.turns >= before + 3)
         assert not waiting.done(), "a Redis that answers pings is not away"
         watched.silent = True
         with pytest.raises(UnavailableError):
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, HANGS)
         assert not subscribed.is_set()
         await client.aclose()

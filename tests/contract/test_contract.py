@@ -176,12 +176,12 @@ async def test_i1_the_worker_buries_and_answers(engine: str, stack: RunningStack
     try:
         async with worker(own, tmp_path):
             good = accept(own, "hello [[words:5]]")
-            assert (await ended(own, good, seconds=30)).status == "done"
+            assert (await ended(own, good)).status == "done"
         bad = replace(own.settings, llm_model=f"sim-{own.stack.name}")
         fault(stack, kind="status", status=503, model=bad.llm_model, **{"for": 60})
         async with worker(Cloud(bad, own.secrets), tmp_path):
             job = accept(own, "hopeless")
-            dead = await ended(own, job, seconds=30)
+            dead = await ended(own, job)
         assert (dead.status, dead.attempts) == ("dead_lettered", 1)
         url, names = own.dead_letters.url, ["All"]
         (letter,) = own.aws.sqs.receive_message(QueueUrl=url, MessageAttributeNames=names)["Messages"]

@@ -16,6 +16,7 @@ from cloudia import telemetry
 from cloudia.errors import UsageError
 from cloudia.telemetry import events
 from cloudia.telemetry.events import AttemptFailed, AttemptIds, FrameDelivered, Happening, JobAccepted, JobEnded, JobIds
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +108,7 @@ def test_a_slow_listener_keeps_nobody(caplog: pytest.LogCaptureFixture, lines: l
 
     def listener(event: Happening) -> None:
         told.append(event)
-        going.wait(30)
+        going.wait(HANGS)
 
     telemetry.listen(listener, most=10)
     began = time.monotonic()

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from cloudia.errors import UnavailableError
 from cloudia.telemetry import bound, configure_logs, log, new_traceparent, trace_id
+from tests.patience import HANGS
 
 CAPTURED = examples(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -101,7 +102,7 @@ def test_odd_values_break_no_line(lines: Logs, event: str, fields: dict[str, Any
 def test_half_a_surrogate_pair_breaks_no_line() -> None:
     """What UTF-8 cannot write is escaped on a real stderr, and the line is JSON still."""
     code = "from cloudia.telemetry import *; configure_logs('test'); log('odd', a='\\udc80'); log('next')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=HANGS)
     odd, following = [json.loads(line) for line in done.stderr.splitlines()]
     assert odd["a"] == "\udc80"
     assert following["event"] == "next"

@@ -25,6 +25,7 @@ from cloudia.stack import Grant, Stack
 from cloudia.worker.services import make_services as worker_services
 from cloudia.worker.worker import Worker
 from tests.gateway.nodes import greet
+from tests.patience import HANGS
 from tests.support import Cloud, eventually
 from tests.worker.working import accept, ended
 
@@ -183,7 +184,7 @@ async def _until_stopped(service: Worker | Gateway) -> AsyncIterator[None]:
         yield
     finally:
         service.stop()
-        await asyncio.wait_for(running, 30)
+        await asyncio.wait_for(running, HANGS)
 
 
 async def test_the_worker_may_do_what_it_does(cloud: Cloud, calls: Calls) -> None:

@@ -28,6 +28,7 @@ from cloudia.sim.engines.ministack import environment
 from cloudia.stack import Stack
 from tests.functions import contract
 from tests.local.leftovers import Leftovers
+from tests.patience import HANGS
 from tests.support import Cloud, RunningStack, cli, eventually, make_cloud, start_stack, stop_stack
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def zipped(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
         leftovers.processes += warm
     finally:
         stop_stack(stack)
-    await leftovers.gone_processes(seconds=3)
+    await leftovers.gone_processes()
     await leftovers.gone()
 
 
@@ -290,7 +291,7 @@ async def test_the_engine_dies(zipped: RunningStack) -> None:
             run = zipped.project.read_run()
             return run is not None and run.state == "ready" and run.pids["engine"] != pid
 
-        await eventually(back, seconds=30)
+        await eventually(back)
         assert http.post("/messages", json={"content": SHORT}).status_code == 202
     await eventually(lambda: not [process for process in before if process.is_running()])
 
@@ -320,7 +321,7 @@ async def test_deploying_twice_changes_nothing(zipped: RunningStack, deployable:
         found = cloud.aws.lambda_.get_function_configuration(FunctionName=definition.function_name(each.name))
         assert (found["CodeSha256"], found["Handler"]) == (each.code_sha256, each.handler)
     with _beside(cloud) as http:
-        assert http.post("/messages", json={"content": "x"}, timeout=30).status_code == 202
+        assert http.post("/messages", json={"content": "x"}, timeout=HANGS).status_code == 202
         running = [process for process in _lambdas(zipped) if definition.name in " ".join(process.cmdline())]
         assert running
         gone = list(remove(cloud.aws, definition))
@@ -352,8 +353,8 @@ def test_drift_is_brought_back(deployable: Cloud) -> None:
     assert drift.pop(name) == ("code", "Environment")
     assert set(drift.values()) == {("Environment",)}
     with _beside(cloud) as http:
-        assert http.post("/messages", json={"content": "x" * 11}, timeout=30).status_code == 413
-        assert http.get("/jobs/x", timeout=30).status_code == 400
+        assert http.post("/messages", json={"content": "x" * 11}, timeout=HANGS).status_code == 413
+        assert http.get("/jobs/x", timeout=HANGS).status_code == 400
 
 
 def test_a_function_that_fails_says_why(deployable: Cloud) -> None:

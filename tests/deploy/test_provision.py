@@ -19,6 +19,7 @@ from cloudia.deploy.provision import destroy, provision, secret_values
 from cloudia.errors import CloudiaError
 from cloudia.settings import Settings
 from cloudia.stack import Parameter, Stack
+from tests.patience import HANGS
 from tests.support import Cloud, RunningStack, make_cloud
 
 
@@ -362,7 +363,7 @@ def test_as_a_process_it_prints_its_changes(cloud: Cloud) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=HANGS,
     )
     assert {change["name"] for change in json.loads(done.stdout)} == names(Stack("prov-process"))
     assert done.stderr == ""
@@ -379,7 +380,7 @@ def test_as_a_process_it_fails_in_one_line(cloud: Cloud) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANGS,
     )
     assert done.returncode == 1
     assert done.stdout == ""

@@ -21,6 +21,7 @@ from cloudia.deploy.zips.libraries import Libraries
 from cloudia.deploy.zips.sources import Sources
 from cloudia.errors import CloudiaError
 from cloudia.stack import Stack
+from tests.patience import HANGS
 from tests.support import clean_environment, cli
 
 _PYTHON = (3, 13)
@@ -93,7 +94,7 @@ def test_a_zip_is_enough(zips: list[FunctionZip], tmp_path: Path) -> None:
                 subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True),
             )
         )
-    said = [(code, process.communicate(timeout=60), process.returncode) for code, process in running]
+    said = [(code, process.communicate(timeout=HANGS), process.returncode) for code, process in running]
     for code, (out, err), status in said:
         assert status == 0, err
         shown = json.loads(out)

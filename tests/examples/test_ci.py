@@ -14,6 +14,7 @@ import pytest
 
 from cloudia.local.project import Project
 from cloudia.local.stop import stop_stack
+from tests.patience import HANGS
 from tests.support import clean_environment
 
 if TYPE_CHECKING:
@@ -96,5 +97,5 @@ def test_a_stack_that_does_not_start(checkout: Path, tmp_path: Path) -> None:
 
 def test_the_script_is_plain_shell() -> None:
     """The script is POSIX shell, and needs nothing that a runner may lack."""
-    subprocess.run(["sh", "-n", str(_CI / "chat.sh")], check=True, timeout=10)
+    subprocess.run(["sh", "-n", str(_CI / "chat.sh")], check=True, timeout=HANGS)
     assert not re.search(r"\b(jq|curl|docker|aws)\b", (_CI / "chat.sh").read_text())

@@ -12,6 +12,8 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from tests.patience import HANGS
+
 __all__ = ["DOCUMENT", "client", "code_of", "codes", "operations", "problems", "resolve"]
 
 DOCUMENT: dict[str, Any] = json.loads(files("cloudia.functions").joinpath("openapi.json").read_text())
@@ -95,6 +97,6 @@ def client(url: str, token: str | None) -> httpx2.Client:
         headers={"authorization": f"Bearer {token}"} if token else {},
         event_hooks={"response": [_check]},
         limits=httpx2.Limits(max_connections=32),
-        timeout=30,
+        timeout=HANGS,
         trust_env=False,
     )

@@ -14,6 +14,7 @@ import pytest
 
 from cloudia.cloud.items import encode_cursor
 from tests.functions.contract import code_of
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -261,7 +262,7 @@ def test_content_at_its_limit_is_accepted_as_it_is(quiet: QuietCloud, user: str,
 )
 def test_what_is_not_http_is_a_400(stack: RunningStack, raw: bytes) -> None:
     """Bytes that are no HTTP request are answered 400, and the connection is closed."""
-    with socket.create_connection(_address(stack), timeout=5) as connection:
+    with socket.create_connection(_address(stack), timeout=HANGS) as connection:
         connection.sendall(raw)
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")
@@ -270,7 +271,7 @@ def test_what_is_not_http_is_a_400(stack: RunningStack, raw: bytes) -> None:
 def test_a_client_that_goes_away_leaves_nothing(stack: RunningStack, users: Users, user: str) -> None:
     """A connection that breaks off within its body is no request: nothing is recorded, and the next one is answered."""
     token = stack.token(user)
-    with socket.create_connection(_address(stack), timeout=5) as connection:
+    with socket.create_connection(_address(stack), timeout=HANGS) as connection:
         head = (
             f"POST /messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 99\r\n\r\n"
         )

@@ -15,6 +15,7 @@ from cloudia import telemetry
 from cloudia.functions import http
 from cloudia.telemetry.events import JobAccepted, JobIds
 from tests.functions.apis import edge_of
+from tests.patience import HANGS
 from tests.support import Cloud, eventually
 from tests.told import told_in
 
@@ -101,7 +102,7 @@ def test_in_lambda_a_listener_is_told_before_the_answer(lambda_: None) -> None:
 def test_in_lambda_a_listener_that_hangs_costs_a_moment(lambda_: None) -> None:
     """I7: a request waits for it a quarter of a second, and no more."""
     going = threading.Event()
-    telemetry.listen(lambda _event: going.wait(30))
+    telemetry.listen(lambda _event: going.wait(HANGS))
     began = time.monotonic()
     assert http.function(accepting)({}, None)["statusCode"] == 202
     assert 0.2 < time.monotonic() - began < 5

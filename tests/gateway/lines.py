@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import redis_answers
 from cloudia.sim.redis_server import find_redis, write_access
+from tests.patience import HANGS
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class OwnRedis:
         """End it as a power cut does."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(HANGS)
         self._process = None
 
     def pause(self) -> None:

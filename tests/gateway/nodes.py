@@ -18,6 +18,7 @@ from cloudia.cloud import redis
 from cloudia.cloud.events import EventLog, Frame
 from cloudia.protocol import Event, Hello
 from cloudia.sim.ports import LOOPBACK, choose_port
+from tests.patience import HANGS
 from tests.support import Cloud, child, eventually
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Node:
         """Return status and body of a GET: JSON where it is some, else text."""
         request = urllib.request.Request(f"http://{LOOPBACK}:{self.port}{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=HANGS) as response:
                 return response.status, _body(response.read())
         except HTTPError as error:
             with error:
@@ -80,7 +81,7 @@ class Node:
 
     async def ready(self, *, status: int = 200) -> None:
         """Wait until `/health` answers with a status."""
-        await eventually(lambda: asyncio.to_thread(lambda: self.health()[0] == status), seconds=20)
+        await eventually(lambda: asyncio.to_thread(lambda: self.health()[0] == status))
 
     def terminate(self) -> None:
         """Ask it to stop."""

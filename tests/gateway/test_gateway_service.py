@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from cloudia import __version__
 from tests.gateway.nodes import Node, append, frames_until, greet, next_frame, opened, running, said_no, texts
 from tests.gateway.test_gateway_slow_readers import narrow
+from tests.patience import HANGS
 from tests.support import Cloud, child, eventually
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ async def test_sigterm_closes_the_connections_and_exits(shared_cloud: Cloud, tok
         node.terminate()
         for socket in (one, two, silent):
             assert await said_no(socket) == (1001, None)
-        assert await asyncio.wait_for(node.process.wait(), 5) == 0
+        assert await asyncio.wait_for(node.process.wait(), HANGS) == 0
         assert time.monotonic() - began < 5
     assert node.events("gateway stopped")
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
@@ -73,7 +74,7 @@ async def test_sigterm_does_not_wait_for_a_reader_that_stands_still(
             ids = await append(log, later, ["the gateway has had its chance to send"])
             await frames_until(other, ids[0])
         node.terminate()
-        assert await asyncio.wait_for(node.process.wait(), 5) == 0
+        assert await asyncio.wait_for(node.process.wait(), HANGS) == 0
         socket.transport.abort()
 
 
@@ -83,14 +84,14 @@ async def test_sigterm_twice_is_once(shared_cloud: Cloud, token: str, tmp_path: 
         await greet(socket, token)
         for _ in range(2):
             node.terminate()
-        assert await asyncio.wait_for(node.process.wait(), 5) == 0
+        assert await asyncio.wait_for(node.process.wait(), HANGS) == 0
 
 
 async def test_a_port_that_is_taken_is_said(shared_cloud: Cloud, node: Node, tmp_path: Path) -> None:
     """One line in the log, with the code `port_taken`, and exit 1; no traceback."""
     environment = {**shared_cloud.environment(), "CLOUDIA_GATEWAY_PORT": str(node.port)}
     async with child("cloudia.gateway", environment, tmp_path / "gateway.log") as process:
-        assert await asyncio.wait_for(process.wait(), 20) == 1
+        assert await asyncio.wait_for(process.wait(), HANGS) == 1
     failed = json.loads((tmp_path / "gateway.log").read_text().splitlines()[-1])
     assert failed["event"] == "gateway failed"
     assert failed["code"] == "port_taken"
@@ -100,7 +101,7 @@ async def test_a_gateway_without_redis_in_its_settings_says_so(shared_cloud: Clo
     """There is no gateway without Redis: exit 1, and a hint."""
     environment = {name: value for name, value in shared_cloud.environment().items() if "REDIS" not in name}
     async with child("cloudia.gateway", environment, tmp_path / "gateway.log") as process:
-        assert await asyncio.wait_for(process.wait(), 20) == 1
+        assert await asyncio.wait_for(process.wait(), HANGS) == 1
     failed = json.loads((tmp_path / "gateway.log").read_text().splitlines()[-1])
     assert failed["code"] == "no_redis"
     assert failed["hint"]

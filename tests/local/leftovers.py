@@ -30,9 +30,9 @@ class Leftovers:
             self.processes += [process, *process.children(recursive=True)]
         assert all(_listens(port) for port in self._ports)
 
-    async def gone_processes(self, *, seconds: float = 15) -> None:
+    async def gone_processes(self) -> None:
         """Wait until no process is left."""
-        await eventually(lambda: not self.running, seconds=seconds)
+        await eventually(lambda: not self.running)
 
     async def gone(self) -> None:
         """Wait until no process is left, then look for what else might be."""

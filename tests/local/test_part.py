@@ -18,6 +18,7 @@ from cloudia.errors import PartError, UnavailableError
 from cloudia.local.logfile import LogFile
 from cloudia.local.part import Part
 from cloudia.sim.spec import PartSpec
+from tests.patience import HANGS
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class Watched:
 
     async def stop(self) -> None:
         """Stop the part; that must not take long."""
-        await asyncio.wait_for(self.part.stop(), 10)
+        await asyncio.wait_for(self.part.stop(), HANGS)
         assert self.running
-        await asyncio.wait_for(self.running, 10)
+        await asyncio.wait_for(self.running, HANGS)
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ async def test_a_part_from_start_to_stop(make: Callable[..., Watched]) -> None:
     """A part is starting, ready once it says so, stopping and stopped; what it prints is in its log."""
     watched = make(_FOREVER)
     watched.start()
-    await asyncio.wait_for(watched.part.ready(), 10)
+    await asyncio.wait_for(watched.part.ready(), HANGS)
     assert watched.part.record().state == "ready"
     assert watched.part.record().restarts == 0
     await watched.stop()
@@ -116,7 +117,7 @@ async def test_it_is_not_asked_before_the_gate_opens(make: Callable[..., Watched
     await eventually(lambda: watched.lines)
     assert not asked
     watched.gate.set()
-    await asyncio.wait_for(watched.part.ready(), 10)
+    await asyncio.wait_for(watched.part.ready(), HANGS)
     assert asked == [watched.part.pid]
     await watched.stop()
 
@@ -130,7 +131,7 @@ async def test_a_killed_part_is_started_again(make: Callable[..., Watched]) -> N
 
     watched = make(_FOREVER)
     watched.start(follow)
-    await asyncio.wait_for(watched.part.ready(), 10)
+    await asyncio.wait_for(watched.part.ready(), HANGS)
     assert not followed
     first = watched.part.pid
     watched.part.kill()
@@ -151,9 +152,9 @@ async def test_what_follows_a_restart_may_fail(make: Callable[..., Watched]) -> 
 
     watched = make(_FOREVER)
     watched.start(follow)
-    await asyncio.wait_for(watched.part.ready(), 10)
+    await asyncio.wait_for(watched.part.ready(), HANGS)
     watched.part.kill()
-    await eventually(lambda: watched.part.restarts == 3 and watched.part.state == "ready", seconds=15)
+    await eventually(lambda: watched.part.restarts == 3 and watched.part.state == "ready")
     assert [reason for _, reason in watched.states if reason] == [
         "it ended with SIGKILL; again in 0.2 s",
         "not now; again in 0.4 s",
@@ -168,7 +169,7 @@ async def test_a_part_that_never_starts(make: Callable[..., Watched]) -> None:
     watched.start()
     assert watched.running
     with pytest.raises(PartError) as caught:
-        await asyncio.wait_for(watched.running, 20)
+        await asyncio.wait_for(watched.running, HANGS)
     assert caught.value.message == "worker does not start: it cannot be"
     assert str(watched.part.log.path) in caught.value.hint
     assert watched.part.state == "failed"
@@ -187,7 +188,7 @@ async def test_last_words_that_are_a_log_line(make: Callable[..., Watched]) -> N
     watched.start()
     assert watched.running
     with pytest.raises(PartError) as caught:
-        await asyncio.wait_for(watched.running, 20)
+        await asyncio.wait_for(watched.running, HANGS)
     assert caught.value.message == "worker does not start: there is no key"
     assert caught.value.hint == "Set one."
 
@@ -205,7 +206,7 @@ async def test_last_words_that_are_an_exception(make: Callable[..., Watched]) ->
     watched.start()
     assert watched.running
     with pytest.raises(PartError) as caught:
-        await asyncio.wait_for(watched.running, 20)
+        await asyncio.wait_for(watched.running, HANGS)
     assert caught.value.message == "worker does not start: RuntimeError at bot.py:3 in answer"
 
 
@@ -219,14 +220,14 @@ async def test_a_part_that_does_not_answer(make: Callable[..., Watched]) -> None
     watched.start()
     assert watched.running
     with pytest.raises(PartError, match=r"worker does not start: no answer within 0.3 s"):
-        await asyncio.wait_for(watched.running, 20)
+        await asyncio.wait_for(watched.running, HANGS)
 
 
 async def test_a_stubborn_part_is_killed(make: Callable[..., Watched]) -> None:
     """A part that ignores SIGTERM is killed after its grace time, with its children."""
     watched = make(_STUBBORN, grace_seconds=0.2)
     watched.start()
-    await asyncio.wait_for(watched.part.ready(), 10)
+    await asyncio.wait_for(watched.part.ready(), HANGS)
     began = time.monotonic()
     await watched.stop()
     assert time.monotonic() - began < 5
@@ -242,11 +243,11 @@ async def test_restart(script: str, make: Callable[..., Watched]) -> None:
         followed.append(watched.part.pid)
 
     watched.start(follow)
-    await asyncio.wait_for(watched.part.ready(), 10)
+    await asyncio.wait_for(watched.part.ready(), HANGS)
     before = watched.part.pid
     assert before
     watched.lines.clear()
-    await asyncio.wait_for(asyncio.gather(watched.part.restart(), watched.part.restart()), 10)
+    await asyncio.wait_for(asyncio.gather(watched.part.restart(), watched.part.restart()), HANGS)
     await eventually(lambda: watched.part.state == "ready" and watched.part.pid != before)
     assert not psutil.pid_exists(before)
     assert watched.part.restarts == 0
@@ -285,7 +286,7 @@ async def test_stopped_during_its_back_off(make: Callable[..., Watched]) -> None
     """A stop does not wait for a back-off to end."""
     watched = make(_FOREVER)
     watched.start()
-    await asyncio.wait_for(watched.part.ready(), 10)
+    await asyncio.wait_for(watched.part.ready(), HANGS)
     watched.part.kill()
     await eventually(lambda: watched.part.state == "restarting")
     await watched.stop()
@@ -304,7 +305,7 @@ async def test_a_line_without_end(make: Callable[..., Watched]) -> None:
         """
     )
     watched.start()
-    await asyncio.wait_for(watched.part.ready(), 10)
+    await asyncio.wait_for(watched.part.ready(), HANGS)
     await watched.stop()
     assert watched.lines[-1] == "up"
     assert "\ufffd\ufffd" in watched.lines
@@ -322,7 +323,7 @@ async def test_what_a_part_started_ends_with_it(make: Callable[..., Watched], ho
         {_FOREVER}
     """)
     watched.start()
-    await asyncio.wait_for(watched.part.ready(), 10)
+    await asyncio.wait_for(watched.part.ready(), HANGS)
     child = psutil.Process(int(watched.lines[0].split()[1]))
     assert child.is_running()
     if how == "stopped":

@@ -19,6 +19,7 @@ from cloudia.local.logfile import LogFile
 from cloudia.local.processes import Process
 from cloudia.local.tail import Tail, in_order
 from cloudia.sim.ports import choose_port
+from tests.patience import HANGS
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_send_and_wait(child: subprocess.Popen[str]) -> None:
     process = Process(child.pid, time.time())
     assert not process.wait(0.05)
     process.send(signal.SIGTERM)
-    assert process.wait(5)
+    assert process.wait(HANGS)
     assert not process.alive
     assert process.resident_bytes() is None
 
@@ -104,7 +105,7 @@ def test_a_process_that_nobody_collects_has_ended(end: str) -> None:
             began = time.monotonic()
             if end == "terminate":
                 process.send(signal.SIGTERM)
-                assert process.wait(5)
+                assert process.wait(HANGS)
             else:
                 process.kill_tree()
             assert not process.alive

@@ -15,6 +15,7 @@ from cloudia.local.processes import Process
 from cloudia.local.project import Project
 from cloudia.local.stop import clean_up, stop_stack, supervisor_of
 from tests.local.runs import part, planned
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def test_what_is_left_is_ended(child: subprocess.Popen[bytes], tmp_path: Path) -
     project.write_run(_run(Process(child.pid, time.time())))
     assert supervisor_of(project) is None
     assert stop_stack(project)
-    assert child.wait(5) is not None
+    assert child.wait(HANGS) is not None
     assert project.read_run() is None
 
 

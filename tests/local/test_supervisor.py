@@ -127,7 +127,7 @@ async def test_a_part_that_dies(name: str, own: RunningStack) -> None:
         part = run["parts"][name]
         return run if part["restarts"] == 1 and part["state"] == "ready" and run["state"] == "ready" else None
 
-    after = await eventually(back, seconds=20)
+    after = await eventually(back)
     assert after["pids"][name] != before["pids"][name]
     assert {part: pid for part, pid in after["pids"].items() if part != name} == {
         part: pid for part, pid in before["pids"].items() if part != name

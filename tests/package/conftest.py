@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from platformdirs import user_cache_path
 
+from tests.patience import HANGS
+
 ROOT = Path(__file__).parents[2]
 _CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -66,7 +68,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Environments:
 
 def _installed(folder: Path, *steps: list[str]) -> Path:
     """Make an environment and run the steps of pip in it. Return its folder."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=HANGS)
     for step in steps:
         install = ["--python", str(folder / "bin" / "python"), "install", "--quiet", "--no-compile", *step]
         done = subprocess.run([*_PIP, *install], capture_output=True, text=True, timeout=300, check=False)

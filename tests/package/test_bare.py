@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.provider import reply
 from tests.package.conftest import ROOT, Environments
+from tests.patience import HANGS
 from tests.support import Cloud, RunningStack, clean_environment, eventually
 
 _REQUIREMENTS = ROOT / "cloudia" / "worker" / "requirements.txt"
@@ -39,7 +40,7 @@ def _environment() -> dict[str, str]:
 
 def _imported(python: Path | str, script: str = _IMPORT_ALL) -> set[str]:
     shown = subprocess.run(
-        [python, "-P", "-c", script], capture_output=True, text=True, check=True, timeout=60, env=_environment()
+        [python, "-P", "-c", script], capture_output=True, text=True, check=True, timeout=HANGS, env=_environment()
     )
     return set(json.loads(shown.stdout))
 
@@ -123,13 +124,13 @@ async def test_a_bare_worker_answers(
             found = cloud.jobs.get(job.job_id, "alice")
             return found if found.ended else None
 
-        answered = await eventually(ended, seconds=30)
+        answered = await eventually(ended)
         assert answered.status == "done"
         page = cloud.history.messages("alice", job.conversation_id, limit=10, cursor=None)
         assert page.to_json("messages")["messages"][-1]["content"] == "From a bare worker."
     finally:
         worker.terminate()
-        code = await asyncio.wait_for(worker.wait(), 20)
+        code = await asyncio.wait_for(worker.wait(), HANGS)
     assert code == 0, (tmp_path / "log").read_text()
 
 
@@ -138,6 +139,9 @@ async def test_a_bare_worker_answers(
 def test_the_rest_needs_more(module: str, environments: Environments) -> None:
     """A proof of the proof: what needs more than the bare environment does not import there, except for a bare name."""
     done = subprocess.run(
-        [environments.bare / "bin" / "python", "-c", f"import {module}"], capture_output=True, timeout=30, check=False
+        [environments.bare / "bin" / "python", "-c", f"import {module}"],
+        capture_output=True,
+        timeout=HANGS,
+        check=False,
     )
     assert (done.returncode == 0) is (module == "cloudia.sim")

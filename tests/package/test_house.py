@@ -13,6 +13,7 @@ import pytest
 from cloudia import __version__
 from cloudia.settings import SETTINGS
 from tests.package.conftest import ROOT
+from tests.patience import HANGS
 from tests.support import clean_environment
 
 _TOOLS = [
@@ -57,7 +58,7 @@ def test_imports_are_light(module: str, seconds: float, modules: int) -> None:
             env=clean_environment(),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=HANGS,
             check=True,
         )
         best = min(best, time.perf_counter() - began)
@@ -66,7 +67,9 @@ def test_imports_are_light(module: str, seconds: float, modules: int) -> None:
 
 
 def _tracked() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=HANGS
+    )
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 

@@ -16,6 +16,7 @@ import pytest
 from cloudia.local.scaffold import FILES
 from cloudia.sim.engines.ministack import VERSION
 from tests.package.conftest import ROOT, Environments
+from tests.patience import HANGS
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ def python(environments: Environments, tmp_path_factory: pytest.TempPathFactory)
     The wheel is that of the shared environment, which a line in a `.pth` file adds; so this takes two seconds, not twenty.
     """
     folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=HANGS)
     python = folder / "bin" / "python"
     (packages,) = (folder / "lib").glob("python*/site-packages")
     (wheel,) = (environments.whole / "lib").glob("python*/site-packages")
     (packages / "wheel.pth").write_text(f"{wheel}\n")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
     arguments = ["install", "--quiet", "--no-compile", "--constraint", str(ROOT / "constraints.txt"), "pytest"]
-    subprocess.run([*pip, *arguments], check=True, timeout=60)
+    subprocess.run([*pip, *arguments], check=True, timeout=HANGS)
     return python
 
 
@@ -103,10 +104,10 @@ async def test_a_first_suite(python: Path, tmp_path: Path) -> None:
                 python, "-P", "-m", "pytest", "test_one.py", cwd=tmp_path, env=variables, stdout=out, stderr=out
             )
         try:
-            await eventually(lambda: b"\ncloudia: installing MiniStack" in said.read_bytes(), seconds=30)
+            await eventually(lambda: b"\ncloudia: installing MiniStack" in said.read_bytes())
             started = psutil.Process(suite.pid).children(recursive=True)
             suite.send_signal(signal.SIGINT)
-            assert await asyncio.wait_for(suite.wait(), 20) == pytest.ExitCode.INTERRUPTED
+            assert await asyncio.wait_for(suite.wait(), HANGS) == pytest.ExitCode.INTERRUPTED
         finally:
             if suite.returncode is None:
                 suite.kill()

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.package.conftest import ROOT
+from tests.patience import HANGS
 from tests.support import RunningStack, clean_environment, eventually
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ def test_a_suite(suite: pytest.Pytester, stack: RunningStack, monkeypatch: pytes
         '    llm.system_prompt = "Be kind."\n'
     )
     suite.makepyfile(test_suite=_SUITE, bot=_BOT)
-    ran = suite.runpytest_subprocess("-p", "no:cacheprovider", timeout=90)
+    ran = suite.runpytest_subprocess("-p", "no:cacheprovider", timeout=HANGS)
     ran.assert_outcomes(passed=19, failed=2)
     said = ran.stdout.str()
     failed, _, other = said.partition("test_that_fails_without_the_stack ___")
@@ -312,7 +313,7 @@ def test_the_example(suite: pytest.Pytester) -> None:
         env=clean_environment(PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGS,
         check=False,
     )
     assert done.returncode == 0, done.stdout
@@ -329,7 +330,7 @@ def test_a_stack_that_does_not_start(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         "def test_one(cloudia_client): pass\ndef test_two(cloudia_llm): pass\ndef test_three(): pass\n",
     )
-    ran = suite.runpytest_subprocess(timeout=60)
+    ran = suite.runpytest_subprocess(timeout=HANGS)
     ran.assert_outcomes(passed=1, errors=2)
     ran.stdout.fnmatch_lines(
         [
@@ -356,7 +357,7 @@ def test_mistakes_in_the_settings(toml: str, setting: str, says: str, suite: pyt
     """A mistake in the settings is told in a sentence, before anything starts."""
     suite.makefile(".toml", cloudia=toml)
     suite.makepyfile("def test_one(cloudia_stack): pass\n")
-    ran = suite.runpytest_subprocess("-o", f"cloudia_settings={setting}", timeout=60)
+    ran = suite.runpytest_subprocess("-o", f"cloudia_settings={setting}", timeout=HANGS)
     ran.assert_outcomes(errors=1)
     assert f"cloudia's stack did not start: {says}" in ran.stdout.str()
     assert "hint: " in ran.stdout.str()
@@ -374,7 +375,7 @@ def test_side_by_side(suite: pytest.Pytester) -> None:
             pathlib.Path(os.environ["PYTEST_XDIST_WORKER"]).write_text(cloudia_stack.api_url)
         """
     )
-    ran = suite.runpytest_subprocess("-n", "2", "--dist", "each", timeout=60)
+    ran = suite.runpytest_subprocess("-n", "2", "--dist", "each", timeout=HANGS)
     ran.assert_outcomes(passed=2)
     assert (suite.path / "gw0").read_text() != (suite.path / "gw1").read_text()
     assert not supervisors(suite.path)
@@ -406,11 +407,11 @@ async def test_a_suite_that_is_killed(suite: pytest.Pytester) -> None:
             stderr=said,
         )
     try:
-        await eventually(noted.exists, seconds=30)
+        await eventually(noted.exists)
         run = json.loads(noted.read_text())
         processes = [psutil.Process(run["supervisor"]["pid"]), *map(psutil.Process, run["pids"].values())]
     finally:
         running.kill()
         await running.wait()
     assert len(processes) == 7
-    await eventually(lambda: not any(process.is_running() for process in processes), seconds=15)
+    await eventually(lambda: not any(process.is_running() for process in processes))

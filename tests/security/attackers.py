@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.patience import HANGS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -99,7 +101,10 @@ def raw(port: int, sent: bytes, *, seconds: float = 10) -> bytes:
 def head_of(port: int, path: str, *headers: str, method: str = "GET") -> int:
     """Ask with exactly these header lines, and return the status."""
     lines = [f"{method} {path} HTTP/1.1", *headers, "", ""]
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, connection.makefile("rb") as answer:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=HANGS) as connection,
+        connection.makefile("rb") as answer,
+    ):
         connection.sendall("\r\n".join(lines).encode())
         return int(answer.readline().split(b" ", 2)[1])
 
@@ -112,7 +117,7 @@ def as_another_user(program: str, *arguments: str) -> str:
         ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", _python(), "-c", program, *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS,
         check=False,
         cwd="/",
     )

@@ -17,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cloudia.cloud.aws import Aws
+from tests.patience import HANGS
 from tests.security.pages import fetched
 from tests.support import RunningStack, start_stack, stop_stack
 
@@ -45,7 +46,7 @@ def ask(
     url: str, method: str = "POST", path: str = "/", body: str = "", **headers: str
 ) -> tuple[int, dict[str, str], str]:
     """Send a request as it stands. Return status, headers and body of the answer. `host` is sent as given."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=HANGS)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.putrequest(method, path, skip_host="host" in named)
     for name, value in {**named, "content-length": str(len(body.encode()))}.items():

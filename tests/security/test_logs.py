@@ -32,6 +32,7 @@ from cloudia.sim.engines import ministack
 from cloudia.sim.redis_server import check_redis
 from cloudia.telemetry import configure_logs, keep_secrets, log, scrubber
 from cloudia.telemetry.scrubber import scrubbed
+from tests.patience import HANGS
 from tests.support import RunningStack, start_stack, stop_stack
 
 PROMPT = f"prompt-{secrets.token_hex(8)}"
@@ -200,7 +201,9 @@ def test_the_interpreters_last_words_are_a_line(words: str) -> None:
         "import asyncio, sys, threading, warnings\nfrom cloudia.telemetry import configure_logs\nconfigure_logs('test')\n"
         f"prompt = sys.argv[1]\n{words}"
     )
-    done = subprocess.run([sys.executable, "-c", code, PROMPT], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, PROMPT], capture_output=True, text=True, timeout=HANGS, check=False
+    )
     assert PROMPT not in done.stderr + done.stdout
     (line,) = [json.loads(line) for line in done.stderr.splitlines()]
     assert line["level"] in {"error", "warning"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import HANGS
 from tests.security.attackers import EVIL, as_another_user, chromium, port_of, website
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _config(stack: RunningStack, **headers: str) -> int:
     """Return the status that whoever sends these headers gets the token with."""
     request = urllib.request.Request(f"{_origin(stack)}/page/config", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=HANGS) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.cli.provider import ask_provider
+from tests.patience import HANGS
 from tests.security.attackers import EVIL, chromium, head_of, port_of, website
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def test_a_browser_is_refused_even_with_the_token(stack: RunningStack, path: str
 
 def test_a_stranger_learns_that_it_lives(stack: RunningStack) -> None:
     """And no more: neither its process nor how much it does."""
-    with urllib.request.urlopen(f"{stack.run['llm_url']}/_cloudia/health", timeout=5) as answer:
+    with urllib.request.urlopen(f"{stack.run['llm_url']}/_cloudia/health", timeout=HANGS) as answer:
         assert json.load(answer) == {"status": "ok"}
     assert set(ask_provider(stack.run, "GET", "health")) == {"status", "pid", "uptime", "in_flight"}
 
@@ -151,7 +152,7 @@ def _ask(stack: RunningStack, method: str, name: str, headers: dict[str, str]) -
     for field, value in headers.items():
         request.add_header(field, value)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=HANGS) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

@@ -156,7 +156,7 @@ async def test_a_verb_draws_nothing_that_others_wrote(evil: RunningStack, verb: 
     for word, found in (("CONVERSATION", conversation), ("LETTER", _letter)):
         verb = [found(evil) if part == word else part for part in verb]
     with terminal(*verb, folder=evil.folder) as shown:
-        await shown.ends(seconds=60)
+        await shown.ends()
         assert shows in re.sub(r"\s*\n\s*", "", shown.text) or shows in shown.text
         assert_harmless(shown.raw)
 
@@ -278,8 +278,8 @@ async def test_top_draws_nothing_that_others_wrote(tmp_path: Path) -> None:
 async def test_the_chat_in_a_terminal(evil: RunningStack) -> None:
     """The whole way into a real terminal: the conversation is shown, and none of it is executed."""
     with terminal("chat", "--conversation", conversation(evil), folder=evil.folder) as shown:
-        await shown.shows("connected", "␛", seconds=40)
+        await shown.shows("connected", "␛")
         for sequence in ("\x1b[777;777H", "\x1b]52", "\x1b]8;;http://evil", "\x9b", "\x9d", *MARKS):
             assert sequence not in shown.raw
         shown.type("\x11")
-        assert await shown.ends(seconds=30) == 0
+        assert await shown.ends() == 0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cloudia
+from tests.patience import HANGS
 from tests.support import clean_environment
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGS,
         check=False,
     )
 

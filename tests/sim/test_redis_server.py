@@ -20,6 +20,7 @@ from cloudia.errors import PartError, UsageError
 from cloudia.sim.ports import choose_port
 from cloudia.sim.probes import redis_answers
 from cloudia.sim.redis_server import RedisServer, check_redis, find_redis, write_access
+from tests.patience import HANGS
 from tests.support import RunningStack, eventually
 
 
@@ -155,7 +156,7 @@ async def _ready(port: int) -> bool:
 def _say(port: int, *commands: str) -> list[str]:
     """Say commands on one connection. Return the first line of each reply."""
     replies = []
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANGS) as line:
         for command in commands:
             words = [b"" if word == "EMPTY" else word.encode() for word in command.split()]
             line.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))

@@ -67,14 +67,14 @@ class Chat:
         await self.until(lambda: len(self.turns) == before + 1)
         return self.turns[-1]
 
-    async def until(self, condition: Any, *, seconds: float = 15) -> Any:
+    async def until(self, condition: Any) -> Any:
         """Wait until a condition holds."""
 
         async def holds() -> Any:
             await self.pilot.pause()
             return condition()
 
-        return await eventually(holds, seconds=seconds)
+        return await eventually(holds)
 
     async def ended(self, view: TurnView) -> None:
         """Wait until a turn has ended."""
@@ -293,4 +293,4 @@ async def test_an_open_breaker_counts_down_and_asks_again(own: RunningStack, tmp
         await chat.until(lambda: "Try again now" in chat.facts() or "dlq" in chat.facts())
         view.focus()
         await chat.pilot.press("r")
-        await chat.until(lambda: chat.turns[-1].turn.answer.status == "done", seconds=20)
+        await chat.until(lambda: chat.turns[-1].turn.answer.status == "done")

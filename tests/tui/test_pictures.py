@@ -36,7 +36,7 @@ async def compare(app: App[None], name: str, tmp_path: Path, *press: str, size: 
         if os.environ.get("CLOUDIA_PICTURES") == "write":
             await pilot.pause(1)
             known.write_text(app.export_screenshot(title=name))
-        await eventually(same, seconds=8)
+        await eventually(same)
 
 
 def chat(tmp_path: Path, *events: Event) -> ChatApp:

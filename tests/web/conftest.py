@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from tests.patience import HANGS
 from tests.support import RunningStack, start_stack, stop_stack
 from tests.web.chat import Chat
 
@@ -68,7 +69,7 @@ async def context(browser: Browser, noise: list[str]) -> AsyncIterator[BrowserCo
     """A browser as it is before anyone used it, in which tabs are opened. What one logs as an error fails the test."""
     errors: list[str] = []
     context = await browser.new_context(viewport={"width": 1100, "height": 760})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(HANGS * 1000)
 
     def watch(page: Page) -> None:
         page.on("pageerror", lambda error: errors.append(str(error)))

@@ -26,6 +26,7 @@ from cloudia.worker.providers.base import (
     ToolCall,
     Usage,
 )
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -67,7 +68,7 @@ def call_of(*providers: Scripted, **changes: Any) -> LlmCall:
 
 
 async def said(call: LlmCall, messages: Sequence[ChatMessage] = QUESTION) -> str:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         return "".join([text async for text in call.stream(messages)])
 
 

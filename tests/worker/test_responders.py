@@ -16,6 +16,7 @@ from cloudia.worker import ChatMessage, Tool
 from cloudia.worker.providers.base import ToolCall
 from cloudia.worker.responders import load_responder
 from cloudia.worker.tools import call_tool
+from tests.patience import HANGS
 from tests.support import RunningStack, eventually, start_stack, stop_stack
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ async def become(own: RunningStack, source: str) -> None:
     """Change the responder, and wait until new workers run it."""
     before = {worker["id"] for worker in health(own)["workers"]}
     (own.folder / "bot.py").write_text(source)
-    await eventually(lambda: {worker["id"] for worker in health(own)["workers"]} - before, seconds=20)
+    await eventually(lambda: {worker["id"] for worker in health(own)["workers"]} - before)
 
 
 def health(own: RunningStack) -> Any:
     """Return the stack's health."""
-    with urllib.request.urlopen(f"{own.run['api_url']}/health", timeout=5) as answer:
+    with urllib.request.urlopen(f"{own.run['api_url']}/health", timeout=HANGS) as answer:
         return json.loads(answer.read())
 
 

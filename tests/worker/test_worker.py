@@ -59,7 +59,7 @@ async def test_i3_turns_are_answered_in_the_order_they_were_accepted(cloud: Clou
     for turn in range(9):
         jobs += [accept(cloud, f"turn {turn} [[words:16]]", conversation=first.conversation_id) for first in firsts]
     async with worker(cloud, tmp_path), worker(cloud, tmp_path):
-        records = [await ended(cloud, job, seconds=60) for job in jobs]
+        records = [await ended(cloud, job) for job in jobs]
     for first in firsts:
         own = [record for record in records if record.conversation_id == first.conversation_id]
         ends = [record.updated_at for record in own]
@@ -76,7 +76,7 @@ async def test_stop_keeps_what_came(cloud: Cloud, tmp_path: Path) -> None:
         await eventually(lambda: cloud.jobs.get(job.job_id, USER).status == "running")
         await asyncio.sleep(0.5)  # some text has to come first
         cloud.jobs.request_cancel(job.job_id, USER)
-        done = await ended(cloud, job, seconds=5)
+        done = await ended(cloud, job)
         assert done.status == "cancelled"
         reply = cloud.history.message(job.conversation_id, done.reply_message_id)
         assert reply is not None

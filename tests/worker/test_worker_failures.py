@@ -62,7 +62,7 @@ async def test_i1_a_job_that_fails_each_time_becomes_a_dead_letter(stack: Runnin
     fault(stack, kind="status", status=503, model="sim-dead", **{"for": 60})
     async with worker(cloud, tmp_path):
         job = accept(cloud, "hopeless")
-        dead = await ended(cloud, job, seconds=30)
+        dead = await ended(cloud, job)
     assert (dead.status, dead.attempts, dead.error["code"]) == ("dead_lettered", 2, "llm_failed")
     url = cloud.dead_letters.url
     (letter,) = cloud.aws.sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]

@@ -13,6 +13,7 @@ from cloudia.cloud.redis import connect
 from cloudia.deploy.provision import destroy, provision, secret_values
 from cloudia.protocol import Event
 from tests.gateway.lines import own_redis
+from tests.patience import HANGS
 from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.worker.working import USER, accept, depth, ended, log_lines, worker
 
@@ -26,7 +27,7 @@ async def test_sigterm_finishes_what_can_be_finished(cloud: Cloud, tmp_path: Pat
         job = accept(cloud, "finish me [[words:60]]")
         await eventually(lambda: cloud.jobs.get(job.job_id, USER).status == "running")
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 15) == 0
+        assert await asyncio.wait_for(process.wait(), HANGS) == 0
     assert cloud.jobs.get(job.job_id, USER).status == "done"
     assert depth(cloud, cloud.stack.jobs_queue.name) == 0
 
@@ -38,10 +39,10 @@ async def test_sigterm_hands_back_what_cannot_be_finished(cloud: Cloud, tmp_path
         follower = accept(cloud, "behind it [[words:5]]", conversation=job.conversation_id)
         await eventually(lambda: cloud.jobs.get(job.job_id, USER).status == "running")
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), HANGS) == 0
     assert cloud.jobs.get(job.job_id, USER).status == "queued"
     async with worker(cloud, tmp_path):
-        assert (await ended(cloud, job, seconds=30)).attempts == 2
+        assert (await ended(cloud, job)).attempts == 2
         assert (await ended(cloud, follower)).attempts == 1
 
 
@@ -54,7 +55,7 @@ async def test_i2_a_killed_workers_job_is_taken_over(stack: RunningStack, tmp_pa
         process.kill()
         await process.wait()
     async with worker(cloud, tmp_path):
-        done = await ended(cloud, job, seconds=30)
+        done = await ended(cloud, job)
         assert (done.status, done.attempts) == ("done", 2)
         await eventually(lambda: depth(cloud, cloud.stack.jobs_queue.name) == 0)
     assert len(cloud.history.messages(USER, job.conversation_id, limit=10).items) == 2
@@ -69,7 +70,7 @@ async def test_i2_a_zombie_cannot_write(stack: RunningStack, tmp_path: Path) -> 
         zombie.send_signal(signal.SIGSTOP)
         try:
             async with worker(cloud, tmp_path):
-                done = await ended(cloud, job, seconds=30)
+                done = await ended(cloud, job)
                 zombie.send_signal(signal.SIGCONT)
                 await eventually(
                     lambda: log_lines(tmp_path, "another worker has the job") or log_lines(tmp_path, "lease lost"),
@@ -111,7 +112,7 @@ async def test_a_second_signal_hands_back_at_once(cloud: Cloud, tmp_path: Path) 
         process.send_signal(signal.SIGTERM)
         await eventually(lambda: log_lines(tmp_path, "finishing"))
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), HANGS) == 0
     assert cloud.jobs.get(job.job_id, USER).status == "queued"
     assert depth(cloud, cloud.stack.jobs_queue.name) == 1
 

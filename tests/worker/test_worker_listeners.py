@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudia.telemetry import trace_id
+from tests.patience import HANGS
 from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.told import told_in
 from tests.worker.working import accept, ended, fault, log_lines, worker
@@ -32,7 +33,7 @@ async def test_a_message_that_failed_once_is_told_step_by_step(stack: RunningSta
         job = accept(cloud, "xyzzy [[words:20]]", session="ses_told")
         done = await ended(cloud, job)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 15) == 0
+        assert await asyncio.wait_for(process.wait(), HANGS) == 0
     events = told_in(file)
     steps = [kind for kind in kinds(events) if kind != "FramePushed"]
     attempt = ["MessageReceived", "JobLeased", "ContextRead", "FirstText", "ProviderCalled"]
@@ -74,7 +75,7 @@ async def test_a_listener_that_raises_or_hangs_harms_no_job(cloud: Cloud, tmp_pa
             assert (await ended(cloud, job)).status == "done"
         await eventually(lambda: told_in(file))
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 15) == 0
+        assert await asyncio.wait_for(process.wait(), HANGS) == 0
     (missed,) = log_lines(tmp_path, "the listener missed events")
     failures = log_lines(tmp_path, "the listener failed")
     if listener == "fails":
@@ -89,6 +90,6 @@ async def test_a_listener_that_raises_or_hangs_harms_no_job(cloud: Cloud, tmp_pa
 async def test_a_listener_that_cannot_be_loaded_ends_the_worker(cloud: Cloud, tmp_path: Path) -> None:
     """It says so in one line, as it does of a responder."""
     async with worker(cloud, tmp_path, CLOUDIA_TELEMETRY_LISTENER="nowhere:told") as process:
-        assert await asyncio.wait_for(process.wait(), 15) == 1
+        assert await asyncio.wait_for(process.wait(), HANGS) == 1
     (line,) = log_lines(tmp_path, "worker failed")
     assert line["code"] == "bad_listener"

@@ -34,14 +34,14 @@ def depth(cloud: Cloud, queue: str) -> int:
     return sum(int(value) for value in counts.values())
 
 
-async def ended(cloud: Cloud, job: QueuedJob, *, seconds: float = 20) -> Any:
+async def ended(cloud: Cloud, job: QueuedJob) -> Any:
     """Wait until a job has ended and return it."""
 
     def look() -> Any:
         found = cloud.jobs.get(job.job_id, USER)
         return found if found.ended else None
 
-    return await eventually(look, seconds=seconds)
+    return await eventually(look)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import uvicorn
 
 from cloudia.sim.edge import server as server_module
 from cloudia.sim.edge.server import BoundedProtocol
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,7 +75,7 @@ async def _drip(port: int, first: bytes, drop: bytes, every: float = 0.1) -> tup
 
     dripping = asyncio.create_task(drips())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS):
             answer = await reader.read()
     except ConnectionResetError:  # What was sent after the end can take the answer with it.
         answer = b""
@@ -129,7 +130,7 @@ async def test_a_slow_answer_is_no_slow_request() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
             writer.write(b"POST /slow HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhello")
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HANGS)
             assert head.startswith(b"HTTP/1.1 200 ")
             assert await reader.readexactly(8) == b"00000005"
         writer.close()

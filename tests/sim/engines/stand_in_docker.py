@@ -63,8 +63,11 @@ class StandInDocker:
         return sorted(path.stem for path in self.folder.glob("*.container"))
 
     def pid(self, name: str) -> int:
-        """Return the process that is a container."""
-        return int((self.folder / f"{name}.container").read_text())
+        """Return the process that is a container, 0 where there is none."""
+        try:
+            return int((self.folder / f"{name}.container").read_text())
+        except FileNotFoundError:
+            return 0
 
     def leave(self, name: str) -> int:
         """Have a container that somebody left behind. Return its process."""
@@ -114,7 +117,9 @@ def _run(folder: Path, arguments: list[str]) -> int:
     environment |= {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0"}
     quiet = subprocess.DEVNULL  # It must not hold the pipes of a `docker run` that was killed.
     process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
-    (folder / f"{name}.container").write_text(str(process.pid))
+    written = folder / f"{name}.starting"  # Whoever looks sees a whole process id.
+    written.write_text(str(process.pid))
+    written.rename(folder / f"{name}.container")
     return process.wait()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from cloudia.errors import PartError, UsageError
 from cloudia.sim.engines.answering import check_answers, check_url, open_to_pages
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +62,7 @@ def _server(answer: bytes) -> Iterator[str]:
         thread = threading.Thread(target=once)
         thread.start()
         yield f"127.0.0.1:{server.getsockname()[1]}"
-        thread.join(5)
+        thread.join(HANGS)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import httpx2
 import openai
 import pytest
 
+from tests.patience import HANGS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -66,9 +68,9 @@ class Server:
         return records
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Return when `condition` holds; fail if it does not within `seconds`."""
-    deadline = time.monotonic() + seconds
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when `condition` holds; fail if it hangs."""
+    deadline = time.monotonic() + HANGS
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.01)
@@ -97,7 +99,7 @@ def started(log: Path, *options: str) -> Iterator[Server]:
             yield Server(process, said["url"], log, http, said["control_token"])
     finally:
         process.terminate()
-        process.communicate(timeout=5)
+        process.communicate(timeout=HANGS)
 
 
 @pytest.fixture(scope="session")

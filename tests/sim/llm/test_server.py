@@ -16,6 +16,7 @@ import pytest
 
 from cloudia.errors import TimedOutError
 from cloudia.sim.llm import line
+from tests.patience import HANGS
 from tests.sim.llm.conftest import started, wait_until
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     """Run a provider that ends by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "cloudia.sim.llm", *options], capture_output=True, text=True, timeout=10, check=False
+        [sys.executable, "-m", "cloudia.sim.llm", *options], capture_output=True, text=True, timeout=HANGS, check=False
     )
 
 
@@ -49,7 +50,7 @@ def test_a_signal_stops_it(tmp_path: Path, number: int) -> None:
                 wait_until(lambda: bool(server.get("health")["in_flight"] == 2))
                 began = time.monotonic()
                 server.process.send_signal(number)
-                assert server.process.wait(timeout=5) == 0
+                assert server.process.wait(timeout=HANGS) == 0
                 assert time.monotonic() - began < 1
             with pytest.raises(openai.APIConnectionError):
                 list(stream)
@@ -88,7 +89,7 @@ def test_wrong_options(options: tuple[str, str]) -> None:
 def test_it_is_light() -> None:
     """The server does not load what would make it slow to start or large: the SDKs and pydantic."""
     code = "import sys, cloudia.sim.llm.__main__; print([m for m in ('openai', 'anthropic', 'pydantic') if m in sys.modules])"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS, check=True)
     assert ended.stdout == "[]\n"
 
 

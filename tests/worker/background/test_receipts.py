@@ -9,6 +9,7 @@ import pytest
 
 from cloudia.cloud.queue import JobQueue
 from cloudia.worker.background.receipts import Receipts
+from tests.patience import HANGS
 from tests.worker.background.lines import AWAY, Line, running
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ async def test_what_sqs_refuses_for_good_holds_nobody_up(
     receipts.hold("abc")
     line.error = PermissionError("AccessDenied")
     async with running(receipts.run()) as renewing:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS):
             await asyncio.gather(receipts.delete("a"), receipts.delete("b"))
         assert len(line.calls) == 1
         await asyncio.sleep(11)

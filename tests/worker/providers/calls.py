@@ -21,6 +21,7 @@ from cloudia.worker.providers.base import (
     Tool,
     Usage,
 )
+from tests.patience import HANGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -51,7 +52,7 @@ async def ask(provider: Provider, asked: ChatRequest | None = None) -> list[Piec
 
 async def every(provider: Provider, asked: ChatRequest | None = None) -> list[Piece]:
     """Return all pieces of an answer."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         return [piece async for piece in provider.stream(asked or request())]
 
 
@@ -67,7 +68,7 @@ async def attempt(provider: Provider, asked: ChatRequest | None = None) -> tuple
     """Return what came of an answer, as `ask` does, and the failure that ended it, if one did."""
     pieces: list[Piece] = []
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS):
             async for piece in provider.stream(asked or request()):
                 if not isinstance(piece, Alive | Thinking | Finish):
                     pieces.append(piece)  # noqa: PERF401 - it is wanted also where the stream fails

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cloudia.worker.providers.anthropic import AnthropicProvider
 from cloudia.worker.providers.base import ChatMessage, FailureKind, Piece, ToolCall, Usage
+from tests.patience import HANGS
 from tests.worker.providers.calls import (
     BROKEN,
     HEADERS,
@@ -196,7 +197,7 @@ async def test_text_comes_as_it_is_said_and_the_usage_once_it_is_known(
 async def test_text_is_not_held_back(provider: AnthropicProvider, server: Server) -> None:
     """A piece is there as soon as its event is, also while the server goes on."""
     server.answer = answer(events(began(), said("Hel")))[:-1]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         assert await first_text(provider.stream(request())) == "Hel"
 
 
@@ -345,7 +346,7 @@ async def test_closing_the_iterator_closes_the_connection(provider: AnthropicPro
     assert await first_text(pieces) == "Hel"
     assert not server.left.is_set()
     await pieces.aclose()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         await server.left.wait()
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cloudia.worker.providers.base import ChatMessage, FailureKind, Piece, ToolCall, Usage
 from cloudia.worker.providers.openai import OpenAIProvider
+from tests.patience import HANGS
 from tests.worker.providers.calls import (
     BROKEN,
     HEADERS,
@@ -147,7 +148,7 @@ async def test_text_comes_as_it_is_said_and_the_usage_once_it_is_known(
 async def test_text_is_not_held_back(provider: OpenAIProvider, server: Server) -> None:
     """A piece is there as soon as its event is, also while the server goes on."""
     server.answer = answer(events(said("Hel")))[:-1]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         assert await anext(provider.stream(request())) == "Hel"
 
 
@@ -290,7 +291,7 @@ async def test_closing_the_iterator_closes_the_connection(provider: OpenAIProvid
     assert await anext(pieces) == "Hel"
     assert not server.left.is_set()
     await pieces.aclose()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         await server.left.wait()
 
 
