@@ -40,10 +40,8 @@ def by_hand(folder: Path) -> float:
     """Return the milliseconds until MiniStack and Redis alone are ready."""
     engine_port, redis_port = choose_port(), choose_port()
     access = folder / "redis.conf"
-    write_access(access, "by hand")
+    write_access(access, "by-hand")
     began = time.perf_counter()
-    access = folder / "redis.conf"
-    write_access(access, "bench")
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "ministack"],
