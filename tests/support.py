@@ -110,6 +110,12 @@ class RunningStack:
         """The stack's folder."""
         return Project(self.folder)
 
+    @property
+    def page_url(self) -> str:
+        """The address that opens the page now."""
+        run = self.project.require_run()
+        return self.project.page_url(run)
+
     def token(self, user: str = "local", **options: Any) -> str:
         """Return a token of a user."""
         return issue_token(self.project.secrets().token, user, **options)
@@ -177,8 +183,6 @@ def make_cloud(stack: RunningStack, **changes: Any) -> Cloud:
     """Provision a cloud. `changes` are settings."""
     settings = stack.settings.changed(
         stack_name=f"test{next(_numbers)}",
-        openai_api_key="simulated",
-        anthropic_api_key="simulated",
         **{"llm_model": "sim-1", "worker_poll_seconds": 1, **changes},
     )
     secrets = {"token": "token-secret-of-32-bytes-or-more!", "session": "session-secret-of-32-bytes-or-more"}

@@ -174,7 +174,7 @@ def export_(
     """Write the dead letters to a file, whole. They stay where they are."""
     from pathlib import Path  # noqa: PLC0415 - lazy
 
-    from cloudia.local.private_file import write_private  # noqa: PLC0415 - lazy
+    from cloudia.private_file import write_private  # noqa: PLC0415 - lazy
 
     STATE.json = json
     if json and file == "-":

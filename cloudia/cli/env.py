@@ -24,8 +24,9 @@ def env(
     """Print what other tools need to talk to the stack of this folder, for `eval "$(cloudia env)"`.
 
     That is for aws, boto3, redis-cli -u "$REDIS_URL" and, where the LLM is the simulated one, the SDKs of providers. The values
-    are secrets. A shell keeps them when the stack has ended: unset REDIS_URL before the next `up`, or take a new shell.
+    are secrets. A shell keeps them when the stack has ended; cloudia itself passes over them, unless they were changed.
     """
+    from cloudia.local.exported import EXPORTED, mark  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
     from cloudia.providers import SIMULATED  # noqa: PLC0415 - lazy
 
@@ -33,6 +34,7 @@ def env(
     project = find_project()
     run = project.require_run()
     variables = _variables(project.settings_of(run), simulated=run.llm == SIMULATED)
+    variables[EXPORTED] = mark(variables)
     unset = _OVERRIDING if "AWS_ACCESS_KEY_ID" in variables else ()
     if json:
         print_json({"variables": variables, "unset": unset})

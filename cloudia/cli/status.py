@@ -119,7 +119,7 @@ def _show(seen: Look) -> None:
     out.print(f"health {health['status']} · {len(health['workers'])} workers · {len(health['gateways'])} gateways")
     for route in worst_breakers(health):
         out.print(_breaker(route))
-    out.print(f"web page {urls.web_url}")
+    out.print(f"web page {seen.page_url}")
 
 
 def _breaker(route: Mapping[str, Any]) -> Text:

@@ -54,7 +54,7 @@ def up(
     flags = {name: value for name, value in flags.items() if value is not None}
     project = find_project()
     resolved = project.settings(flags)  # A mistake in the settings is told before anything starts.
-    view = UpView(quiet=STATE.quiet or json)
+    view = UpView(project, quiet=STATE.quiet or json)
     try:
         if not detach:
             start.in_foreground(project, resolved, view)
@@ -67,6 +67,6 @@ def up(
     finally:
         view.close()
     if json:
-        print_json(run.shown())
+        print_json({**run.shown(), "web_url": project.page_url(run)})
     else:
-        show_ready(run)
+        show_ready(run, project.page_url(run))

@@ -16,6 +16,7 @@ from cloudia.cli.own_command import own_command
 
 if TYPE_CHECKING:
     from cloudia.local.part import Part
+    from cloudia.local.project import Project
     from cloudia.local.run_file import PlannedRun, RunFile
 
 __all__ = ["UpView", "show_ready"]
@@ -28,13 +29,14 @@ _MARKS = {
     "stopped": ("○", "dim"),
     "failed": ("✗", "red"),
 }
-_URLS = (("web page", "web_url"), ("HTTP API", "api_url"), ("WebSocket", "websocket_url"), ("AWS", "aws_endpoint_url"))
+_URLS = (("HTTP API", "api_url"), ("WebSocket", "websocket_url"), ("AWS", "aws_endpoint_url"))
 
 
 class UpView:
     """Shows a start on stderr: drawn in a terminal, a line each elsewhere."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, project: Project, *, quiet: bool) -> None:
+        self._project = project
         self._quiet = quiet
         self._console = stderr_console()
         self._began = time.monotonic()
@@ -63,10 +65,11 @@ class UpView:
         """Show where the stack is."""
         self.close()
         self._up = True
+        page_url = self._project.page_url(run)
         if STATE.json:
-            print_json(run.shown())
+            print_json({**run.shown(), "web_url": page_url})
             return
-        show_ready(run, seconds=time.monotonic() - self._began)
+        show_ready(run, page_url, seconds=time.monotonic() - self._began)
         self.say("Ctrl-C stops everything. Logs follow.")
 
     # --- a detached start's progress ------------------------------------------------------------------------------------
@@ -115,12 +118,13 @@ def _row(name: str, state: str, detail: str) -> Text:
     return Text.assemble((f"{mark} ", style), f"{name:<10} ", (f"{state:<10} ", style), (detail, "dim"))
 
 
-def show_ready(run: PlannedRun, *, seconds: float | None = None) -> None:
+def show_ready(run: PlannedRun, page_url: str, *, seconds: float | None = None) -> None:
     """Print where a stack is: its data."""
     out = console()
     table = Table.grid(padding=(0, 2))
+    table.add_row(Text("web page", "dim"), Text(page_url, "bold"))
     for label, name in _URLS:
-        table.add_row(Text(label, "dim"), Text(getattr(run.urls, name), "bold" if name == "web_url" else ""))
+        table.add_row(Text(label, "dim"), Text(getattr(run.urls, name)))
     table.add_row(Text("try", "dim"), f"{own_command()} send hello")
     took = f" after {seconds:.1f} s" if seconds else ""
     out.print(Text.assemble(("ready", "bold green"), took))

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["engine_credentials", "own_redis", "provider_keys"]
 
-_OWN_KEY = "simulated"
-"""The simulated provider takes any key, and an SDK does without none."""
-
 
 def engine_credentials(engine: str, secrets: Secrets) -> dict[str, str]:
     """Return the credentials of an engine by the name that `up.engine` gives it; none where its account is the user's.
@@ -26,9 +23,9 @@ def engine_credentials(engine: str, secrets: Secrets) -> dict[str, str]:
     return {"aws_access_key_id": secrets.access_key_id, "aws_secret_access_key": secrets.secret_access_key}
 
 
-def provider_keys(llm: str) -> dict[str, str]:
-    """Return the keys of the LLM that `up.llm` names where they are no secret: those of the simulated one."""
-    return {f"{name}_api_key": _OWN_KEY for name in PROVIDERS} if llm == SIMULATED else {}
+def provider_keys(llm: str, secrets: Secrets) -> dict[str, str]:
+    """Return the keys of the LLM that `up.llm` names where they are the stack's own: those of the simulated one."""
+    return {f"{name}_api_key": secrets.provider for name in PROVIDERS} if llm == SIMULATED else {}
 
 
 def own_redis(url: str, secrets: Secrets) -> str:

@@ -33,6 +33,8 @@ class Look:
     """The engine's name, version and edition; None where it does not answer."""
     health: Mapping[str, Any] | None
     """What `GET /health` says; None where it does not answer."""
+    page_url: str | None
+    """The address that opens the page once; None where it has none yet."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what `cloudia status --json` prints: `run.json` with `resident_bytes`, `engine_detail` and `health`."""
@@ -40,6 +42,8 @@ class Look:
         for name, part in shown.get("parts", {}).items():
             part["resident_bytes"] = self.resident_bytes[name]
         shown["supervisor"]["resident_bytes"] = self.supervisor_bytes
+        if self.page_url:
+            shown["web_url"] = self.page_url
         return {**shown, "engine_detail": self.engine_detail, "health": self.health}
 
 
@@ -56,6 +60,7 @@ def look(project: Project) -> Look:
         resident,
         _engine(planned.urls.aws_endpoint_url) if planned else None,
         _health(planned, project.secrets().token) if planned else None,
+        project.page_url(planned) if planned else None,
     )
 
 

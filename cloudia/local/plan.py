@@ -107,7 +107,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
             )
         )
 
-    llm, llm_url, llm_spec = _llm(chosen, secrets.control)
+    llm, llm_url, llm_spec = _llm(chosen, secrets)
     if llm_spec:
         specs.append(llm_spec)
 
@@ -125,27 +125,27 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         worker_poll_seconds=_unless_set(resolved, "worker_poll_seconds", _LOCAL_POLL_SECONDS),
         worker_grace_seconds=_unless_set(resolved, "worker_grace_seconds", _LOCAL_GRACE_SECONDS),
     )
-    services = _own_parts(settings, secrets)
+    services = _own_parts(settings, secrets, project.page_code_path)
     urls = Urls(
         api_url=api_url,
         websocket_url=websocket_url,
-        web_url=f"{edge_url}/?code={secrets.page}",
+        web_url=f"{edge_url}/",
         aws_endpoint_url=engine.url,
         redis_url=redis_url,
         llm_url=llm_url,
     )
     own = {"token": secrets.token, "session": secrets.session}
     # A real key of a provider never lies in an engine: the worker has it in its environment.
-    no_keys = {f"{name}_api_key": "" for name in PROVIDERS} | provider_keys(chosen.up_llm)
+    no_keys = {f"{name}_api_key": "" for name in PROVIDERS} | provider_keys(chosen.up_llm, secrets)
     environment = _environment(settings.changed(**no_keys), "deploy", "functions")
     provision = Command(_python("cloudia.deploy.provision"), {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(own)})
     return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 
 
-def _llm(chosen: Settings, control: str) -> tuple[dict[str, Any], str, PartSpec | None]:
+def _llm(chosen: Settings, secrets: Secrets) -> tuple[dict[str, Any], str, PartSpec | None]:
     """Return the settings, the URL and, for the simulated one, the part of the LLM that `up.llm` names."""
     if chosen.up_llm == SIMULATED:
-        return _simulated_llm(chosen, control)
+        return _simulated_llm(chosen, secrets)
     if chosen.up_llm in PROVIDERS:
         spec = PROVIDERS[chosen.up_llm]
         account = chosen.accounts[spec.name]
@@ -167,24 +167,28 @@ def _llm(chosen: Settings, control: str) -> tuple[dict[str, Any], str, PartSpec 
     raise UsageError(f"{chosen.up_llm!r} is no LLM", hint=f"It is {LLM_WORDS}.")
 
 
-def _simulated_llm(chosen: Settings, control: str) -> tuple[dict[str, Any], str, PartSpec]:
-    """Return the same of the simulated provider, which stands in for all the others; `control` opens its control."""
+def _simulated_llm(chosen: Settings, secrets: Secrets) -> tuple[dict[str, Any], str, PartSpec]:
+    """Return the same of the simulated provider, which stands in for all the others."""
     port = choose_port()
     url = f"http://{LOOPBACK}:{port}"
-    settings = {"llm_model": chosen.llm_model or _SIMULATED_MODEL, **provider_keys(chosen.up_llm)}
+    settings = {"llm_model": chosen.llm_model or _SIMULATED_MODEL, **provider_keys(chosen.up_llm, secrets)}
     settings |= {f"{spec.name}_base_url": f"{url}{spec.stand_in_path}" for spec in PROVIDERS.values()}
     command = _python("cloudia.sim.llm", "--host", LOOPBACK, "--port", str(port))
     part = PartSpec(
         "llm",
         command,
-        {**environment_of_others(), "CLOUDIA_CONTROL_TOKEN": control},
+        {
+            **environment_of_others(),
+            "CLOUDIA_CONTROL_TOKEN": secrets.control,
+            "CLOUDIA_PROVIDER_KEY": secrets.provider,
+        },
         lambda _pid: _answers(f"{url}/_cloudia/health"),
         "simulated provider",
     )
     return settings, url, part
 
 
-def _own_parts(settings: Settings, secrets: Secrets) -> list[PartSpec]:
+def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> list[PartSpec]:
     """Return the parts that are cloudia's own: the edge, the gateway and the workers."""
     edge_url = f"http://{LOOPBACK}:{settings.api_port}"
     asked = f"{edge_url}/openapi.json" if settings.up_functions == "zip" else f"{edge_url}/health"
@@ -217,7 +221,8 @@ def _own_parts(settings: Settings, secrets: Secrets) -> list[PartSpec]:
             {
                 **_environment(settings, "edge", "functions"),
                 "CLOUDIA_TOKEN_SECRET": secrets.token,
-                "CLOUDIA_PAGE_CODE": secrets.page,
+                "CLOUDIA_PAGE_SECRET": secrets.page,
+                "CLOUDIA_PAGE_CODE_FILE": str(page_code_path),
             },
             edge_ready,
             edge_url,

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError, UsageError
+from cloudia.local.exported import without_exported
 from cloudia.local.owner import read_own, require_own, require_own_code
-from cloudia.local.private_file import write_private
 from cloudia.local.secrets import Secrets
+from cloudia.private_file import write_private
 from cloudia.settings import Layer, Resolved, environment, from_environment, from_toml, resolve
 
 if TYPE_CHECKING:
@@ -176,6 +177,20 @@ class Project:
 
     # --- whose it is ------------------------------------------------------------------------------------------------
 
+    @property
+    def page_code_path(self) -> Path:
+        """The file of the code that opens the page next."""
+        return self.state / "page-code"
+
+    def page_url(self, run: PlannedRun) -> str:
+        """Return the address of the page of what runs, with the code that opens it once."""
+        from cloudia.sim.edge.page_code import PageCode  # noqa: PLC0415 - not every verb asks
+
+        try:
+            return f"{run.urls.web_url}?code={PageCode(self.page_code_path).now()}"
+        except OSError as error:
+            raise _cannot_write(self.page_code_path, error) from error
+
     def require_own(self) -> None:
         """Accept a project of this user's. `UsageError` where somebody else owns the folder, or what of it would be used."""
         require_own(self.root, *_USED)
@@ -192,7 +207,7 @@ class Project:
         try:
             return resolve(
                 Layer("flag", flags or {}),
-                environment("environment", os.environ),
+                environment("environment", without_exported(os.environ)),
                 environment(".env", self._dotenv()),
                 self._toml(),
             )
@@ -211,7 +226,7 @@ class Project:
         from cloudia.local.credentials import engine_credentials, own_redis, provider_keys  # noqa: PLC0415 - not every verb asks
 
         secrets = self.secrets()
-        keys = engine_credentials(run.engine, secrets) | provider_keys(run.llm)
+        keys = engine_credentials(run.engine, secrets) | provider_keys(run.llm, secrets)
         if "redis" in run.parts:
             keys["redis_url"] = own_redis(run.urls.redis_url, secrets)
         return from_environment(run.environment).changed(**keys)

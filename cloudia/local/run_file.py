@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from cloudia.codes import told
 from cloudia.errors import CloudiaError, PartError, UsageError
-from cloudia.local.private_file import write_private
 from cloudia.local.processes import Process
 from cloudia.passwords import without_password
+from cloudia.private_file import write_private
 from cloudia.sim.spec import PartKind, kind_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import UsageError
-from cloudia.local.private_file import write_private
+from cloudia.private_file import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["Secrets"]
 
 _BYTES = 32
-_CODE_BYTES = 16
-"""Of what stands in an address that people copy."""
 _FIRST = frozenset({"token", "session"})
 """Those that every file has had."""
 
 
-def _made(size: int = _BYTES) -> Any:
-    return field(default_factory=lambda: secrets.token_urlsafe(size), repr=False)
+def _made() -> Any:
+    return field(default_factory=lambda: secrets.token_urlsafe(_BYTES), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +39,10 @@ class Secrets:
     """The password of Redis."""
     control: str = _made()
     """Opens the control of the simulated provider."""
-    page: str = _made(_CODE_BYTES)
-    """The code in the page's address, which hands out the local user's token."""
+    provider: str = _made()
+    """The API key that the simulated provider takes."""
+    page: str = _made()
+    """What the page's cookie and key are made of."""
 
     @classmethod
     def of(cls, path: Path) -> Secrets:

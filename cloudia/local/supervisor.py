@@ -317,7 +317,7 @@ class _Quiet:
         print(text, flush=True)  # noqa: T201 - its log
 
     def ready(self, run: PlannedRun) -> None:
-        print(f"ready at {run.urls.web_url.partition('?')[0]}", flush=True)  # noqa: T201 - its log, which keeps no secret
+        print(f"ready at {run.urls.web_url}", flush=True)  # noqa: T201 - its log, which keeps no secret
 
 
 async def _main(project: Project) -> None:

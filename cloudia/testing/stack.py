@@ -101,6 +101,11 @@ class RunningStack:
 
         return Client(self.api_url, self.websocket_url, self.token(user))
 
+    @property
+    def llm_key(self) -> str:
+        """The API key that the simulated provider takes, for a client of the test's own."""
+        return self._project.secrets().provider
+
     def llm(self) -> ScriptedLLM:
         """Return the simulated provider, to be scripted: `with stack.llm() as llm`."""
         return ScriptedLLM(self.llm_url, self._project.secrets().control)

@@ -44,7 +44,7 @@ def test_status_for_people(stack: RunningStack) -> None:
     for name in ("supervisor", *_PARTS):
         assert any(line.startswith(name) and " ready " in line and " MB " in line for line in lines)
     assert "health ok · 1 workers · 1 gateways" in lines
-    assert f"web page {stack.run['web_url']}" in lines
+    assert f"web page {stack.page_url}" in lines
 
 
 async def test_status_in_a_terminal(stack: RunningStack) -> None:

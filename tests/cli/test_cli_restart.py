@@ -42,7 +42,7 @@ def _pids(stack: RunningStack) -> dict[str, int]:
 @pytest.mark.parametrize("name", _PARTS)
 def test_restart(name: str, own: RunningStack) -> None:
     """A part is ended and started again, and no other; when the verb returns it is ready, at the same URL."""
-    before = _pids(own)
+    before, page_url = _pids(own), own.page_url
     told = own.json("restart", name)
     after = _pids(own)
     assert told == {"restarted": [{"part": name, "previous_pid": before[name], "pid": after[name]}]}
@@ -50,7 +50,7 @@ def test_restart(name: str, own: RunningStack) -> None:
     assert not psutil.pid_exists(before[name])
     status = own.json("status", "--wait-for", "ready")
     assert status["parts"][name]["restarts"] == 0  # Those are the ones that nobody asked for.
-    assert status["web_url"] == own.run["web_url"]
+    assert status["web_url"] == page_url
     reply(own.run, "Still here.")
     assert own.json("send", "hello")["reply"] == "Still here."
 

@@ -98,7 +98,7 @@ async def test_up_in_a_terminal(folder: Path, temporary: Path) -> None:
         for name in _PARTS:
             assert name in shown.text
         assert "MiniStack" in shown.text
-        assert f"web page   {run['web_url']}" in shown.text
+        assert f"web page   {run['web_url']}?code=" in shown.text
         assert f"WebSocket  {run['websocket_url']}" in shown.text
         assert shown.coloured
         assert len(_left(temporary)) == 1
@@ -199,7 +199,7 @@ def test_up_on_a_running_stack(stack: RunningStack) -> None:
 
     again = stack.cli("up", "--detach")
     assert again.returncode == 0
-    assert stack.run["web_url"] in again.stdout
+    assert stack.page_url in again.stdout
     quiet = stack.cli("--quiet", "up", "--detach")
     assert quiet.stderr == ""
 

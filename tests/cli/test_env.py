@@ -65,6 +65,19 @@ def test_as_json(stack: RunningStack) -> None:
     assert {"AWS_PROFILE", "AWS_SESSION_TOKEN"} <= set(told["unset"])
 
 
+def test_they_are_no_choice_for_another_stack(stack: RunningStack, tmp_path: Path) -> None:
+    """In a shell that has them, another folder's stack has foundations of its own; what was changed since is the user's."""
+    variables = stack.json("env")["variables"]
+
+    def sources(**changed: str) -> dict[str, str]:
+        told = json.loads(cli("config", "--json", folder=tmp_path, environment={**variables, **changed}).stdout)
+        return {row["name"]: row["source"] for row in told["settings"]}
+
+    assert set(sources().values()) == {"default"}
+    chosen = sources(REDIS_URL="redis://127.0.0.1:1/0")
+    assert {name for name, source in chosen.items() if source == "environment"} == {"redis.url"}
+
+
 def test_where_nothing_runs(tmp_path: Path) -> None:
     """There is nothing to print."""
     assert cli("env", folder=tmp_path).returncode == 3
@@ -76,6 +89,6 @@ def test_no_other_verb_shows_them(stack: RunningStack, verb: tuple[str, ...]) ->
     variables = stack.json("env")["variables"]
     secrets = stack.project.secrets()
     said = stack.cli(*verb, **variables)
-    for hidden in (secrets.redis, secrets.access_key_id, secrets.secret_access_key):
+    for hidden in (secrets.redis, secrets.access_key_id, secrets.secret_access_key, secrets.provider):
         assert hidden not in said.stdout + said.stderr
         assert hidden not in json.dumps(stack.run)

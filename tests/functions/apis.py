@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QuietCloud", "Users", "edge_of", "new_user"]
 
-_PAGE = {"CLOUDIA_PAGE_CODE": "the-code-of-a-page"}
+_PAGE = {"CLOUDIA_PAGE_SECRET": "the-secret-of-a-page", "CLOUDIA_PAGE_CODE_FILE": "/nowhere/page-code"}
 _numbers = itertools.count(1)
 _Depth = Literal[
     "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"

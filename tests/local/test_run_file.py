@@ -146,14 +146,14 @@ def test_the_document() -> None:
 
 
 def test_what_status_adds() -> None:
-    """`cloudia status --json` is that document, with each process's memory, the engine and the health."""
+    """`cloudia status --json` is that document, with each process's memory, the engine, the health and the page's code."""
     run = planned(parts={"llm": part(kind="llm", process=None), "worker": part()})
-    shown = Look(run, 3, {"llm": None, "worker": 2}, "MiniStack 1", {"status": "ok"}).to_json()
+    shown = Look(run, 3, {"llm": None, "worker": 2}, "MiniStack 1", {"status": "ok"}, "http://page/?code=x").to_json()
     assert shown["supervisor"].pop("resident_bytes") == 3
     assert {name: each.pop("resident_bytes") for name, each in shown["parts"].items()} == {"llm": None, "worker": 2}
     assert (shown.pop("engine_detail"), shown.pop("health")) == ("MiniStack 1", {"status": "ok"})
-    assert shown == run.to_json()
-    assert "parts" not in Look(begun(), 3, {}, None, None).to_json()
+    assert shown == run.to_json() | {"web_url": "http://page/?code=x"}
+    assert "parts" not in Look(begun(), 3, {}, None, None, None).to_json()
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def chromium() -> Iterator[BrowserContext]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=list(_FLAGS))
         context = browser.new_context()
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(HANGS * 1000)
         yield context
         browser.close()
 

@@ -32,7 +32,7 @@ def developer() -> Iterator[BrowserContext]:
 def _opened(stack: RunningStack, context: BrowserContext) -> Page:
     """Open the page by its whole address, and wait until it is connected."""
     page = context.new_page()
-    page.goto(stack.run["web_url"])
+    page.goto(stack.page_url)
     page.wait_for_selector(_CONNECTED)
     return page
 
@@ -54,7 +54,8 @@ def _config(stack: RunningStack, **headers: str) -> int:
 
 def test_the_code_is_gone_once_the_page_is_there(stack: RunningStack, developer: BrowserContext) -> None:
     """It is not in the address bar, not in the tab's history, and in no referrer; nor is the token in any URL."""
-    code, asked = stack.project.secrets().page, list[tuple[str, str]]()
+    whole, asked = stack.page_url, list[tuple[str, str]]()
+    code = whole.partition("code=")[2]
     developer.on("request", lambda request: asked.append((request.url, request.headers.get("referer", ""))))
     page = _opened(stack, developer)
     assert page.url == f"{_origin(stack)}/"
@@ -67,7 +68,7 @@ def test_the_code_is_gone_once_the_page_is_there(stack: RunningStack, developer:
         page.evaluate("url => { location.href = url; }", f"http://127.0.0.1:{port}/next")
         page.wait_for_url("**/next")
         assert code not in json.dumps(seen)
-    assert [url for url, _ in asked if code in url] == [stack.run["web_url"]]
+    assert [url for url, _ in asked if code in url] == [whole]
     assert not [referrer for _, referrer in asked if code in referrer]
 
 
@@ -90,10 +91,26 @@ def test_without_the_code_the_page_says_how_to_get_in(stack: RunningStack, devel
     for address in ("/", "/?code=wrong", "/?code="):
         page = developer.new_page()
         page.goto(f"{_origin(stack)}{address}")
-        page.get_by_text("`cloudia up` and `cloudia status` print").wait_for()
+        page.get_by_text("`cloudia status` prints an address").wait_for()
         assert page.url == f"{_origin(stack)}/"
-    page.goto(stack.run["web_url"])
+    page.goto(stack.page_url)
     page.wait_for_selector(_CONNECTED)
+
+
+def test_an_address_opens_one_browser(stack: RunningStack, developer: BrowserContext) -> None:
+    """It goes on opening the one that it has opened; for another one `cloudia status` prints the next."""
+    whole = stack.page_url
+    for _ in range(2):
+        page = developer.new_page()
+        page.goto(whole)
+        page.wait_for_selector(_CONNECTED)
+    assert developer.browser
+    other = developer.browser.new_context()
+    page = other.new_page()
+    page.goto(whole)
+    page.get_by_text("`cloudia status` prints an address").wait_for()
+    _opened(stack, other)
+    other.close()
 
 
 def test_another_user_of_the_machine_gets_no_token(stack: RunningStack) -> None:

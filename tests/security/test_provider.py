@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.provider import ask_provider
 from tests.patience import HANGS
-from tests.security.attackers import EVIL, chromium, head_of, port_of, website
+from tests.security.attackers import EVIL, as_another_user, chromium, head_of, port_of, website
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,7 +132,9 @@ def test_a_change_is_json(stack: RunningStack, name: str, kind: str) -> None:
 @pytest.mark.parametrize("path", ["/_cloudia/health", "/_cloudia/requests", "/v1/models"])
 def test_a_browser_is_refused_even_with_the_token(stack: RunningStack, path: str, mark: str) -> None:
     """No page has any business here."""
-    headers = ["host: localhost", f"authorization: Bearer {stack.project.secrets().control}"]
+    secrets = stack.project.secrets()
+    bearer = secrets.provider if path.startswith("/v1") else secrets.control
+    headers = ["host: localhost", f"authorization: Bearer {bearer}"]
     port = port_of(stack.run["llm_url"])
     assert head_of(port, path, *headers) == 200
     assert head_of(port, path, *headers, mark) == 403
@@ -143,6 +145,21 @@ def test_a_stranger_learns_that_it_lives(stack: RunningStack) -> None:
     with urllib.request.urlopen(f"{stack.run['llm_url']}/_cloudia/health", timeout=HANGS) as answer:
         assert json.load(answer) == {"status": "ok"}
     assert set(ask_provider(stack.run, "GET", "health")) == {"status", "pid", "uptime", "in_flight"}
+
+
+@pytest.mark.parametrize("key", ["", "simulated", "another"])
+def test_another_user_of_the_machine_is_not_answered(stack: RunningStack, key: str) -> None:
+    """Both APIs take the stack's own key alone, so that nobody else uses up an answer that a test has scripted."""
+    ask = """import sys, urllib.request as u, urllib.error as e
+for path, name, value in (("models", "authorization", "Bearer " + sys.argv[2]), ("chat/completions", "authorization",
+                          "Bearer " + sys.argv[2]), ("messages", "x-api-key", sys.argv[2])):
+    body = None if path == "models" else b"{}"
+    try: print(u.urlopen(u.Request(sys.argv[1] + path, body, {name: value})).status)
+    except e.HTTPError as error: print(error.code)
+"""
+    url = f"{stack.run['llm_url']}/v1/"
+    assert as_another_user(ask, url, key).split() == ["401"] * 3
+    assert as_another_user(ask, url, stack.project.secrets().provider).split() == ["200", "400", "400"]
 
 
 def _ask(stack: RunningStack, method: str, name: str, headers: dict[str, str]) -> int:

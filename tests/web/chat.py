@@ -22,7 +22,7 @@ class Chat:
     async def open(cls, stack: RunningStack, page: Page) -> Chat:
         """Load the page, and wait until it is connected."""
         chat = cls(stack, page)
-        await page.goto(stack.run["web_url"])
+        await page.goto(stack.page_url)
         await chat.connected()
         return chat
 

@@ -137,7 +137,7 @@ async def test_sign_in_elsewhere(stack: RunningStack, page: Page, noise: list[st
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     await page.route("**/page/config", lambda route: route.fulfill(status=403, json={"error": {}}))
-    await page.goto(stack.run["web_url"])
+    await page.goto(stack.page_url)
     for token in ("wrong", stack.token("elsewhere")):
         await page.get_by_label("Token").fill(token)
         await page.fill("#sign-in-gateway", stack.run["websocket_url"])

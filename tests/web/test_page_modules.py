@@ -37,7 +37,7 @@ _PLAY = """async transcripts => {
 
 async def test_transcripts_make_the_same_answers(stack: RunningStack, page: Page) -> None:
     """The transcripts that the Python client is held to make the same of the page's modules."""
-    await page.goto(stack.run["web_url"])
+    await page.goto(stack.page_url)
     made = await page.evaluate(_PLAY, _TRANSCRIPTS)
     for transcript, answer in zip(_TRANSCRIPTS, made, strict=True):
         assert answer == transcript["expected"], transcript["name"]
@@ -45,7 +45,7 @@ async def test_transcripts_make_the_same_answers(stack: RunningStack, page: Page
 
 async def test_a_cost_has_the_digits_that_count(stack: RunningStack, page: Page) -> None:
     """Dollars as the TUI writes them; nothing where the cost is not known."""
-    await page.goto(stack.run["web_url"])
+    await page.goto(stack.page_url)
     script = "async costs => { const { cost } = await import('/dom.js'); return costs.map(cost); }"
     said = ["", "$0", "$12.35", "$1.00", "$0.34", "$0.012", "$0.0012", "$0.0000000000010"]
     assert await page.evaluate(script, [None, 0, 12.3456, 1, 0.34, 0.0123, 0.00123456, 1e-12]) == said
@@ -53,7 +53,7 @@ async def test_a_cost_has_the_digits_that_count(stack: RunningStack, page: Page)
 
 async def test_a_checkpoint_is_before_what_is_under_way(stack: RunningStack, page: Page) -> None:
     """A page that is loaded again is given the events from before the first one of a job that has not ended."""
-    await page.goto(stack.run["web_url"])
+    await page.goto(stack.page_url)
     script = """async () => {
         const { Checkpoint } = await import('/events.js'), point = new Checkpoint('1-0'), seen = [];
         const note = (id, job_id) => { point.note({ id, job_id }); seen.push(point.id); };
@@ -119,7 +119,7 @@ unclosed fence
 
 async def test_markdown_that_grows_is_the_same_in_the_end(stack: RunningStack, page: Page) -> None:
     """Given letter by letter or in one piece, the same elements come out; and only the last block is made again."""
-    await page.goto(stack.run["web_url"])
+    await page.goto(stack.page_url)
     script = """async text => {
         const { StreamedMarkdown } = await import('/markdown.js');
         const grow = size => {
@@ -152,7 +152,7 @@ async def test_markdown_that_grows_is_the_same_in_the_end(stack: RunningStack, p
 
 async def test_markdown_beyond_reason_is_text(stack: RunningStack, page: Page) -> None:
     """What is nested thousands of times is shown, somehow, and soon."""
-    await page.goto(stack.run["web_url"])
+    await page.goto(stack.page_url)
     script = """async texts => {
         const { StreamedMarkdown } = await import('/markdown.js');
         return texts.map(text => {
@@ -170,7 +170,7 @@ async def test_markdown_beyond_reason_is_text(stack: RunningStack, page: Page) -
 
 async def test_streaming_keeps_up(stack: RunningStack, page: Page) -> None:
     """2,000 frames of an answer, as 100 tokens a second for 20 s bring them, cost little of the time they take."""
-    await page.goto(stack.run["web_url"])
+    await page.goto(stack.page_url)
     script = """async () => {
         const { StreamedMarkdown } = await import('/markdown.js');
         const root = document.createElement('div'), view = new StreamedMarkdown(root);

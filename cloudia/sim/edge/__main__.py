@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import uvicorn
 
 from cloudia import telemetry
 from cloudia.settings import from_environment, secrets_in
 from cloudia.sim.edge.app import make_app
+from cloudia.sim.edge.page_code import PageCode
 from cloudia.sim.edge.server import BoundedProtocol
 from cloudia.sim.ports import LOOPBACK
 
@@ -23,7 +25,12 @@ def main() -> None:
         "api", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
     )
     uvicorn.run(
-        make_app(settings, os.environ["CLOUDIA_TOKEN_SECRET"], page_code=os.environ["CLOUDIA_PAGE_CODE"]),
+        make_app(
+            settings,
+            os.environ["CLOUDIA_TOKEN_SECRET"],
+            page_secret=os.environ["CLOUDIA_PAGE_SECRET"],
+            page_code=PageCode(Path(os.environ["CLOUDIA_PAGE_CODE_FILE"])),
+        ),
         host=LOOPBACK,
         port=settings.api_port,
         http=BoundedProtocol,

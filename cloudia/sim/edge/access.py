@@ -1,4 +1,4 @@
-"""The page's way in: the code in the address that `up` prints is traded for a cookie and a key; both together open it. No I/O.
+"""The page's way in: the code in its address is traded, once, for a cookie and a key; both together open it. No I/O.
 
 A browser sends the cookies of a host to each of its ports, also to what another user of this machine serves there. So the
 cookie alone opens nothing; the key is kept by the page in the storage of its origin, which has the port in it.
@@ -16,24 +16,20 @@ __all__ = ["PageAccess"]
 
 
 class PageAccess:
-    """What opens the page of one stack. All of it follows from `code`, so that a restart of the edge changes nothing."""
+    """What opens the page of one stack. All of it follows from `secret`, so that a restart of the edge changes nothing."""
 
-    def __init__(self, code: str, port: int) -> None:
-        self._code = code
+    def __init__(self, secret: str, port: int) -> None:
+        self._secret = secret
         self.cookie_name = f"cloudia-{port}"
         """With the port, for two stacks share a host."""
         self.cookie, self.key = self._made("cookie"), self._made("key")
-
-    def opens(self, code: str) -> bool:
-        """Tell whether this is the code."""
-        return _same(code, self._code)
 
     def knows(self, cookies: Mapping[str, str], key: str) -> bool:
         """Tell whether both that the code was traded for are there."""
         return _same(cookies.get(self.cookie_name, ""), self.cookie) & _same(key, self.key)
 
     def _made(self, purpose: str) -> str:
-        return hmac.digest(self._code.encode(), purpose.encode(), "sha256").hex()
+        return hmac.digest(self._secret.encode(), purpose.encode(), "sha256").hex()
 
 
 def _same(given: str, known: str) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from cloudia.settings import Settings
+    from cloudia.sim.edge.page_code import PageCode
     from cloudia.stack import Route as StackRoute
 
 __all__ = ["make_app"]
@@ -60,10 +61,11 @@ _PAGE_HEADERS = {
 class Edge:
     """Calls functions on a pool of threads, as Lambda runs them at the same time."""
 
-    def __init__(self, settings: Settings, token_secret: str, page_code: str) -> None:
+    def __init__(self, settings: Settings, token_secret: str, page_secret: str, page_code: PageCode) -> None:
         self._settings = settings
         self._token_secret = token_secret
-        self._access = PageAccess(page_code, settings.api_port)
+        self._access = PageAccess(page_secret, settings.api_port)
+        self._page_code = page_code
         self._routes = Stack(settings.stack_name).routes
         self._functions = Functions()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="function")
@@ -98,9 +100,9 @@ class Edge:
         return read_result(self._functions.handler(function)(event, None))
 
     async def page_session(self, request: Request) -> Response:
-        """Trade the code of the page's address for a cookie and `{"key"}`, see `access.py`."""
+        """Trade the code of the page's address, once, for a cookie and `{"key"}`, see `access.py`."""
         access = self._access
-        if not access.opens(bearer(request.headers.get("authorization")) or ""):
+        if not self._page_code.spend(bearer(request.headers.get("authorization")) or ""):
             return _not_opened()
         answer = Response(
             json.dumps({"key": access.key}), headers={"cache-control": "no-store"}, media_type="application/json"
@@ -184,9 +186,9 @@ class _Front:
         return await self._app(scope, receive, send)
 
 
-def make_app(settings: Settings, token_secret: str, *, page_code: str) -> ASGIApp:
+def make_app(settings: Settings, token_secret: str, *, page_secret: str, page_code: PageCode) -> ASGIApp:
     """Return the application."""
-    edge = Edge(settings, token_secret, page_code)
+    edge = Edge(settings, token_secret, page_secret, page_code)
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     elsewhere = settings.up_functions == "zip"
     api = urlsplit(settings.api_url)
@@ -248,7 +250,7 @@ async def _no_route(*_: object) -> Response:
 
 
 def _not_opened() -> Response:
-    hint = "Open the address that `cloudia up` and `cloudia status` print."
+    hint = "`cloudia status` prints an address that opens it; each works once, in one browser."
     return _error(403, ForbiddenError("this page was not opened by its whole address", hint=hint, code="not_local"))
 
 

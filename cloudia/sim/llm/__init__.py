@@ -1,7 +1,7 @@
 """The simulated provider: an HTTP server that speaks the OpenAI and the Anthropic API, the same answer every time.
 
 It runs as a child process, `python -m cloudia.sim.llm --port 0`, and says on stdout where it listens. Clients of
-OpenAI use `http://HOST:PORT/v1`, clients of Anthropic `http://HOST:PORT`; any key that is not empty will do, and any
+OpenAI use `http://HOST:PORT/v1`, clients of Anthropic `http://HOST:PORT`; any key will do, unless one was given to it, and any
 model.
 
 The last user message can steer the answer:

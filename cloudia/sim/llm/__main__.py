@@ -1,6 +1,7 @@
 """`python -m cloudia.sim.llm`: run the simulated provider until SIGTERM or SIGINT, exit 0.
 
 `CLOUDIA_CONTROL_TOKEN` opens its control; where that is not set, one is made, and printed as `control_token`.
+`CLOUDIA_PROVIDER_KEY` is the API key that it takes; where that is not set, any.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cloudia.telemetry import configure_logs
 
 _PORTS = range(65_536)
 _TOKEN = "CLOUDIA_CONTROL_TOKEN"  # noqa: S105 - the variable's name
+_KEY = "CLOUDIA_PROVIDER_KEY"
 _TOKEN_BYTES = 32
 
 
@@ -52,7 +54,7 @@ def main() -> int:
     configure_logs("llm")
     token = os.environ.get(_TOKEN)
     made = {} if token else {"control_token": secrets.token_urlsafe(_TOKEN_BYTES)}
-    app = build(settings, _log, token=token or made["control_token"], bound=options.host)
+    app = build(settings, _log, token=token or made["control_token"], key=os.environ.get(_KEY, ""), bound=options.host)
     server = Server(app, listener, made)
     asyncio.run(server.serve(sockets=[listener]))
     return 0

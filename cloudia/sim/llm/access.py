@@ -1,4 +1,4 @@
-"""Who may ask the simulated provider: nobody by a foreign name, no page of a browser, and for its control who has the token."""
+"""Who may ask the simulated provider: no browser, nobody by a foreign name or without its key; its control has a token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["NoPages", "bears"]
+__all__ = ["NoPages", "bears", "key_refusal"]
 
 
 class NoPages:
@@ -38,6 +38,15 @@ class NoPages:
             await JSONResponse(error.to_json(), status_code=error.status)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def key_refusal(given: str, known: str) -> str:
+    """Return why an API key is refused, empty where it is taken. With no `known` one, any that is not empty will do."""
+    if not given:
+        return "No API key came with the request."
+    if known and not hmac.compare_digest(given.encode(), known.encode()):
+        return "Incorrect API key provided: it is not this stack's; `cloudia env` prints that."
+    return ""
 
 
 def bears(headers: Mapping[str, str], token: str) -> bool:

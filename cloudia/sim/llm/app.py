@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from cloudia.errors import NotFoundError, RequestError, TimedOutError, TooLargeError
-from cloudia.sim.llm.access import NoPages
+from cloudia.sim.llm.access import NoPages, key_refusal
 from cloudia.sim.llm.anthropic_api import AnthropicApi
 from cloudia.sim.llm.chat import Chat, State
 from cloudia.sim.llm.control import Control, bad_input, failed
@@ -37,13 +37,13 @@ MODELS = ("sim-large", "sim-small", "gpt-5", "gpt-5-mini", "claude-opus-4-5", "c
 """The models that are listed; any other name works as well."""
 
 
-def build(settings: Settings, log: Callable[[str], object], *, token: str, bound: str) -> ASGIApp:
+def build(settings: Settings, log: Callable[[str], object], *, token: str, key: str = "", bound: str) -> ASGIApp:
     """Return the application. `log` is given one line of JSON per chat request, without any message text.
 
-    `token` opens the control; `bound` is the address that the server listens on.
+    `token` opens the control, `key` the APIs, any where it is empty; `bound` is the address that the server listens on.
     """
     clock = time.monotonic  # the event loop's own
-    state = State(clock, FaultBook(clock), Ledger(clock, time.time), Script(), settings)
+    state = State(clock, FaultBook(clock), Ledger(clock, time.time), Script(), settings, key)
     openai = OpenAIApi(time.time)
     anthropic = AnthropicApi()
 
@@ -54,8 +54,9 @@ def build(settings: Settings, log: Callable[[str], object], *, token: str, bound
 
     async def models(request: Request) -> JSONResponse:
         api = api_of(request)
-        if not api.key(request.headers):
-            return JSONResponse(api.error(401, "No API key came with the request."), status_code=401)
+        refusal = key_refusal(api.key(request.headers), state.key)
+        if refusal:
+            return JSONResponse(api.error(401, refusal), status_code=401)
         name = request.path_params.get("name")
         return JSONResponse(api.model(name) if name else api.models(MODELS))
 

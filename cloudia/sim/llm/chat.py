@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cloudia.errors import TimedOutError, TooLargeError
 from cloudia.sim.llm import answers, fields
+from cloudia.sim.llm.access import key_refusal
 from cloudia.sim.llm.delivery import Delivery
 from cloudia.sim.llm.fields import FieldError
 from cloudia.sim.llm.kept import Kept
@@ -40,6 +41,8 @@ class State:
     ledger: Ledger
     script: Script
     settings: Settings = field(default_factory=Settings)
+    key: str = ""
+    """What the APIs' clients must bear; empty where any key will do."""
     kept: Kept = field(default_factory=Kept)
 
 
@@ -103,8 +106,9 @@ class Chat:
             raise _RefusedError(413, error.message) from error
         except TimedOutError as error:
             raise _RefusedError(408, error.message) from error
-        if not self._api.key(line.headers):
-            raise _RefusedError(401, "No API key came with the request; any key that is not empty will do.")
+        refusal = key_refusal(self._api.key(line.headers), self._state.key)
+        if refusal:
+            raise _RefusedError(401, refusal)
         try:
             prompt = self._api.parse(fields.decode(body))
         except FieldError as error:

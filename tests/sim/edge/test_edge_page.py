@@ -27,11 +27,15 @@ def http(stack: RunningStack) -> Iterator[httpx2.Client]:
         yield client
 
 
+def _code(stack: RunningStack) -> str:
+    """Return the code that opens the page now."""
+    return parse_qs(urlsplit(stack.page_url).query)["code"][0]
+
+
 @pytest.fixture
 def opened(stack: RunningStack, http: httpx2.Client) -> dict[str, str]:
     """The headers of a page that was opened by its whole address: the cookie, and the key."""
-    code = parse_qs(urlsplit(stack.run["web_url"]).query)["code"][0]
-    traded = http.post("/page/session", headers={"authorization": f"Bearer {code}"})
+    traded = http.post("/page/session", headers={"authorization": f"Bearer {_code(stack)}"})
     assert traded.status_code == 200
     assert traded.headers["cache-control"] == "no-store"
     name, _, value = traded.headers["set-cookie"].partition(";")[0].partition("=")
@@ -41,12 +45,25 @@ def opened(stack: RunningStack, http: httpx2.Client) -> dict[str, str]:
 
 def test_the_code_is_traded_for_a_cookie_that_no_script_reads(stack: RunningStack, http: httpx2.Client) -> None:
     """It is HttpOnly, of this site only, of the page's paths only, has the stack's port in its name, and is not the code."""
-    secret = stack.project.secrets().page
-    traded = http.post("/page/session", headers={"authorization": f"Bearer {secret}"})
+    secret, code = stack.project.secrets().page, _code(stack)
+    traded = http.post("/page/session", headers={"authorization": f"Bearer {code}"})
     first, *attributes = [part.strip().lower() for part in traded.headers["set-cookie"].split(";")]
     assert {"httponly", "samesite=strict", "path=/page"} <= set(attributes)
     assert first.startswith(f"cloudia-{urlsplit(stack.run['api_url']).port}=")
-    assert secret not in traded.headers["set-cookie"] + traded.text
+    told = traded.headers["set-cookie"] + traded.text
+    assert secret not in told
+    assert code not in told
+
+
+def test_a_code_is_traded_once(stack: RunningStack, http: httpx2.Client) -> None:
+    """Who reads it afterwards, in a list of processes or a history, gets nothing; the next address has another."""
+
+    def trade(code: str) -> int:
+        return http.post("/page/session", headers={"authorization": f"Bearer {code}"}).status_code
+
+    code = _code(stack)
+    assert [trade(code), trade(code)] == [200, 403]
+    assert [trade(_code(stack)), trade(code)] == [200, 403]
 
 
 @pytest.mark.parametrize("code", ["", "wrong", "é", "x" * 5000])
