@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,11 +19,10 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import BrowserContext
 
-__all__ = ["EVIL", "as_another_user", "chromium", "head_of", "port_of", "raw", "website"]
+__all__ = ["EVIL", "chromium", "head_of", "port_of", "raw", "website"]
 
 EVIL = "evil.example"
 """A name that the attacker has made to point to this machine."""
-_NOBODY = 65534
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -107,24 +103,3 @@ def head_of(port: int, path: str, *headers: str, method: str = "GET") -> int:
     ):
         connection.sendall("\r\n".join(lines).encode())
         return int(answer.readline().split(b" ", 2)[1])
-
-
-def as_another_user(program: str, *arguments: str) -> str:
-    """Run a Python program as another user of this machine, and return what it prints."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can be somebody else")
-    done = subprocess.run(
-        ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", _python(), "-c", program, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-        check=False,
-        cwd="/",
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def _python() -> str:
-    """Return a Python that everybody may run: an environment in somebody's folder may be closed to others."""
-    return shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable

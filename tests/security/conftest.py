@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -14,11 +15,11 @@ import pytest_asyncio
 from tests.security.pages import foreign_site
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from playwright.async_api import Page
 
-_NOBODY = "65534"
+_ACCOUNTS = Path("/tmp/cloudia-tests-accounts.lock")
 
 
 @pytest_asyncio.fixture
@@ -37,15 +38,42 @@ async def foreign_page() -> AsyncIterator[Page]:
         await browser.close()
 
 
-@pytest.fixture
-def as_another_user() -> Callable[[str], str]:
-    """Run Python code as another user of this machine, and return what it printed."""
-    python, setpriv = shutil.which("python3", path="/usr/bin:/usr/local/bin"), shutil.which("setpriv")
-    if os.geteuid() != 0 or not python or not setpriv:
-        pytest.skip("only root can become another user, with setpriv and a Python that all may run")
+@pytest.fixture(scope="session")
+def guest() -> Iterator[str]:
+    """A user of this machine who was made for these tests, and is gone after them."""
+    if os.geteuid() != 0 or not shutil.which("useradd"):
+        pytest.skip("only root can make another user, with useradd")
+    name = f"cloudia-guest-{os.getpid()}"
+    with _ACCOUNTS.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Whoever finds them locked gives up at once.
+        subprocess.run(["useradd", "--system", "--no-create-home", name], check=True, capture_output=True)
+    yield name
+    with _ACCOUNTS.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["userdel", name], check=True, capture_output=True)
 
-    def run(code: str) -> str:
-        command = [setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", python, "-I", "-c", code]
-        return subprocess.run(command, cwd=Path("/"), env={}, check=True, capture_output=True, text=True).stdout
+
+@pytest.fixture
+def as_another_user(guest: str) -> Callable[..., str]:
+    """Run Python code as another user of this machine, with arguments, and return what it printed."""
+    python, setpriv = shutil.which("python3", path="/usr/bin:/usr/local/bin"), shutil.which("setpriv")
+    if not python or not setpriv:
+        pytest.skip("becoming another user takes setpriv, and a Python that all may run")
+
+    def run(code: str, *arguments: str) -> str:
+        command = [
+            setpriv,
+            f"--reuid={guest}",
+            "--regid=nogroup",
+            "--clear-groups",
+            python,
+            "-I",
+            "-c",
+            code,
+            *arguments,
+        ]
+        done = subprocess.run(command, cwd="/", env={}, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     return run

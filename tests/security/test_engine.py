@@ -213,7 +213,7 @@ def test_a_stranger_learns_that_it_lives(engine: str) -> None:
 
 
 def test_another_user_reads_nothing_of_the_engine(
-    engine: str, stack: RunningStack, as_another_user: Callable[[str], str]
+    engine: str, stack: RunningStack, as_another_user: Callable[..., str]
 ) -> None:
     """Loopback is everybody's on a machine; the key is the owner's."""
     body = json.dumps({"Path": "/", "Recursive": True, "WithDecryption": True})
@@ -242,7 +242,7 @@ with socket.create_connection(("127.0.0.1", {port})) as line:
 
 
 def test_another_user_reads_and_changes_nothing_of_redis(
-    stack: RunningStack, as_another_user: Callable[[str], str]
+    stack: RunningStack, as_another_user: Callable[..., str]
 ) -> None:
     """Without its password Redis answers nothing, and writes no file where a stranger wants it."""
     port = urlsplit(str(stack.run["redis_url"])).port

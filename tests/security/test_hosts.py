@@ -13,11 +13,11 @@ import pytest
 
 from cloudia.worker.probes import serve_probes
 from tests.gateway.nodes import running
-from tests.security.attackers import EVIL, as_another_user, chromium, head_of, port_of, raw, website
+from tests.security.attackers import EVIL, chromium, head_of, port_of, raw, website
 from tests.support import make_cloud
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.support import RunningStack
@@ -128,7 +128,7 @@ def test_only_the_stacks_own_page_connects_to_the_gateway(stack: RunningStack) -
 _READ = "import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], headers=eval(sys.argv[2]))).read().decode())"
 
 
-def test_health_tells_a_stranger_only_that_it_lives(stack: RunningStack) -> None:
+def test_health_tells_a_stranger_only_that_it_lives(stack: RunningStack, as_another_user: Callable[..., str]) -> None:
     """The developer's own tools are told all, without a token; another user, and a page, the status."""
     url = f"{stack.run['api_url']}/health"
     with httpx2.Client(trust_env=False) as http:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.patience import HANGS
-from tests.security.attackers import EVIL, as_another_user, chromium, port_of, website
+from tests.security.attackers import EVIL, chromium, port_of, website
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import BrowserContext, Page
 
@@ -113,7 +113,7 @@ def test_an_address_opens_one_browser(stack: RunningStack, developer: BrowserCon
     other.close()
 
 
-def test_another_user_of_the_machine_gets_no_token(stack: RunningStack) -> None:
+def test_another_user_of_the_machine_gets_no_token(stack: RunningStack, as_another_user: Callable[..., str]) -> None:
     """Whatever a stranger's curl says of itself, as the page did before it had a code."""
     ask = """import sys, urllib.request as u, urllib.error as e
 known = {"x-cloudia": "1", "sec-fetch-site": "same-origin"}

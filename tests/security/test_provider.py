@@ -11,10 +11,10 @@ import pytest
 
 from tests.cli.provider import ask_provider
 from tests.patience import HANGS
-from tests.security.attackers import EVIL, as_another_user, chromium, head_of, port_of, website
+from tests.security.attackers import EVIL, chromium, head_of, port_of, website
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Page
 
@@ -148,7 +148,7 @@ def test_a_stranger_learns_that_it_lives(stack: RunningStack) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "simulated", "another"])
-def test_another_user_of_the_machine_is_not_answered(stack: RunningStack, key: str) -> None:
+def test_another_user_is_not_answered(stack: RunningStack, key: str, as_another_user: Callable[..., str]) -> None:
     """Both APIs take the stack's own key alone, so that nobody else uses up an answer that a test has scripted."""
     ask = """import sys, urllib.request as u, urllib.error as e
 for path, name, value in (("models", "authorization", "Bearer " + sys.argv[2]), ("chat/completions", "authorization",
