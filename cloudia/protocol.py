@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from unicodedata import category
 
 from cloudia import ids
 from cloudia.errors import InvalidRequestError, TooLargeError
@@ -77,6 +78,8 @@ CLOSE_TRY_AGAIN = 1013
 
 MAX_TITLE = 200
 """Characters of a conversation's title."""
+_NO_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of characters that no title has: controls, halves of a pair, and what ends a line."""
 _MAX_KEY = 128
 _END_OF_TIME = 253_402_300_800
 """Epoch seconds of the year 10000, which ISO 8601 cannot write."""
@@ -179,7 +182,7 @@ class RenameConversation:
         value = decode_object(raw)
         _refuse_unknown(value, frozenset({"title"}), "the body")
         title = (_text(value, "title") or "").strip()
-        if not title or len(title) > MAX_TITLE or not title.isprintable():
+        if not title or len(title) > MAX_TITLE or any(category(character) in _NO_LINE for character in title):
             raise InvalidRequestError(
                 f"title is not one line of 1 to {MAX_TITLE} characters", hint="Send it in `title`.", code="bad_title"
             )

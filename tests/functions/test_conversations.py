@@ -30,6 +30,13 @@ def test_a_new_title_leaves_the_place_in_the_list(quiet: QuietCloud, user: str) 
     assert listed[1] == renamed.json()
 
 
+@pytest.mark.parametrize("title", ["👨‍👩‍👧 at home", "no\u00a0break", "שלום", "\u200fright", "x" * 200])
+def test_any_line_is_a_title(quiet: QuietCloud, user: str, title: str) -> None:
+    """Joiners, marks of direction and spaces of all kinds are text."""
+    renamed = quiet.users.client(user).patch(f"/conversations/{record(quiet, user, 'one')}", json={"title": title})
+    assert (renamed.status_code, renamed.json()["title"]) == (200, title)
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -37,6 +44,8 @@ def test_a_new_title_leaves_the_place_in_the_list(quiet: QuietCloud, user: str) 
         ({"title": " \n "}, "bad_title"),
         ({"title": "x" * 201}, "bad_title"),
         ({"title": "two\nlines"}, "bad_title"),
+        ({"title": "two\u2028lines"}, "bad_title"),
+        ({"title": "a bell\a"}, "bad_title"),
         ({"title": None}, "bad_title"),
         ({"title": 1}, "wrong_type"),
         ({"title": "x", "user_id": "mallory"}, "unknown_field"),
