@@ -25,6 +25,8 @@ def env(
 
     That is for aws, boto3, redis-cli -u "$REDIS_URL" and, where the LLM is the simulated one, the SDKs of providers. The values
     are secrets. A shell keeps them when the stack has ended; cloudia itself passes over them, unless they were changed.
+
+    The AWS CLI reads AWS_ENDPOINT_URL since 2.13, its version 1 not for sqs: give it --endpoint-url "$AWS_ENDPOINT_URL".
     """
     from cloudia.local.exported import EXPORTED, mark  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy

@@ -44,7 +44,7 @@ def function_environment(settings: Settings) -> dict[str, str]:
 
 def deploy(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
     """Build the zips, bring Lambda and the HTTP API into step with them, and yield each resource."""
-    zips = build_functions(stack)
+    zips = build_functions(stack, native_jwks=bool(settings.auth_jwks_url))
     defined = {function.name: function for function in stack.functions}
     functions = _Functions(aws, function_environment(settings))
     arns = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from tests.support import RunningStack, cli
 if TYPE_CHECKING:
     from pathlib import Path
 
+_FOR_UV = ("HOME", "SSL_CERT_FILE", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "HTTP_PROXY", "HTTPS_PROXY")
 _BOTO3 = "import boto3; print(*boto3.client('sqs').list_queues()['QueueUrls'])"
 _OPENAI = """
 import openai
@@ -54,6 +57,19 @@ def test_redis_cli(stack: RunningStack) -> None:
 def test_the_official_sdk(stack: RunningStack) -> None:
     """OpenAI's SDK is answered by the simulated provider."""
     assert in_a_shell(stack, sys.executable, "-c", _OPENAI).strip()
+
+
+@pytest.mark.long
+def test_the_aws_cli(stack: RunningStack) -> None:
+    """It lists the tables, and the queues with the endpoint named once more: version 1 has SQS's hosts in a table."""
+    aws = (sys.executable, "-m", "uv", "tool", "run", "--quiet", "--from", "awscli==1.46.3", "aws")
+    before = "\n".join(f"export {name}={shlex.quote(os.environ[name])}" for name in _FOR_UV if name in os.environ)
+    tables = in_a_shell(stack, *aws, "dynamodb", "list-tables", before=before)
+    assert "cloudia-jobs" in json.loads(tables)["TableNames"]
+    queues = in_a_shell(
+        stack, *aws, "--endpoint-url", stack.run["aws_endpoint_url"], "sqs", "list-queues", before=before
+    )
+    assert any(url.endswith("/cloudia-jobs.fifo") for url in json.loads(queues)["QueueUrls"])
 
 
 def test_as_json(stack: RunningStack) -> None:

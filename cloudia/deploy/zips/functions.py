@@ -2,7 +2,8 @@
 
 A zip holds the function's module and what it imports, found by following the imports: our own modules one by one, libraries
 whole. boto3 is in Lambda's own Python, so it stays out. All is Python, so a zip runs on x86_64 and on arm64. What PyJWT needs
-for keys of a JWKS has compiled parts: it comes as a layer, one for each architecture.
+for keys of a JWKS has compiled parts: on AWS it comes as a layer, one for each architecture; an engine here runs what this
+environment has.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ LAYER = (
 """https://docs.aws.amazon.com/lambda/latest/dg/python-layers.html"""
 _IN_THE_RUNTIME = frozenset({"boto3", "botocore"})
 """https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html#python-sdk-included"""
+_FOR_A_JWKS = frozenset({"cryptography", "_cffi_backend"})
+"""The second is imported by what is compiled of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +71,19 @@ class FunctionZip:
         }
 
 
-def build_functions(stack: Stack, *, folder: Path | None = None) -> list[FunctionZip]:
+def build_functions(stack: Stack, *, folder: Path | None = None, native_jwks: bool = False) -> list[FunctionZip]:
     """Return the zips of the stack's functions, by name. `folder` is the package `cloudia`, the one that runs unless given.
 
-    The same sources and libraries make the same bytes, wherever and whenever. `CloudiaError` says what cannot be bundled.
+    The same sources and libraries make the same bytes, wherever and whenever; with `native_jwks` they hold what a JWKS needs,
+    and run on this machine's Python alone. `CloudiaError` says what cannot be bundled.
     """
     sources = Sources(folder or Path(cloudia.__file__).parent, _VERSION)
-    libraries = Libraries(_VERSION)
+    libraries = Libraries(_VERSION, native=native_jwks)
+    also = _FOR_A_JWKS if native_jwks else frozenset[str]()
     zips = []
     for name in sorted(function.name for function in stack.functions):
         module = f"cloudia.functions.{name}"
         files, foreign = sources.follow(module)
-        files |= libraries.files(foreign - _IN_THE_RUNTIME)
+        files |= libraries.files((foreign | also) - _IN_THE_RUNTIME)
         zips.append(FunctionZip(name, f"{module}.handler", archive(files), len(files)))
     return zips

@@ -26,10 +26,11 @@ _EXTRA = re.compile(r"\bextra\b")
 
 
 class Libraries:
-    """The distributions of this environment, read once each."""
+    """The distributions of this environment, read once each. Those with compiled parts go along where they are `native`."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, *, native: bool = False) -> None:
         self._version = version
+        self._native = native
         self._owners: Mapping[str, list[str]] = packages_distributions()
         self._files: dict[str, dict[str, bytes]] = {}
 
@@ -58,7 +59,7 @@ class Libraries:
 
     def _read(self, name: str) -> dict[str, bytes]:
         if name not in self._files:
-            self._files[name] = dict(_content(distribution(name)))
+            self._files[name] = dict(_content(distribution(name), native=self._native))
         return self._files[name]
 
     def _needs(self, of: Distribution, files: Mapping[str, bytes]) -> Iterator[str]:
@@ -88,12 +89,12 @@ class Libraries:
         return {each.module.partition(".")[0] for each in found}
 
 
-def _content(of: Distribution) -> Iterator[tuple[str, bytes]]:
+def _content(of: Distribution, *, native: bool) -> Iterator[tuple[str, bytes]]:
     name = of.metadata["Name"]
     if of.files is None:
         raise CloudiaError(f"nobody knows which files {name} has", hint="Install it with pip.")
     for path in of.files:
-        if path.suffix in _COMPILED:
+        if path.suffix in _COMPILED and not native:
             raise CloudiaError(
                 f"{name} has compiled parts, and the zips hold Python only",
                 hint="Bring it to Lambda as a layer, and import it where it may be missing.",

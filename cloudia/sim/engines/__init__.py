@@ -39,11 +39,6 @@ def check_zips(settings: Settings) -> None:
             f"the engine {settings.up_engine} has no HTTP API to put the functions behind",
             hint="Take --engine ministack, or leave the functions to the edge with --functions edge.",
         )
-    if settings.auth_jwks_url:
-        raise UsageError(
-            "with auth.jwks_url the functions need cryptography, whose compiled parts their zips do not hold",
-            hint="Leave the functions to the edge here: --functions edge. For AWS, `cloudia build functions` says how.",
-        )
     if len(settings.stack_name) > _LONGEST_NAME - _LONGEST_FUNCTION:
         raise UsageError(
             f"the stack's name is too long for its functions' names: {len(settings.stack_name)} characters",
