@@ -6,9 +6,11 @@ import pytest
 
 from cloudia.errors import UsageError
 from cloudia.local.plan import _llm
+from cloudia.local.secrets import Secrets
 from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, ProviderSpec
 from cloudia.settings import Settings
 
+SECRETS = Secrets()
 SPECS = pytest.mark.parametrize("spec", PROVIDERS.values(), ids=lambda spec: spec.name)
 
 
@@ -16,29 +18,29 @@ SPECS = pytest.mark.parametrize("spec", PROVIDERS.values(), ids=lambda spec: spe
 def test_the_simulated_provider_stands_in_for_each(spec: ProviderSpec) -> None:
     """Whatever provider the worker speaks to, it finds the simulated one, with a key of its own instead of the user's."""
     chosen = Settings().changed(llm_provider=spec.name, **{f"{spec.name}_api_key": "mine"})
-    changes, url, part = _llm(chosen, "control")
+    changes, url, part = _llm(chosen, SECRETS)
     settings = chosen.changed(**changes)
     assert part is not None
     assert (settings.llm_provider, settings.llm_model) == (spec.name, "sim-1")
     assert settings.accounts[spec.name].base_url == url + spec.stand_in_path
-    assert settings.accounts[spec.name].api_key not in {"", "mine"}
+    assert settings.accounts[spec.name].api_key == SECRETS.provider
 
 
 @SPECS
 def test_a_provider_by_its_name(spec: ProviderSpec) -> None:
     """The worker speaks to it, with the user's key and at the user's URL, else the vendor's; no part stands in for it."""
     chosen = Settings().changed(up_llm=spec.name, **{f"{spec.name}_api_key": "mine"})
-    changes, url, part = _llm(chosen, "control")
+    changes, url, part = _llm(chosen, SECRETS)
     assert (chosen.changed(**changes), url, part) == (chosen.changed(llm_provider=spec.name), spec.vendor_url, None)
     elsewhere = chosen.changed(**{f"{spec.name}_base_url": "http://here"})
-    assert _llm(elsewhere, "control")[1] == "http://here"
+    assert _llm(elsewhere, SECRETS)[1] == "http://here"
 
 
 @SPECS
 def test_a_provider_without_its_key(spec: ProviderSpec) -> None:
     """It is refused before anything starts, with the variable that is missing."""
     with pytest.raises(UsageError, match=f"no API key of {spec.name}") as refused:
-        _llm(Settings(up_llm=spec.name), "control")
+        _llm(Settings(up_llm=spec.name), SECRETS)
     assert refused.value.hint.startswith(f"Set {spec.key_variable},")
 
 
@@ -47,7 +49,7 @@ def test_any_url() -> None:
     url = "http://127.0.0.1:11434/v1"
     for key, sent in (("", "none"), ("mine", "mine")):
         chosen = Settings().changed(up_llm=url, **{f"{ANY_URL.name}_api_key": key})
-        changes, shown, part = _llm(chosen, "control")
+        changes, shown, part = _llm(chosen, SECRETS)
         account = chosen.changed(**changes).accounts[ANY_URL.name]
         assert (account.api_key, account.base_url, shown, part) == (sent, url, url, None)
         assert changes["llm_provider"] == ANY_URL.name
@@ -57,5 +59,5 @@ def test_any_url() -> None:
 def test_what_is_no_llm(name: str) -> None:
     """Anything else is refused with all that it could have been."""
     with pytest.raises(UsageError, match="is no LLM") as refused:
-        _llm(Settings(up_llm=name), "control")
+        _llm(Settings(up_llm=name), SECRETS)
     assert refused.value.hint == f"It is {LLM_WORDS}."
