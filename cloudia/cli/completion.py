@@ -32,14 +32,14 @@ def complete_conversation(incomplete: str) -> list[tuple[str, str]]:
     import urllib.request  # noqa: PLC0415 - lazy
 
     from cloudia.cli.target import find_target  # noqa: PLC0415 - lazy
+    from cloudia.direct import opener  # noqa: PLC0415 - lazy
 
     try:
         target = find_target()
         request = urllib.request.Request(  # noqa: S310 - the settings say where
             f"{target.api_url}/conversations?limit={_MOST}", headers={"authorization": f"Bearer {target.token}"}
         )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=_SECONDS) as response:
+        with opener(target.api_url).open(request, timeout=_SECONDS) as response:
             found = json.load(response)["conversations"]
     except (CloudiaError, OSError, ValueError, LookupError, TypeError):
         return []

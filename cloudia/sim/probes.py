@@ -8,6 +8,8 @@ import urllib.request
 from contextlib import aclosing
 from typing import Any
 
+from cloudia.direct import opener
+
 __all__ = ["gateway_says_ready", "get_json", "http_json", "redis_answers"]
 
 _SECONDS = 2.0
@@ -24,8 +26,7 @@ def get_json(url: str, *, token: str = "") -> Any:
     `OSError` and `ValueError` where it does not.
     """
     request = urllib.request.Request(url, headers={"authorization": f"Bearer {token}"} if token else {})  # noqa: S310 - ours
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=_SECONDS) as response:
+    with opener(url).open(request, timeout=_SECONDS) as response:
         return json.loads(response.read())
 
 
