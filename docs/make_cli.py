@@ -78,7 +78,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "dlq import": ("cloudia dlq import letters.jsonl",),
     "dlq purge": ("cloudia dlq purge LETTER --yes",),
     "build functions": ("cloudia build functions --output dist/functions",),
-    "chaos llm": ("cloudia chaos llm 500 --rate 0.3 --for 1m", "cloudia chaos llm 429 --count 2 --retry-after 3"),
+    "chaos llm": (
+        "cloudia chaos llm 500 --rate 0.3 --for 1m",
+        "cloudia chaos llm 429 --count 2 --retry-after 3",
+        "cloudia chaos llm case --list",
+        "cloudia chaos llm case openai-429-quota --count 2",
+    ),
     "chaos redis": ("cloudia chaos redis pause --for 10s",),
     "chaos engine": ("cloudia chaos engine pause --for 5s",),
     "chaos gateway": ("cloudia chaos gateway kill",),

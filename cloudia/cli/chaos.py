@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from cloudia.cli.chaos_llm import chaos_here, describe, llm
 from cloudia.cli.durations import parse_seconds
 from cloudia.cli.output import STATE, console, note, print_json
 from cloudia.errors import UsageError
-
-if TYPE_CHECKING:
-    from cloudia.local.chaos import Chaos
 
 app = typer.Typer(
     help="Break parts of the local stack on purpose, to see what holds.", no_args_is_help=True, rich_markup_mode=None
@@ -23,24 +21,7 @@ For = Annotated[str, typer.Option("--for", help="For how long, such as 5s or 2m.
 Action = Annotated[str, typer.Argument(metavar="kill|pause", help="kill it, or stop it for a while.")]
 
 
-@app.command()
-def llm(
-    fault: Annotated[str, typer.Argument(help="400, 429, 500, 529, timeout, hang, cut, slow or garbage.")],
-    *,
-    rate: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the requests that it strikes.")] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Requests that it strikes, then it ends.")] = None,
-    for_: Annotated[str | None, typer.Option("--for", help="For how long, such as 30s or 2m.")] = None,
-    retry_after: Annotated[float | None, typer.Option(min=0, help="Seconds of Retry-After, with a status.")] = None,
-    json: Json = False,
-) -> None:
-    """Make the simulated provider fail."""
-    STATE.json = json
-    seconds = parse_seconds(for_) if for_ else None
-    added = _chaos().add_fault(fault, rate=rate, count=count, retry_after=retry_after, **{"for": seconds})
-    if json:
-        print_json(added)
-    else:
-        note(f"the provider fails: {_describe(added)}")
+app.command()(llm)
 
 
 @app.command()
@@ -76,25 +57,28 @@ def worker(
 
 @app.command("list")
 def list_(*, json: Json = False) -> None:
-    """List the faults that are active."""
+    """List the faults that are active, and the cases that wait to be played."""
     STATE.json = json
-    faults = _chaos().faults()
+    chaos = chaos_here()
+    faults, cases = chaos.faults(), chaos.cases()
     if json:
-        print_json({"faults": faults})
+        print_json({"faults": faults, "cases": cases})
         return
     for fault in faults:
-        console().print(_describe(fault), markup=False)
-    if not faults:
+        console().print(describe(fault), markup=False)
+    for case in cases:
+        console().print(f"case {case['name']}  turns {case['turns']}", markup=False)
+    if not faults and not cases:
         note("no fault is active")
 
 
 @app.command()
 def off(*, json: Json = False) -> None:
-    """End all faults, and let every part go on that is stopped."""
+    """End all faults and cases, and let every part go on that is stopped."""
     STATE.json = json
-    chaos = _chaos()
+    chaos = chaos_here()
     resumed = chaos.resume_all()
-    ended = chaos.clear_faults()
+    ended = chaos.clear_faults() + chaos.clear_cases()
     if json:
         print_json({"ended": ended, "resumed": resumed})
     else:
@@ -104,16 +88,9 @@ def off(*, json: Json = False) -> None:
         )
 
 
-def _chaos() -> Chaos:
-    from cloudia.local.chaos import Chaos  # noqa: PLC0415 - lazy
-    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
-
-    return Chaos(find_project().require_run())
-
-
 def _break(part: str, action: str, for_: str, *, signal_name: str = "KILL", every: bool = False, json: bool) -> None:
     STATE.json = json
-    chaos = _chaos()
+    chaos = chaos_here()
     if action == "kill":
         killed = chaos.kill(part, _signal(signal_name), every=every)
         done: dict[str, Any] = {"killed": killed}
@@ -136,15 +113,3 @@ def _signal(name: str) -> signal.Signals:
         return signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
     except KeyError as error:
         raise UsageError(f"{name!r} is no signal", hint="Such as KILL or TERM.") from error
-
-
-def _describe(fault: dict[str, Any]) -> str:
-    """Return a fault as one line: its kind, then what bounds it."""
-    bounds = {
-        "rate": fault.get("rate"),
-        "left": fault.get("remaining_count"),
-        "seconds": fault.get("remaining_seconds"),
-    }
-    shown = [f"{name} {value:g}" for name, value in bounds.items() if value is not None]
-    kind = fault.get("status", "") if fault["kind"] == "status" else fault["kind"]
-    return "  ".join([str(kind), *shown, f"struck {fault.get('struck', 0)}"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from cloudia.direct import opener
 from cloudia.errors import NoStackError, PartError, UsageError
 from cloudia.local.project import Project
 
@@ -64,6 +65,20 @@ class Chaos:
         found: list[dict[str, Any]] = self._provider("GET", "/_cloudia/faults")["faults"]
         return found
 
+    def play(self, case: Mapping[str, Any], *, times: int = 1) -> dict[str, Any]:
+        """Have the simulated provider play a case to the next jobs. Return `{"name", "queued"}`."""
+        queued: dict[str, Any] = self._provider("POST", "/_cloudia/cases", {"case": case, "times": times})
+        return queued
+
+    def cases(self) -> list[dict[str, Any]]:
+        """Return the cases that wait to be played, each with its turns that are left."""
+        waiting: list[dict[str, Any]] = self._provider("GET", "/_cloudia/cases")["cases"]
+        return waiting
+
+    def clear_cases(self) -> int:
+        """Play no case any more. Return how many turns waited."""
+        return int(self._provider("DELETE", "/_cloudia/cases")["deleted"])
+
     def requests(self) -> dict[str, Any]:
         """Return what the provider counted of its requests."""
         counted: dict[str, Any] = self._provider("GET", "/_cloudia/requests")
@@ -85,9 +100,8 @@ class Chaos:
             },
             method=method,
         )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=_SECONDS) as response:
+            with opener(request.full_url).open(request, timeout=_SECONDS) as response:
                 return json.loads(response.read())
         except urllib.error.HTTPError as error:
             told = json.loads(error.read())["error"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx2
@@ -33,7 +34,7 @@ class LLMRequest:
     """Whose API was spoken: `openai` or `anthropic`."""
     model: str
     outcome: str
-    """`answered`, what struck it (`status`, `hang`, `timeout`, `cut`, `garbage`), `disconnected` or `refused`."""
+    """`answered`, `played`, what struck it (`status`, `hang`, `timeout`, `cut`, `garbage`), `disconnected` or `refused`."""
     job_id: str | None
     attempt: int | None
     """Of the job, counted from 1."""
@@ -116,6 +117,21 @@ class ScriptedLLM:
             "POST", "faults", {"kind": kind, **{name: each for name, each in wanted.items() if each is not None}}
         )
 
+    def play(self, case: str | Mapping[str, Any] | Path, *, times: int = 1) -> None:
+        """Answer as a real server was seen to, to the byte: by the name of a case, its file, or the case itself.
+
+        The next job takes the case's first turn and keeps it through all its attempts, the last answer repeating; the job
+        after it takes the next turn. The whole is played `times` times, and comes before failures and replies. `cloudia chaos
+        llm case --list` has the names, docs/provider-cases.md the format.
+
+            cloudia_llm.play("openai-429-quota")
+            assert cloudia_client.ask("hello").status == "failed"
+        """
+        from cloudia.sim.llm.corpus import find_case  # noqa: PLC0415 - only where it is needed
+
+        document = find_case(str(case)) if isinstance(case, str | Path) else case
+        self._call("POST", "cases", {"case": document, "times": times})
+
     def pace(self, *, first_token_seconds: float = 0.0, tokens_per_second: float = 0.0) -> None:
         """Answer this slowly: as slowly as a test of streaming or of cancelling needs. 0 is as fast as can be."""
         self._call("POST", "settings", {"ttft": first_token_seconds, "tps": tokens_per_second})
@@ -151,8 +167,8 @@ class ScriptedLLM:
         ]
 
     def reset(self) -> None:
-        """Forget replies, failures and requests, and answer as fast as can be; keep what requests say from now on."""
-        for name in ("replies", "faults", "requests"):
+        """Forget cases, replies, failures and requests, and answer as fast as can be; keep what requests say from now on."""
+        for name in ("cases", "replies", "faults", "requests"):
             self._call("DELETE", name)
         self._call("POST", "prompts", {"keep": _KEEP})
         self._call("POST", "settings", _FULL_PACE)

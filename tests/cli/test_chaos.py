@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from tests.support import RunningStack, clean_environment, eventually, start_sta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,49 @@ def test_a_fault_is_listed_and_ends(own: RunningStack) -> None:
     assert 0 < listed["remaining_seconds"] <= 30
     assert own.json("chaos", "off")["ended"] == 1
     assert own.json("chaos", "list")["faults"] == []
+
+
+def test_a_case_strikes_the_next_message(own: RunningStack) -> None:
+    """A case is listed while it waits; the next message meets it in each attempt, the one after it does not."""
+    played = own.json("chaos", "llm", "case", "openai-429-quota")
+    assert (played["name"], played["queued"]) == ("openai-429-quota", 1)
+    assert played["what"]
+    assert own.json("chaos", "list")["cases"] == [{"name": "openai-429-quota", "turns": 1}]
+    sent = own.cli("send", "hello", "--json")
+    assert json.loads(sent.stdout)["error"]["code"] == "llm_rejected"
+    assert own.json("chaos", "list")["cases"] == []
+    assert own.json("send", "hello")["status"] == "done"
+
+
+def test_cases_are_listed_without_a_stack(tmp_path: Path) -> None:
+    """`--list` needs nothing that runs; a file is taken where no case has that name, and one that is none is told."""
+    listed = json.loads(_cloudia("chaos", "llm", "case", "--list", "--json", cwd=tmp_path).stdout)["cases"]
+    assert {"name", "api", "kind", "what", "reports"} == set(listed[0])
+    assert "openai-429-quota" in {case["name"] for case in listed}
+    (tmp_path / "mine.json").write_text("[]")
+    for arguments, said in (
+        (["case"], "no case is named"),
+        (["case", "mine.json"], "is not a JSON object"),
+        (["case", "nowhere.json"], "there is no case"),
+        (["case", "openai-401", "--rate", "0.5"], "a case takes --count"),
+        (["429", "openai-401"], "takes no case"),
+    ):
+        done = _cloudia("chaos", "llm", *arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+
+
+def _cloudia(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder where nothing runs."""
+    return subprocess.run(
+        [sys.executable, "-m", "cloudia", *arguments],
+        cwd=cwd,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
+        check=False,
+    )
 
 
 def test_a_stream_that_always_breaks_off_ends_as_a_dead_letter(own: RunningStack) -> None:

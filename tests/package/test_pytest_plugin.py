@@ -87,6 +87,16 @@ def test_a_script(cloudia_client, cloudia_llm):
     USERS.add(cloudia_client.user)
 
 
+def test_a_case(cloudia_client, cloudia_llm):
+    cloudia_llm.play("openai-401")
+    assert cloudia_client.ask("?").status == "failed"
+    cloudia_llm.play({"api": "openai", "turns": [{"exchanges": [{"status": 404}]}]}, times=2)
+    assert [cloudia_client.ask("?").status for _ in range(3)] == ["failed", "failed", "done"]
+    assert [request.outcome for request in cloudia_llm.requests] == ["played"] * 3 + ["answered"]
+    assert cloudia_llm.requests[0].messages[-1]["content"] == "?"
+    cloudia_llm.play("openai-401")
+
+
 def test_nothing_is_left_of_the_script_before(cloudia_client, cloudia_llm):
     assert cloudia_llm.requests == []
     reply = cloudia_client.ask("hello")
@@ -288,7 +298,7 @@ def test_a_suite(suite: pytest.Pytester, stack: RunningStack, monkeypatch: pytes
     )
     suite.makepyfile(test_suite=_SUITE, bot=_BOT)
     ran = suite.runpytest_subprocess("-p", "no:cacheprovider", timeout=HANGS)
-    ran.assert_outcomes(passed=19, failed=2)
+    ran.assert_outcomes(passed=20, failed=2)
     said = ran.stdout.str()
     failed, _, other = said.partition("test_that_fails_without_the_stack ___")
     assert "- cloudia logs -" in failed

@@ -1,15 +1,13 @@
-"""The corpus of what providers have been seen to do, played to the worker's LLM: adapters, SDKs and a real HTTP exchange.
+"""The corpus of what providers have been seen to do, played by the simulated provider to the worker's LLM, over real HTTP.
 
-`cases/` holds a case a file; which field means what is in the fields of the player below.
+docs/provider-cases.md says what is in a case.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,21 +16,23 @@ from cloudia import ids
 from cloudia.errors import UsageError
 from cloudia.protocol import Message, QueuedJob
 from cloudia.settings import Layer, from_toml, resolve
+from cloudia.sim.llm.corpus import corpus
 from cloudia.stack import Stack
 from cloudia.worker import Tool
 from cloudia.worker.context import chat_messages
 from cloudia.worker.failures import Fail, Failure, Retry, decide, describe
 from cloudia.worker.routes import make_llm
-from tests.providers.standin import JsonObject, Standin, playing
+from tests.sim.llm.conftest import Server, started, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from cloudia.worker.llm import Llm, LlmCall
 
-CASES = {
-    path.stem: json.loads(path.read_text("utf-8")) for path in sorted((Path(__file__).parent / "cases").glob("*.json"))
-}
+JsonObject = dict[str, Any]
+
+CASES = {case["name"]: case for case in corpus()}
 WHOLE_WORKER = {"openai-proxy-variable-set"}
 """What only a whole stack can show."""
 BASE = {
@@ -51,6 +51,12 @@ BASE = {
 def no_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare each client the 0.1 s that it takes to load certificates: nothing here is encrypted."""
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with started(tmp_path_factory.mktemp("provider") / "stderr.log") as server:
+        yield server
 
 
 class Nothing:
@@ -113,10 +119,10 @@ def settings_of(case: JsonObject, url: str) -> tuple[Any, bool]:
     return resolve(from_toml("case", document), Layer("none", {})).settings, tools
 
 
-async def answered(llm: Llm, settings: Any, messages: Sequence[Any], *, tools: bool) -> Outcome:
+async def answered(llm: Llm, settings: Any, job_id: str, messages: Sequence[Any], *, tools: bool) -> Outcome:
     """Return what comes of a message: attempts are made as a worker makes them, and waited for as it waits."""
     for attempt in range(1, settings.worker_max_attempts + 1):
-        call = llm.call(job_id="job_1", attempt=attempt)
+        call = llm.call(job_id=job_id, attempt=attempt)
         said: list[str] = []
         try:
             async for text in call.stream(messages, TOOLS if tools else ()):
@@ -146,9 +152,11 @@ def turn_of(job: QueuedJob, outcome: Outcome) -> list[Message]:
     return [own, replace(reply, status="done" if outcome.status == "done" else "failed")]
 
 
-async def play(case: JsonObject, standin: Standin) -> None:
+async def play(case: JsonObject, provider: Server) -> None:
     """Play a case, and check each of its turns."""
-    settings, tools = settings_of(case, standin.url)
+    settings, tools = settings_of(case, provider.url)
+    provider.delete("cases")
+    provider.post("cases", case=case)
     try:
         llm = make_llm(settings, Nothing(), Stack())  # type: ignore[arg-type]
     except UsageError:
@@ -159,14 +167,13 @@ async def play(case: JsonObject, standin: Standin) -> None:
     previous: str | None = None
     conversation = ids.conversation_id()
     for turn in case["turns"]:
-        standin.begin(turn, case["api"])
         job_id, previous = ids.turn_ids(previous)
         job = QueuedJob(job_id, conversation, previous, "user", turn["send"], 1.0)
         errors = sum(route.breaker.errors for route in llm.routes)
         async with asyncio.timeout((turn["expect"].get("within_seconds") or 20) + 5):
-            outcome = await answered(llm, settings, chat_messages(history, job), tools=tools)
+            outcome = await answered(llm, settings, job_id, chat_messages(history, job), tools=tools)
         counted = sum(route.breaker.errors for route in llm.routes) > errors
-        check(turn["expect"], outcome, requests=standin.seen, counted=counted)
+        check(turn["expect"], outcome, requests=requests(provider, job_id), counted=counted)
         history += turn_of(job, outcome)
     await llm.aclose()
 
@@ -203,6 +210,12 @@ def check(expect: JsonObject, outcome: Outcome, *, requests: int, counted: bool)
             assert word.lower() not in told.lower()
 
 
+def requests(provider: Server, job_id: str) -> int:
+    """Return how many requests the provider had of a job, once it has noticed that none is waited for."""
+    wait_until(lambda: provider.get("requests")["in_flight"] == 0)
+    return sum(record["job_id"] == job_id for record in provider.get("requests")["records"])
+
+
 def seconds(case: JsonObject) -> float:
     """Return how long the pauses of a case take."""
     exchanges = [exchange for turn in case["turns"] for exchange in turn["exchanges"]]
@@ -212,10 +225,9 @@ def seconds(case: JsonObject) -> float:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in CASES if name not in WHOLE_WORKER])
-async def test_a_case_of_the_corpus_holds(name: str) -> None:
+async def test_a_case_of_the_corpus_holds(name: str, provider: Server) -> None:
     """Status, reply, usage, finish, requests, what the breaker counts, and what an error says, as the case has them."""
-    async with playing(Standin()) as standin:
-        await play(CASES[name], standin)
+    await play(CASES[name], provider)
 
 
 WHOLE = [
@@ -230,7 +242,9 @@ WHOLE = [
 @pytest.mark.long
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("name", WHOLE)
-async def test_a_case_holds_however_its_bytes_are_cut(name: str, size: int) -> None:
+async def test_a_case_holds_however_its_bytes_are_cut(name: str, size: int, provider: Server) -> None:
     """The same comes of a stream whose bytes come a few at a time, also inside a character or between CR and LF."""
-    async with playing(Standin(recut=size)) as standin:
-        await play(CASES[name], standin)
+    turns = [
+        {**turn, "exchanges": [{**each, "split": size} for each in turn["exchanges"]]} for turn in CASES[name]["turns"]
+    ]
+    await play({**CASES[name], "turns": turns}, provider)

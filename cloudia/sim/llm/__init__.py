@@ -9,6 +9,6 @@ The last user message can steer the answer:
     [[words:500]]                   an answer of 500 words (at most 20,000)
     [[tool:NAME {"city": "Oslo"}]]  a call of the tool NAME, if the request offers it and no tool has answered yet
 
-Under `/_cloudia/` the process that started it makes it fail on demand, scripts its answers, sets its pace and reads
-what it was asked: see `control`.
+Under `/_cloudia/` the process that started it makes it fail on demand, scripts its answers, has it play cases of what
+real servers sent, sets its pace and reads what it was asked: see `control`.
 """

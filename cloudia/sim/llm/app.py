@@ -20,7 +20,9 @@ from cloudia.sim.llm.fields import FieldError
 from cloudia.sim.llm.ledger import Ledger
 from cloudia.sim.llm.line import GoneError
 from cloudia.sim.llm.openai_api import OpenAIApi
+from cloudia.sim.llm.plays import Plays
 from cloudia.sim.llm.replies import Script
+from cloudia.sim.llm.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +45,7 @@ def build(settings: Settings, log: Callable[[str], object], *, token: str, key: 
     `token` opens the control, `key` the APIs, any where it is empty; `bound` is the address that the server listens on.
     """
     clock = time.monotonic  # the event loop's own
-    state = State(clock, FaultBook(clock), Ledger(clock, time.time), Script(), settings, key)
+    state = State(clock, time.time, FaultBook(clock), Ledger(clock, time.time), Script(), Plays(), settings, key)
     openai = OpenAIApi(time.time)
     anthropic = AnthropicApi()
 
@@ -91,4 +93,4 @@ def build(settings: Settings, log: Callable[[str], object], *, token: str, key: 
             GoneError: too_much,  # nobody reads this answer, but an exception would be logged as our own failure
         },
     )
-    return NoPages(app, bound)
+    return NoPages(Stage(app, state, {api.name: api for api in (openai, anthropic)}, log), bound)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cloudia.sim.llm.faults import Fault, FaultBook
     from cloudia.sim.llm.ledger import Ledger, Record
+    from cloudia.sim.llm.plays import Plays
     from cloudia.sim.llm.prompts import Prompt, Reply
     from cloudia.sim.llm.replies import Script
     from cloudia.sim.llm.wire import Api
@@ -34,12 +35,17 @@ MAX_BODY = 8 * 1024 * 1024  # bytes of a request
 
 @dataclass(slots=True)
 class State:
-    """What the chat endpoints and the control endpoint share. `clock` is the event loop's: seconds that only grow."""
+    """What the chat endpoints and the control endpoint share.
+
+    `clock` is the event loop's: seconds that only grow; `wall` has epoch seconds.
+    """
 
     clock: Callable[[], float]
+    wall: Callable[[], float]
     faults: FaultBook
     ledger: Ledger
     script: Script
+    plays: Plays
     settings: Settings = field(default_factory=Settings)
     key: str = ""
     """What the APIs' clients must bear; empty where any key will do."""

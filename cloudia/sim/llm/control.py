@@ -19,6 +19,9 @@ told by `health` that the provider lives.
     GET    /_cloudia/replies    {"replies": [{"text", "times"}]}
     POST   /_cloudia/replies    {"text", "times": 1}; 201 and {"queued": how many entries}
     DELETE /_cloudia/replies    {"deleted": how many entries}
+    GET    /_cloudia/cases      {"cases": [{"name", "turns"}]}: those that no job has taken yet
+    POST   /_cloudia/cases      {"case", "times": 1}, a case as docs/provider-cases.md has it; 201 and {"name", "queued": turns}
+    DELETE /_cloudia/cases      {"deleted": how many turns}
 
 Errors are `{"error": {"code", "message", "hint"}}`.
 """
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Control", "bad_input", "failed"]
 
 _MAX_BODY = 1024 * 1024  # bytes of a request
+_MAX_CASE = 8 * 1024 * 1024  # of one that brings a case
 
 
 class Control:
@@ -73,6 +77,9 @@ class Control:
             ("GET", "replies", self._replies),
             ("POST", "replies", self._add_reply),
             ("DELETE", "replies", self._clear_replies),
+            ("GET", "cases", self._cases),
+            ("POST", "cases", self._add_case),
+            ("DELETE", "cases", self._clear_cases),
         ]
         return [
             Route("/_cloudia/health", self._health, methods=["GET"]),
@@ -141,9 +148,19 @@ class Control:
     async def _clear_replies(self, _: Request) -> JSONResponse:
         return JSONResponse({"deleted": self._state.script.clear()})
 
+    async def _cases(self, _: Request) -> JSONResponse:
+        return JSONResponse({"cases": self._state.plays.entries()})
 
-async def _body(request: Request) -> dict[str, Any]:
-    return fields.decode(await read_body(request.receive, _MAX_BODY))
+    async def _add_case(self, request: Request) -> JSONResponse:
+        name = self._state.plays.add(await _body(request, most=_MAX_CASE))
+        return JSONResponse({"name": name, "queued": self._state.plays.waiting}, status_code=201)
+
+    async def _clear_cases(self, _: Request) -> JSONResponse:
+        return JSONResponse({"deleted": self._state.plays.clear()})
+
+
+async def _body(request: Request, *, most: int = _MAX_BODY) -> dict[str, Any]:
+    return fields.decode(await read_body(request.receive, most))
 
 
 def failed(error: CloudiaError, status: int) -> JSONResponse:

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_RECORDS", "OUTCOMES", "Ledger", "Outcome", "Record"]
 
-Outcome = Literal["answered", "refused", "disconnected", "status", "hang", "timeout", "slow", "cut", "garbage"]
-"""How a request ended. One that a fault struck has the fault's kind, also if the client then went away."""
+Outcome = Literal[
+    "answered", "refused", "disconnected", "played", "status", "hang", "timeout", "slow", "cut", "garbage"
+]
+"""How a request ended. One that a case answered or a fault struck says so, also if the client then went away."""
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 MAX_RECORDS = 1_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.datastructures import Headers
 
@@ -16,12 +16,32 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["BODY_SECONDS", "CONNECTION", "GoneError", "Line", "read_body"]
+__all__ = ["BODY_SECONDS", "CONNECTION", "Connection", "GoneError", "Line", "read_body"]
 
 CONNECTION = "connection"
-"""The name under which the server puts the connection's transport into the state of each request."""
+"""The name under which the server puts the connection into the state of each request."""
 
 BODY_SECONDS = 30.0  # for a client to send its request
+
+
+class Connection(Protocol):
+    """What lies under a request, beyond what ASGI has words for."""
+
+    def close(self) -> None:
+        """Close it once what was written is out."""
+        ...
+
+    def reset(self) -> None:
+        """Break it off with a reset; what is not out yet is lost."""
+        ...
+
+    def mute(self) -> None:
+        """Write nothing more of the answer under way on the server's own account."""
+        ...
+
+    def put(self, raw: bytes) -> None:
+        """Write bytes as they are."""
+        ...
 
 
 class GoneError(Exception):
@@ -60,7 +80,7 @@ class Line:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers = Headers(scope=scope)
-        self._transport: asyncio.Transport = scope["state"][CONNECTION]
+        self._connection: Connection = scope["state"][CONNECTION]
         self._receive = receive
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -113,9 +133,32 @@ class Line:
         """Send a piece of the body; the last one unless `more`."""
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def hang_up(self) -> None:
-        """Close the connection once what was written is out, whatever is still owed."""
-        self._transport.close()
+    async def take_over(self) -> None:
+        """Answer byte by byte from now on, by `put`: the server goes through the motions of an answer and writes none."""
+        self._connection.mute()
+        await self.start(200, "application/octet-stream", {})
+
+    async def put(self, raw: bytes) -> None:
+        """Write bytes as they are, as fast as the client takes them."""
+        if self._gone:
+            raise GoneError
+        self._connection.put(raw)
+        await self.write(b"", more=True)  # It waits while too much is not out yet.
+        await asyncio.sleep(0)  # One write, one packet.
+
+    async def hand_back(self) -> None:
+        """End an answer that was taken over; the connection serves the next request."""
+        await self.write(b"", more=False)
+
+    async def hang_up(self, *, reset: bool = False) -> None:
+        """Close the connection once what was written is out, or reset it at once, whatever is still owed."""
+        self._connection.mute()
+        if reset:
+            self._connection.reset()
+        else:
+            self._connection.close()
+        if not self._watching:
+            self.watch()
         with contextlib.suppress(GoneError):
             await self.until(None)
 

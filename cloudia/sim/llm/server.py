@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -26,12 +27,40 @@ _STOP_SECONDS = 1  # for requests to notice that their connections are closed
 _KEEP_ALIVE_SECONDS = 75  # longer than the SDKs keep an idle connection, so that none is closed under a new request
 
 
+class _Silent:
+    """A transport on which an answer's own bytes go nowhere; the rest of it is there."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class _Protocol(H11Protocol):
-    """HTTP/1.1 that lets a request close its connection in mid-answer, which ASGI has no word for."""
+    """HTTP/1.1 whose requests reach what ASGI has no word for: see `line.Connection`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app_state = {**self.app_state, CONNECTION: transport}
+        self.app_state = {**self.app_state, CONNECTION: self}
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def reset(self) -> None:
+        connection: socket.socket = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def mute(self) -> None:
+        # A request's cycle writes by its own reference, so the next one on this connection is heard again.
+        self.cycle.transport = cast("asyncio.Transport", _Silent(self.transport))
+
+    def put(self, raw: bytes) -> None:
+        self.transport.write(raw)
 
 
 class Server(uvicorn.Server):
