@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cloudia.local.secrets import Secrets
     from cloudia.settings import Reader, Resolved, Settings
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "make_plan", "real_llm"]
 
 _LOCAL_POLL_SECONDS = 1
 """A long poll holds up the stop of a worker for as long as it waits, and costs nothing on a laptop."""
@@ -142,10 +142,25 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 
 
+def real_llm(chosen: Settings) -> tuple[Settings, str]:
+    """Return the settings that a worker would have, and the URL of the provider that it would ask.
+
+    Where `up.llm` is the simulated one, that is the one of `llm.provider`. `UsageError` where there is none, or no key.
+    """
+    named = chosen.changed(up_llm=chosen.llm_provider) if chosen.up_llm == SIMULATED else chosen
+    values, url = _named_llm(named)
+    return named.changed(**values), url
+
+
 def _llm(chosen: Settings, secrets: Secrets) -> tuple[dict[str, Any], str, PartSpec | None]:
     """Return the settings, the URL and, for the simulated one, the part of the LLM that `up.llm` names."""
     if chosen.up_llm == SIMULATED:
         return _simulated_llm(chosen, secrets)
+    return *_named_llm(chosen), None
+
+
+def _named_llm(chosen: Settings) -> tuple[dict[str, Any], str]:
+    """Return the settings and the URL of a provider that `up.llm` names."""
     if chosen.up_llm in PROVIDERS:
         spec = PROVIDERS[chosen.up_llm]
         account = chosen.accounts[spec.name]
@@ -155,7 +170,7 @@ def _llm(chosen: Settings, secrets: Secrets) -> tuple[dict[str, Any], str, PartS
                 hint=f"Set {spec.key_variable}, in the environment or in .env.",
                 code="no_api_key",
             )
-        return {"llm_provider": spec.name}, account.base_url or spec.vendor_url, None
+        return {"llm_provider": spec.name}, account.base_url or spec.vendor_url
     if urlsplit(chosen.up_llm).scheme in {"http", "https"}:
         name = ANY_URL.name
         settings = {
@@ -163,7 +178,7 @@ def _llm(chosen: Settings, secrets: Secrets) -> tuple[dict[str, Any], str, PartS
             f"{name}_base_url": chosen.up_llm,
             f"{name}_api_key": chosen.accounts[name].api_key or _NO_KEY,
         }
-        return settings, chosen.up_llm, None
+        return settings, chosen.up_llm
     raise UsageError(f"{chosen.up_llm!r} is no LLM", hint=f"It is {LLM_WORDS}.")
 
 

@@ -82,6 +82,8 @@ ROWS = {
     "chaos worker": Row("kill", alone=_NEEDS_A_STACK, runs=False),
     "chaos list": Row(alone=_NEEDS_A_STACK),
     "chaos off": Row(alone=_NEEDS_A_STACK),
+    "llm record": Row("{folder}/case.json", form="lines", runs=False),
+    "llm replay": Row("{folder}/no-such-case.json", code=2, alone=2),
     "build functions": Row("--output {folder}/zips", alone=0),
 }
 

@@ -55,7 +55,7 @@ def main() -> int:
     token = os.environ.get(_TOKEN)
     made = {} if token else {"control_token": secrets.token_urlsafe(_TOKEN_BYTES)}
     app = build(settings, _log, token=token or made["control_token"], key=os.environ.get(_KEY, ""), bound=options.host)
-    server = Server(app, listener, made)
+    server = Server(app, listener, lambda said: print(json.dumps({**said, **made}), flush=True))  # noqa: T201 - the data
     asyncio.run(server.serve(sockets=[listener]))
     return 0
 

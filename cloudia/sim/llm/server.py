@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import struct
-import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
@@ -16,7 +14,7 @@ from cloudia.errors import PartError
 from cloudia.sim.llm.line import CONNECTION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from starlette.types import ASGIApp
 
@@ -66,10 +64,10 @@ class _Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """Serves `app` on `listener` until SIGTERM or SIGINT, and then does not wait for answers to end.
 
-    `told` is what it says beside where it listens.
+    `say` is told `{"event": "listening", "host", "port", "url"}` once it listens.
     """
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, told: Mapping[str, str]) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, say: Callable[[Mapping[str, Any]], object]) -> None:
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -86,16 +84,14 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._listener = listener
-        self._told = told
+        self._say = say
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then print `{"event": "listening", "host", "port", "url"}` and what is told beside it on stdout."""
+        """Start, then say where."""
         await super().startup(sockets)
         host, port = self._listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        said = {"event": "listening", "host": host, "port": port, "url": url, **self._told}
-        sys.stdout.write(json.dumps(said) + "\n")
-        sys.stdout.flush()
+        self._say({"event": "listening", "host": host, "port": port, "url": url})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close every connection, then stop as usual, which now has nothing to wait for."""
