@@ -218,7 +218,7 @@ class Settings:
     )
     llm_connect_seconds: float = _setting(5.0, "deadline for the connection", "worker", low=0.05, high=120)
     llm_first_token_seconds: float = _setting(
-        60.0, "deadline for the first sign of life, as while a model is loaded", "worker", low=0.05, high=3600
+        60.0, "deadline for the first sign of life, as while a model is loaded", "worker up", low=0.05, high=3600
     )
     llm_gap_seconds: float = _setting(
         30.0, "deadline between two signs of life: text, reasoning, pings", "worker", low=0.05, high=600

@@ -103,7 +103,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "env": ("cloudia env", "cloudia env --json"),
     "token": ("cloudia token --user alice --ttl 600",),
     "config": ("cloudia config --json",),
-    "doctor": ("cloudia doctor",),
+    "doctor": ("cloudia doctor", "cloudia doctor --llm"),
 }
 
 _UP_TABLES = ("up", "llm", "api", "aws", "worker")

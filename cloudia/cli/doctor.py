@@ -12,14 +12,30 @@ from cloudia.cli.output import STATE, console, print_json
 
 def doctor(
     *,
+    llm: Annotated[
+        bool,
+        typer.Option(
+            "--llm", help="Ask the configured LLM one tiny question too, which may cost a fraction of a cent."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check this machine. Exits 1 where something that `cloudia up` needs is missing."""
+    """Check this machine. Exits 1 where something that `cloudia up` needs is missing.
+
+    With `--llm` it tells why an LLM does not answer: nothing listens there, or TLS, the name, path, model or key is wrong.
+    """
     from cloudia.local.checkup import check_all  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     STATE.json = json
-    checks = check_all(find_project())
+    project = find_project()
+    checks = check_all(project)
+    if llm and not any(check.name == "settings" and check.state == "missing" for check in checks):
+        import asyncio  # noqa: PLC0415 - lazy
+
+        from cloudia.local.llm_check import check_llm  # noqa: PLC0415 - lazy
+
+        checks += asyncio.run(check_llm(project.settings().settings))
     broken = any(check.state == "missing" for check in checks)
     if json:
         print_json({"ok": not broken, "checks": [check.to_json() for check in checks]})

@@ -213,6 +213,16 @@ def test_doctor_names_what_is_missing(environment: dict[str, str], name: str, tm
     assert missing["hint"]
 
 
+def test_doctor_asks_the_llm_where_it_is_asked_to(tmp_path: Path) -> None:
+    """`--llm` is one check more, which fails where nothing listens; without it nobody is asked."""
+    environment = {"CLOUDIA_UP_LLM": "http://127.0.0.1:9/v1"}
+    shown = cli("doctor", "--llm", "--json", folder=tmp_path, environment=environment)
+    assert shown.returncode == 1
+    (asked,) = [check for check in json.loads(shown.stdout)["checks"] if check["name"] == "llm"]
+    assert "nothing listens at http://127.0.0.1:9/v1" in asked["found"]
+    assert cli("doctor", folder=tmp_path, environment=environment).returncode == 0
+
+
 async def test_doctor_in_a_terminal(tmp_path: Path) -> None:
     """In a terminal each check is a line with a coloured mark; piped it is the same line without colour."""
     with terminal("doctor", folder=tmp_path) as shown:
