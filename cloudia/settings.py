@@ -236,6 +236,11 @@ class Settings:
     llm_extra_body: str = _setting("", "more fields of each request to llm.provider, a JSON object", "worker")
     llm_extra_headers: str = _setting("", "more headers of each request, a JSON object of texts", "worker")
     llm_extra_query: str = _setting("", "more of each request's query, a JSON object of texts", "worker")
+    llm_ca_bundle: str = _setting(
+        "",
+        "certificates of authorities to trust beside the machine's: a file, or a folder; empty: REQUESTS_CA_BUNDLE",
+        "worker cli",
+    )
     llm_quick_retry_seconds: float = _setting(
         3.0, "time in which a blip is tried again at once; 0 is never", "worker", low=0, high=30
     )

@@ -14,8 +14,10 @@ from cloudia.sim.llm.access import NoPages
 from cloudia.sim.llm.recorder import Recorder
 from cloudia.sim.llm.recording import Recording
 from cloudia.sim.llm.server import Server, listen
+from cloudia.worker.providers.transport import trusting
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["record_case"]
 
 
-def record_case(file: Path, provider: str, *, text: bool, port: int) -> int:
+def record_case(file: Path, provider: str, *, text: bool, port: int, ca_bundle: str) -> int:
     """Record what the provider at a URL sends, until Ctrl-C. Return how many answers were kept."""
-    return asyncio.run(_record(file, provider, text=text, port=port))
+    return asyncio.run(_record(file, provider, text=text, port=port, verify=trusting(ca_bundle)))
 
 
-async def _record(file: Path, provider: str, *, text: bool, port: int) -> int:
+async def _record(file: Path, provider: str, *, text: bool, port: int, verify: ssl.SSLContext | bool) -> int:
     parts = urlsplit(provider)
     recording = Recording(file.stem, f"Recorded from {parts.hostname}.", text=text)
 
@@ -48,7 +50,7 @@ async def _record(file: Path, provider: str, *, text: bool, port: int) -> int:
             note(f"recording: `cloudia up --llm '{asked}'`, or any client of that base URL; Ctrl-C ends it")
 
     listener = listen("127.0.0.1", port)
-    recorder = Recorder(provider, keep, note)
+    recorder = Recorder(provider, keep, note, verify=verify)
     # uvicorn raises the signal once more when it has stopped; without a handler that would be no clean exit.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

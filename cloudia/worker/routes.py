@@ -27,6 +27,8 @@ __all__ = ["make_llm", "make_provider"]
 
 def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
     """Return the configured LLM. Blocks; `UsageError` where a key is missing, or a setting is not what it should be."""
+    from cloudia.worker.providers.transport import trusting  # noqa: PLC0415 - no earlier than the adapters
+
     limits = Limits(
         settings.llm_breaker_errors,
         settings.llm_breaker_window_seconds,
@@ -36,13 +38,16 @@ def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
     wanted = [(settings.llm_provider, settings.llm_model)]
     if settings.llm_fallback_provider:
         wanted.append((settings.llm_fallback_provider, settings.llm_fallback_model))
+    verify = trusting(settings.llm_ca_bundle)
     routes = []
     for name, model in wanted:
         spec, account = PROVIDERS[name], settings.accounts[name]
         key = _key(account.api_key or parameters.get(stack.api_keys[name]) or "", spec)
         # What one API takes as a field or a header may be an error to another.
         extra = _extra(settings) if name == settings.llm_provider else {}
-        provider = make_provider(spec, api_key=key, base_url=account.base_url, timeout=_timeout(settings), **extra)
+        provider = make_provider(
+            spec, api_key=key, base_url=account.base_url, timeout=_timeout(settings), verify=verify, **extra
+        )
         routes.append(Route(provider, model or spec.default_model, limits))
     return Llm(routes, settings)
 
@@ -82,7 +87,7 @@ def _extra(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def make_provider(
-    spec: ProviderSpec, *, api_key: str, base_url: str, timeout: httpx2.Timeout, **extra: dict[str, Any]
+    spec: ProviderSpec, *, api_key: str, base_url: str, timeout: httpx2.Timeout, **extra: Any
 ) -> Provider:
     """Return the adapter of a provider, `extra` in its requests. `UsageError` where it has no key and needs one."""
     if spec.needs_key and not api_key:

@@ -21,6 +21,7 @@ from cloudia.sim.llm.line import GoneError, Line
 from cloudia.sim.llm.recording import Heard
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
 
     from starlette.datastructures import Headers
@@ -38,15 +39,24 @@ _CONNECT_SECONDS = 10.0
 class Recorder:
     """An ASGI application that hands requests on to the origin of a URL.
 
-    `keep` is given each answer once it has ended; `say` is told in a sentence what is not kept, and why.
+    `keep` is given each answer once it has ended; `say` is told in a sentence what is not kept, and why. `verify` says which
+    certificates are trusted.
     """
 
-    def __init__(self, provider: str, keep: Callable[[Heard], object], say: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        provider: str,
+        keep: Callable[[Heard], object],
+        say: Callable[[str], object],
+        *,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
         parts = urlsplit(provider)
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._direct = is_loopback(parts.hostname or "")
         self._keep = keep
         self._say = say
+        self._verify = verify
         self._session: aiohttp.ClientSession | None = None
 
     async def aclose(self) -> None:
@@ -135,7 +145,7 @@ class Recorder:
                 timeout=timeout,
                 skip_auto_headers=["user-agent", "accept", "content-type"],
                 cookie_jar=aiohttp.DummyCookieJar(),
-                connector=aiohttp.TCPConnector(force_close=True),
+                connector=aiohttp.TCPConnector(force_close=True, ssl=self._verify),
             )
         return self._session
 

@@ -25,6 +25,7 @@ from cloudia.worker.providers.transport import Address, Failures, direct_hosts
 from cloudia.worker.providers.usage import AnthropicUsage
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
     import httpx2
@@ -57,6 +58,7 @@ class AnthropicProvider:
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
         address = Address.of(base_url or "https://api.anthropic.com")
         self._client = anthropic.AsyncAnthropic(
@@ -66,7 +68,9 @@ class AnthropicProvider:
             timeout=timeout,
             default_headers=dict(extra_headers or {}),
             default_query={**address.query, **(extra_query or {})},
-            http_client=anthropic.DefaultAioHttpClient(timeout=timeout, mounts=direct_hosts(address.url)),
+            http_client=anthropic.DefaultAioHttpClient(
+                timeout=timeout, mounts=direct_hosts(address.url), verify=verify
+            ),
         )
         self._failures = Failures(
             anthropic, self.name, address, path="/v1/messages", key="anthropic.api_key (ANTHROPIC_API_KEY)"

@@ -27,6 +27,7 @@ from cloudia.worker.providers.transport import Address, Failures, direct_hosts
 from cloudia.worker.providers.usage import openai_usage
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
     import httpx2
@@ -74,6 +75,7 @@ class OpenAIProvider:
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
         address = Address.of(base_url or "https://api.openai.com/v1")
         headers = dict(extra_headers or {})
@@ -86,7 +88,7 @@ class OpenAIProvider:
             timeout=timeout,
             default_headers=headers,
             default_query={**address.query, **(extra_query or {})},
-            http_client=openai.DefaultAioHttpClient(timeout=timeout, mounts=direct_hosts(address.url)),
+            http_client=openai.DefaultAioHttpClient(timeout=timeout, mounts=direct_hosts(address.url), verify=verify),
         )
         self._failures = Failures(
             openai, self.name, address, path="/chat/completions", key="openai.api_key (OPENAI_API_KEY)"

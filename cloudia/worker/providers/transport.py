@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -19,6 +21,7 @@ import aiohttp
 import httpx2
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 
+from cloudia.errors import UsageError
 from cloudia.worker.providers.base import ProviderError, retry_after
 from cloudia.worker.providers.refusals import Refusal, refusal_in_stream, refusal_of_status
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from cloudia.worker.providers.base import Cause
 
-__all__ = ["Address", "Failures", "direct_hosts"]
+__all__ = ["Address", "Failures", "direct_hosts", "trusting"]
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _MAX_REFUSAL_BYTES = 65_536
@@ -38,7 +41,7 @@ _TLS = (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError)
 _PROXY = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, httpx2.ProxyError)
 _NO_HTTP = (HttpProcessingError, aiohttp.ClientResponseError)
 _CONNECTOR = (aiohttp.ClientConnectorError,)
-_TRUST = "Does it speak https, with a certificate that this machine trusts (SSL_CERT_FILE names more)?"
+_TRUST = "Does it speak https, with a certificate that is trusted here (llm.ca_bundle names more authorities)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,26 @@ def direct_hosts(url: str) -> dict[str, None]:
         if ipaddress.ip_address(host).is_loopback and ":" not in host:
             hosts.add(host)
     return {f"all://{host}": None for host in hosts}
+
+
+def trusting(ca_bundle: str) -> ssl.SSLContext | bool:
+    """Return what trusts the authorities of a file or a folder beside the machine's; where none is named, REQUESTS_CA_BUNDLE's.
+
+    What SSL_CERT_FILE names stands for the machine's, as it does for httpx and OpenSSL. True where only these are trusted.
+    `UsageError` where there are no certificates.
+    """
+    path = ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE", "")
+    if not path:
+        return True
+    context = httpx2.create_ssl_context()
+    try:
+        context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(
+            f"there are no certificates in {path}",
+            hint="llm.ca_bundle or REQUESTS_CA_BUNDLE names a file of them, in PEM, or a folder as OpenSSL has it.",
+        ) from error
+    return context
 
 
 class Failures:
