@@ -40,7 +40,7 @@ def record(
     settings = find_project().settings().settings
     provider = url or real_llm(settings)[1]
     if urlsplit(provider).scheme not in {"http", "https"} or not urlsplit(provider).hostname:
-        raise UsageError(f"{provider!r} is no URL of http or https", hint="Such as https://api.openai.com/v1.")
+        raise UsageError(f"{provider!r} is no URL of http or https", hint="Such as http://127.0.0.1:11434/v1.")
     answers = record_case(file, provider, text=text, port=port, ca_bundle=settings.llm_ca_bundle)
     if json:
         print_json({"file": str(file) if answers else None, "answers": answers})
