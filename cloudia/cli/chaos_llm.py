@@ -48,7 +48,9 @@ def llm(
             play(case, count or 1)
         return
     if case or list_:
-        raise UsageError(f"{fault!r} takes no case", hint="Only `cloudia chaos llm case` has cases; --list has their names.")
+        raise UsageError(
+            f"{fault!r} takes no case", hint="Only `cloudia chaos llm case` has cases; --list has their names."
+        )
     seconds = parse_seconds(for_) if for_ else None
     added = chaos_here().add_fault(fault, rate=rate, count=count, retry_after=retry_after, **{"for": seconds})
     if json:
