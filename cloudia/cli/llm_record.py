@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cloudia.cli.output import STATE, note, print_json
-from cloudia.local.private_file import write_private
+from cloudia.private_file import write_private
 from cloudia.sim.llm.access import NoPages
 from cloudia.sim.llm.recorder import Recorder
 from cloudia.sim.llm.recording import Recording
