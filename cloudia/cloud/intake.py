@@ -10,7 +10,7 @@ from unicodedata import category
 from cloudia import ids
 from cloudia.cloud.aws import call
 from cloudia.cloud.items import from_item, to_item, values
-from cloudia.cloud.jobs import job_record
+from cloudia.cloud.jobs import job_record, queued_job
 from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
 from cloudia.errors import ConflictError, NotFoundError, UnavailableError
 from cloudia.protocol import QueuedJob
@@ -197,8 +197,7 @@ class Intake:
         record = job_record(self._db, self._stack, entry["job_id"])
         if record is None:
             return None
-        names = QueuedJob.__dataclass_fields__.keys() - {"content", "model"}  # The fingerprint says it is the same.
-        job = QueuedJob(content=content, **{name: record[name] for name in names if name in record})
+        job = queued_job(record, content)  # The fingerprint says that the text is the same.
         return job, record["status"] == "queued" and record["fence"] == 0  # A reopened job has its message elsewhere.
 
 

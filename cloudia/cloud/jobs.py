@@ -53,11 +53,13 @@ __all__ = [
     "Resent",
     "Unknown",
     "job_record",
+    "queued_job",
 ]
 
 _ABANDON_SECONDS = 30.0
 _BATCH_GET = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _JOB_FIELDS = frozenset(Job.__dataclass_fields__)
+_QUEUED_FIELDS = frozenset(QueuedJob.__dataclass_fields__)
 _ATTEMPTS_KEPT = 20
 _REASON_CHARACTERS = 300
 
@@ -164,6 +166,14 @@ class Jobs:
                     found[job.job_id] = job
                 request = answer.get("UnprocessedKeys")
         return found
+
+    def first_open(self, questions: Iterable[Message]) -> QueuedJob | None:
+        """Return the first job of these user messages that has not ended, as the queue has it; None where all have."""
+        for question in questions:
+            record = self._get(question.job_id)
+            if record is not None and record["status"] not in TERMINAL_STATUSES:
+                return queued_job(record, question.content)
+        return None
 
     def in_state(self, state: JobState, *, since: float = 0.0, most: int) -> list[tuple[str, str]]:
         """Return `(job_id, state_since)` of the jobs that came into a state after `since` (epoch seconds), newest first.
@@ -496,6 +506,12 @@ def job_record(dynamodb: DynamoDBClient, stack: Stack, job_id: str) -> dict[str,
     """Return all that is stored of a job, None where there is none."""
     answer = call(dynamodb.get_item, TableName=stack.jobs.name, Key=to_item({"job_id": job_id}), ConsistentRead=True)
     return from_item(answer["Item"]) if "Item" in answer else None
+
+
+def queued_job(record: dict[str, Any], content: str) -> QueuedJob:
+    """Return the queue message of a job from its record, and the text of its user message, which is not in there."""
+    names = _QUEUED_FIELDS - {"content", "model"}
+    return QueuedJob(content=content, **{name: record[name] for name in names if name in record})
 
 
 def _job(record: dict[str, Any]) -> Job:

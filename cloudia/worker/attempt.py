@@ -1,4 +1,4 @@
-"""One attempt at one job, under its lease: context, answer, record, tell. What becomes of the queue message is its outcome."""
+"""One attempt at one job, under its lease: answer, record, tell. What becomes of the queue message is its outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from cloudia.telemetry.events import (
     AttemptFailed,
     AttemptIds,
     AttemptStopped,
-    ContextRead,
     FirstText,
     JobEnded,
 )
@@ -30,13 +29,15 @@ from cloudia.worker.providers.base import Thinking
 from cloudia.worker.turn import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloudia.cloud.jobs import Lease
     from cloudia.protocol import JobStatus, Message, QueuedJob
     from cloudia.telemetry.events import StoppedBy
     from cloudia.worker.providers.base import Piece
     from cloudia.worker.services import Services
 
-__all__ = ["Attempt", "Back", "Delete", "Leave", "Outcome"]
+__all__ = ["Again", "Attempt", "Back", "Delete", "Leave", "Outcome"]
 
 _MAX_ANSWER_BYTES = 300_000
 """An item of DynamoDB holds 400 KB."""
@@ -66,7 +67,12 @@ class Leave:
     """The message is another worker's by now."""
 
 
-Outcome: TypeAlias = Delete | Back | Leave
+@dataclass(frozen=True, slots=True)
+class Again:
+    """An earlier turn of the conversation has ended: take the message once more."""
+
+
+Outcome: TypeAlias = Delete | Back | Leave | Again
 
 
 class AnswerTooLargeError(Exception):
@@ -74,12 +80,13 @@ class AnswerTooLargeError(Exception):
 
 
 class Attempt:
-    """One attempt. `run` it once; `stop` it at any time."""
+    """One attempt at the turn that follows the messages `before`. `run` it once; `stop` it at any time."""
 
-    def __init__(self, services: Services, job: QueuedJob, lease: Lease) -> None:
+    def __init__(self, services: Services, job: QueuedJob, lease: Lease, before: Sequence[Message]) -> None:
         self._to = services
         self._job = job
         self._lease = lease
+        self._before = before
         self._began = time.time()
         self._first_text: float | None = None
         self._text: list[str] = []
@@ -142,26 +149,25 @@ class Attempt:
             telemetry.log("the responder does not stop", level=logging.ERROR)
             return await self._break_off(self._stopped.result())
         if not work.cancelled() and work.exception() is None:
-            return await self._succeed(work.result())
+            return await self._succeed()
         if self._stopped.done():
             return await self._break_off(self._stopped.result())
         error = work.exception() or asyncio.CancelledError()
         return await self._fail(error)
 
-    async def _answer(self) -> list[Message]:
-        """Stream the answer into `_text` and to the client. Return the messages that went before."""
+    async def _answer(self) -> None:
+        """Stream the answer into `_text` and to the client."""
         most = self._to.settings.worker_max_attempts
         if self._lease.fence == 1:  # The first attempt after a redrive is not the first that a client sees.
             self._stream.emit("started", message_id=ids.reply_id(self._job.message_id), max_attempts=most)
         else:
             self._stream.emit("reset", reason="new_attempt", max_attempts=most)
-        before = await self._context()
         turn = Turn(
             job_id=self._job.job_id,
             conversation_id=self._job.conversation_id,
             user_id=self._job.user_id,
             attempt=self._lease.job.attempts,
-            messages=chat_messages(before, self._job),
+            messages=chat_messages(self._before, self._job),
             llm=self._llm,
             cancelled=self._cancelled,
         )
@@ -169,7 +175,6 @@ class Attempt:
             await self._stream_answer(turn)
         except CloudiaError as error:
             raise ResponderError(type(error)) from error
-        return before
 
     async def _stream_answer(self, turn: Turn) -> None:
         """Take what the responder yields, into `_text` and to the client."""
@@ -203,24 +208,9 @@ class Attempt:
             self._stream.emit("thinking")
         self._thinks = True
 
-    async def _context(self) -> list[Message]:
-        began = time.perf_counter()
-        before = await self._to.contexts.before(self._job)
-        if telemetry.listening():
-            telemetry.notify(
-                ContextRead(
-                    job=self._told_as,
-                    at=time.time(),
-                    seconds=time.perf_counter() - began,
-                    messages=len(before),
-                    characters=sum(len(message.content) for message in before),
-                )
-            )
-        return before
-
-    async def _succeed(self, before: list[Message]) -> Outcome:
+    async def _succeed(self) -> Outcome:
         reply = await self._end("done")
-        await self._to.contexts.remember(self._job, before, reply)
+        await self._to.contexts.remember(self._job, self._before, reply)
         return Delete()
 
     async def _break_off(self, reason: StopReason) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from cloudia import ids, telemetry
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cloudia.cloud.cache import ContextCache
     from cloudia.cloud.history import History
 
-__all__ = ["Contexts", "alternating", "chat_messages", "shortened"]
+__all__ = ["Contexts", "alternating", "chat_messages", "shortened", "unanswered"]
 
 _QUESTION_FAILED = frozenset({"llm_context_exceeded", "llm_content_refused"})
 
@@ -54,6 +55,12 @@ class Contexts:
             )
         except UnavailableError as error:
             telemetry.log("context not cached", level=logging.DEBUG, code=error.code)
+
+
+def unanswered(before: Sequence[Message]) -> list[Message]:
+    """Return the questions that no answer follows, oldest first: their turns have not ended. The cache has none of these."""
+    waiting = takewhile(lambda message: message.role == "user", reversed(before))
+    return list(waiting)[::-1]
 
 
 def chat_messages(before: Sequence[Message], job: QueuedJob) -> tuple[ChatMessage, ...]:

@@ -1,26 +1,45 @@
-"""One delivered message: what it turns out to be, and so what is done with it."""
+"""One delivered message: what it turns out to be, and so what is done with it.
+
+A message is a wake-up of its conversation; which turn is answered is said by the history alone: the oldest that has not ended.
+The messages before a turn tell whether that is the one, and are read anyway.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudia import ids, telemetry
 from cloudia.cloud.jobs import Ended, Held, Lease, Unknown
 from cloudia.errors import InvalidRequestError
 from cloudia.protocol import QueuedJob
-from cloudia.telemetry.events import AttemptIds, JobLeased
-from cloudia.worker.attempt import Attempt, Back, Delete, Outcome
+from cloudia.telemetry.events import AttemptIds, ContextRead, JobLeased
+from cloudia.worker.attempt import Again, Attempt, Back, Delete, Outcome
+from cloudia.worker.context import unanswered
 from cloudia.worker.endings import bury, last_event
 from cloudia.worker.failures import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloudia.cloud.queue import Received
+    from cloudia.protocol import Message
     from cloudia.worker.services import Services
 
 __all__ = ["Deliveries"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """A job and the messages before it, with when these had been read (epoch seconds) and how long it took."""
+
+    job: QueuedJob
+    before: Sequence[Message]
+    read_at: float
+    read_seconds: float
 
 
 class Deliveries:
@@ -43,19 +62,33 @@ class Deliveries:
             failure = Failure(error.code, "This is not a job of ours.", error.message, retryable=False)
             await self._bury(received, failure)
             return Delete()
-        trace_id = telemetry.trace_id(job.traceparent)
-        with telemetry.bound(job_id=job.job_id, conversation_id=job.conversation_id, trace_id=trace_id):
-            return await self._take_job(received, job)
+        turn = await self._oldest(job)
+        trace_id = telemetry.trace_id(turn.job.traceparent)
+        with telemetry.bound(job_id=turn.job.job_id, conversation_id=turn.job.conversation_id, trace_id=trace_id):
+            outcome = await self._take_turn(received, turn)
+        return Again() if turn.job is not job and isinstance(outcome, Delete) else outcome
 
-    async def _take_job(self, received: Received, job: QueuedJob) -> Outcome:
+    async def _oldest(self, job: QueuedJob) -> _Turn:
+        """Return the oldest turn that has not ended, of those up to a job's."""
+        while True:
+            began = time.perf_counter()
+            before = await self._to.contexts.before(job)
+            turn = _Turn(job=job, before=before, read_at=time.time(), read_seconds=time.perf_counter() - began)
+            questions = unanswered(before)
+            earlier = await asyncio.to_thread(self._to.jobs.first_open, questions) if questions else None
+            if earlier is None:
+                return turn
+            job = earlier
+
+    async def _take_turn(self, received: Received, turn: _Turn) -> Outcome:
         began = time.perf_counter()
-        seconds = self._to.settings.worker_lease_seconds
+        job, seconds = turn.job, self._to.settings.worker_lease_seconds
         outcome = await asyncio.to_thread(self._to.jobs.lease, job.job_id, self._to.worker_id, seconds)
         match outcome:
             case Lease() as lease:
                 if telemetry.listening():
-                    self._tell(received, job, lease, seconds=time.perf_counter() - began)
-                return await self._attempt(job, lease)
+                    self._tell(received, turn, lease, seconds=time.perf_counter() - began)
+                return await self._attempt(turn, lease)
             case Ended() as ended:
                 await self._tell_again(job, ended)
                 return Delete()
@@ -67,11 +100,12 @@ class Deliveries:
                 await self._bury(received, Failure("unknown_job", "There is no record of this job.", retryable=False))
                 return Delete()
 
-    def _tell(self, received: Received, job: QueuedJob, lease: Lease, *, seconds: float) -> None:
-        now = time.time()
+    def _tell(self, received: Received, turn: _Turn, lease: Lease, *, seconds: float) -> None:
+        now, job = time.time(), turn.job
+        told_as = AttemptIds.at(job, attempt=lease.job.attempts, fence=lease.fence)
         telemetry.notify(
             JobLeased(
-                job=AttemptIds.at(job, attempt=lease.job.attempts, fence=lease.fence),
+                job=told_as,
                 at=now,
                 seconds=seconds,
                 message_id=received.message_id,
@@ -81,9 +115,18 @@ class Deliveries:
                 waited_seconds=now - job.accepted_at,
             )
         )
+        telemetry.notify(
+            ContextRead(
+                job=told_as,
+                at=turn.read_at,
+                seconds=turn.read_seconds,
+                messages=len(turn.before),
+                characters=sum(len(message.content) for message in turn.before),
+            )
+        )
 
-    async def _attempt(self, job: QueuedJob, lease: Lease) -> Outcome:
-        attempt = Attempt(self._to, job, lease)
+    async def _attempt(self, turn: _Turn, lease: Lease) -> Outcome:
+        attempt = Attempt(self._to, turn.job, lease, turn.before)
         self._attempts.add(attempt)
         try:
             return await attempt.run()

@@ -16,7 +16,7 @@ from cloudia.cloud.presence import BEAT_SECONDS
 from cloudia.cloud.queue import BATCH
 from cloudia.errors import UnavailableError
 from cloudia.telemetry.events import MessageReceived
-from cloudia.worker.attempt import Back, Delete, Leave
+from cloudia.worker.attempt import Again, Back, Delete, Leave
 from cloudia.worker.delivery import Deliveries
 from cloudia.worker.probes import serve_probes
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cloudia.cloud.queue import Received
+    from cloudia.worker.attempt import Outcome
     from cloudia.worker.services import Services
 
 __all__ = ["Worker"]
@@ -166,6 +167,8 @@ class Worker:
                 message = lane[0]
                 outcome = await self._take(message)
                 match outcome:
+                    case Again():
+                        continue
                     case Delete():
                         await receipts.delete(message.receipt)
                         lane.popleft()
@@ -185,7 +188,7 @@ class Worker:
             del self._lanes[conversation]
             self._room.set()
 
-    async def _take(self, message: Received) -> Delete | Back | Leave:
+    async def _take(self, message: Received) -> Outcome:
         try:
             return await self._deliveries.take(message)
         except UnavailableError as error:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cloudia.cloud.jobs import Lease
 from tests.functions.contract import code_of
+from tests.support import eventually
+from tests.worker.working import worker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx2
 
     from tests.functions.apis import QuietCloud
@@ -73,7 +78,10 @@ def test_i3_turns_are_queued_in_the_order_they_were_accepted(quiet: QuietCloud, 
 
 
 def test_messages_sent_at_once_are_all_accepted(quiet: QuietCloud, user: str) -> None:
-    """20 messages to one conversation at the same time: each has its own place, and none is lost or doubled."""
+    """20 messages to one conversation at the same time: each has its own place, and none is lost or doubled.
+
+    The queue may have them in another order; each of its messages names the one before it.
+    """
     client = quiet.client(user)
     quiet.drain()
     conversation = accept(client)["conversation_id"]
@@ -84,7 +92,35 @@ def test_messages_sent_at_once_are_all_accepted(quiet: QuietCloud, user: str) ->
     assert ids == sorted(set(ids))
     assert {each["message_id"] for each in sent} == set(ids)
     assert {message["content"] for message in listed} == {f"m{n}" for n in range(20)}
-    assert sorted(job.message_id for job in quiet.drain())[1:] == ids
+    queued = quiet.drain()
+    assert len(queued) == 21
+    following = {job.previous_message_id: job.message_id for job in queued}
+    chain = [following[None]]
+    while chain[-1] in following:
+        chain.append(following[chain[-1]])
+    assert chain[1:] == ids
+
+
+async def test_i3_messages_sent_at_once_are_answered_in_the_order_of_their_history(
+    quiet: QuietCloud, user: str, tmp_path: Path
+) -> None:
+    """I3: eight at the same time, as in the history; each answer is begun when the one before has ended, and knows of it."""
+    client = quiet.client(user)
+    quiet.drain()
+    conversation = accept(client)["conversation_id"]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: accept(client, content=f"m{n}", conversation_id=conversation), range(8)))
+
+    def answers() -> list[dict[str, Any]]:
+        listed = client.get(f"/conversations/{conversation}/messages").json()["messages"]
+        return [message for message in listed if message["role"] == "assistant"]
+
+    async with worker(quiet.cloud, tmp_path):
+        await eventually(lambda: len(answers()) == 9)
+    records = [quiet.cloud.jobs.get(message["job_id"], user) for message in answers()]
+    for before, after in pairwise(records):
+        assert (before.attempt_history[-1].ended_at or 0) <= after.attempt_history[0].began_at
+    assert [f"turn {number}" in message["content"] for number, message in enumerate(answers(), 1)] == [True] * 9
 
 
 def test_null_is_as_good_as_left_out(quiet: QuietCloud, user: str) -> None:
