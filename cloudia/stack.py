@@ -28,10 +28,18 @@ class Queue:
     dead_letters: str | None = None
     """The name of the queue that takes what was received `max_receive_count` times and never deleted."""
     max_receive_count: int = 50
-    """The backstop for a job that kills its worker before its attempt is counted. Far above the attempts a job has, because
-    a job behind a failing one of its conversation is received and handed back untouched."""
+    """The backstop for a job that kills its worker before its attempt is counted; SQS counts receives, and no attempts."""
     visibility_seconds: int = 60
     retention_seconds: int = 4 * DAY
+
+    @property
+    def worn_receive_count(self) -> int:
+        """Receives after which a worker that hands a message back untouched sends it anew, so that it counts from 1 again.
+
+        What is received behind a failing turn, or while DynamoDB is away, has no part in the backstop. The other half is for
+        the attempts of its own that follow.
+        """
+        return self.max_receive_count // 2
 
     def attributes(self, dead_letter_arn: str | None) -> dict[str, str]:
         """Return the attributes of `CreateQueue` and `SetQueueAttributes`."""
@@ -252,7 +260,10 @@ class Stack:
         return Service(
             "worker",
             (
-                _grant(self.jobs_queue, "GetQueueUrl", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"),
+                _grant(
+                    self.jobs_queue,
+                    *("GetQueueUrl", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "SendMessage"),
+                ),
                 _grant(self.dead_letters, "GetQueueUrl", "SendMessage"),
                 _grant(self.jobs, "GetItem", "BatchGetItem", "UpdateItem"),
                 _grant(self.messages, "GetItem", "Query", "PutItem"),

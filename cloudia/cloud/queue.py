@@ -93,6 +93,7 @@ class JobQueue:
 
     def __init__(self, sqs: SQSClient, queue: Queue) -> None:
         self._sqs = sqs
+        self._queue = queue
         self.name = queue.name
 
     @cached_property
@@ -143,6 +144,16 @@ class JobQueue:
             answer = call(self._sqs.send_message_batch, QueueUrl=self.url, Entries=entries)
             refused += [start + int(failed["Id"]) for failed in answer.get("Failed", [])]
         return refused
+
+    def worn(self, message: Received) -> bool:
+        """Tell whether a message was received so often that it has to be sent anew, lest SQS makes it a dead letter."""
+        return message.receive_count >= self._queue.worn_receive_count
+
+    def send_anew(self, messages: Sequence[Received]) -> list[Received]:
+        """Enqueue messages once more, as if they had never been received. Return those that are; the old are to be deleted."""
+        anew = [Sending(each.body, each.group, f"{each.message_id}-{each.receive_count}") for each in messages]
+        refused = set(self.send_batch(anew))
+        return [message for place, message in enumerate(messages) if place not in refused]
 
     def receive(self, *, most: int, wait_seconds: int, visibility_seconds: int) -> list[Received]:
         """Wait for up to `most` (at most 10) messages; an empty list after `wait_seconds` without one."""

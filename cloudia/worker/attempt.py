@@ -60,6 +60,8 @@ class Back:
     """Hand the message back; it is received again after `seconds`."""
 
     seconds: int
+    begun: bool = True
+    """Whether an attempt was made, or is made by another worker."""
 
 
 @dataclass(frozen=True, slots=True)

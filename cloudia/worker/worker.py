@@ -21,7 +21,7 @@ from cloudia.worker.delivery import Deliveries
 from cloudia.worker.probes import serve_probes
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
     from typing import Any
 
     from cloudia.cloud.queue import Received
@@ -157,12 +157,12 @@ class Worker:
     # --- one conversation ------------------------------------------------------------------------------------------
 
     async def _work(self, conversation: str, lane: deque[Received]) -> None:
-        """Answer a conversation's messages in order. One that goes back takes those behind it along, untouched."""
+        """Answer a conversation's messages. One that goes back takes those behind it along, untouched."""
         receipts = self._to.receipts
         try:
             while lane:
                 if self._stopping.is_set():
-                    await receipts.hand_back([message.receipt for message in lane], 0)
+                    await self._hand_back(lane, 0)
                     break
                 message = lane[0]
                 outcome = await self._take(message)
@@ -173,13 +173,13 @@ class Worker:
                         await receipts.delete(message.receipt)
                         lane.popleft()
                         self._room.set()
-                    case Back(seconds):
-                        await receipts.hand_back([message.receipt for message in lane], seconds)
+                    case Back(seconds, begun):
+                        await self._hand_back(lane, seconds, begun=1 if begun else 0)
                         break
                     case Leave():
                         receipts.forget(message.receipt)
                         lane.popleft()
-                        await receipts.hand_back([message.receipt for message in lane], 0)
+                        await self._hand_back(lane, 0)
                         break
         finally:
             # A message that joined the lane while the others were handed back follows them.
@@ -193,10 +193,27 @@ class Worker:
             return await self._deliveries.take(message)
         except UnavailableError as error:
             telemetry.log("job not begun", level=logging.WARNING, code=error.code, reason=error.message)
-            return Back(2)
+            return Back(2, begun=False)
         except Exception as error:  # noqa: BLE001 - a bug in one job must not end the others
             telemetry.log("job not begun", level=logging.ERROR, exc_info=error)
             return Back(30)
+
+    async def _hand_back(self, lane: Iterable[Received], seconds: int, *, begun: int = 0) -> None:
+        """Hand messages back. The first `begun` count their receives, the others have no part in them.
+
+        What others than a job itself have it received for may not make it a dead letter: where that was often, its message
+        is sent anew, and stands behind the others; the history says whose turn it is.
+        """
+        messages, receipts = list(lane), self._to.receipts
+        worn = [message for message in messages[begun:] if self._to.queue.worn(message)]
+        anew: list[Received] = []
+        if worn:
+            try:
+                anew = await asyncio.to_thread(self._to.queue.send_anew, worn)
+            except UnavailableError as error:  # They are handed back as the others, and sent anew the next time.
+                telemetry.log("messages not sent anew", level=logging.WARNING, count=len(worn), code=error.code)
+        await receipts.hand_back([message.receipt for message in messages if message not in anew], seconds)
+        await asyncio.gather(*(receipts.delete(message.receipt) for message in anew))
 
     # --- signs of life, and the end --------------------------------------------------------------------------------
 

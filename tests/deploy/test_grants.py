@@ -27,7 +27,7 @@ from cloudia.worker.worker import Worker
 from tests.gateway.nodes import greet
 from tests.patience import HANGS
 from tests.support import Cloud, eventually
-from tests.worker.working import accept, ended
+from tests.worker.working import accept, ended, wear
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -188,7 +188,7 @@ async def _until_stopped(service: Worker | Gateway) -> AsyncIterator[None]:
 
 
 async def test_the_worker_may_do_what_it_does(cloud: Cloud, calls: Calls) -> None:
-    """Answers, a second turn, a message that comes twice, one that is none, and one that is stopped: as granted, all of it."""
+    """Answers, and messages that come twice, are no job, are stopped, or were received too often: as granted, all of it."""
     settings = cloud.settings.changed(
         openai_api_key="",
         anthropic_api_key="",
@@ -197,6 +197,10 @@ async def test_the_worker_may_do_what_it_does(cloud: Cloud, calls: Calls) -> Non
         worker_visibility_seconds=3,
         worker_lease_seconds=3,
     )
+    held = accept(cloud, SHORT)
+    accept(cloud, SHORT, conversation=held.conversation_id)
+    wear(cloud, cloud.stack.jobs_queue.worn_receive_count)
+    cloud.jobs.lease(held.job_id, "another worker", 60)
     async with _until_stopped(Worker(await worker_services(settings))):
         first = accept(cloud, SHORT)
         assert (await ended(cloud, first)).status == "done"
@@ -212,6 +216,7 @@ async def test_the_worker_may_do_what_it_does(cloud: Cloud, calls: Calls) -> Non
         cloud.jobs.request_cancel(slow.job_id, USER)
         assert (await ended(cloud, slow)).status == "cancelled"
         await eventually(lambda: (cloud.stack.presence.name, "dynamodb:PutItem") in calls.seen)
+        await eventually(lambda: (cloud.stack.jobs_queue.name, "sqs:SendMessage") in calls.seen)
     assert calls.seen == _granted(cloud.stack.worker.grants)
 
 
