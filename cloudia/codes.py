@@ -75,6 +75,7 @@ ErrorCode: TypeAlias = Literal[
     "no_stack",
     "no_token",
     "not_a_job",
+    "not_answered",
     "not_found",
     "not_json",
     "not_kept",

@@ -274,6 +274,10 @@ class Settings:
     )
     worker_grace_seconds: float = _setting(25.0, "time to finish jobs after SIGTERM", "worker up", low=0, high=900)
 
+    reconcile_after_seconds: float = _setting(
+        300.0, "a job that nobody has had to do with for so long is sent again", "worker cli", low=1, high=86_400
+    )
+
     events_frame_ms: int = _setting(50, "at most one frame of text per job in this time", "worker", low=0, high=1000)
     events_ttl_seconds: int = _setting(
         3600, "how long a session's events can be replayed", "worker gateway", low=1, high=604_800

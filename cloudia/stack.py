@@ -266,6 +266,7 @@ class Stack:
                 ),
                 _grant(self.dead_letters, "GetQueueUrl", "SendMessage"),
                 _grant(self.jobs, "GetItem", "BatchGetItem", "UpdateItem"),
+                _grant(self.jobs, "Query", index=self.jobs.indexes[0]),
                 _grant(self.messages, "GetItem", "Query", "PutItem"),
                 _grant(self.conversations, "ConditionCheckItem"),
                 _grant(self.presence, "PutItem", "DeleteItem"),

@@ -45,6 +45,7 @@ MORE_CODES: dict[str, tuple[int, ...]] = {
     "dlq": _TALKS,
     "dlq redrive": (3, 4, 5, 6),
     "queue": (3,),
+    "reconcile": (3,),
 }
 """Beyond 0, 1, 2 and 130, by verb or by the group it is in."""
 
@@ -72,6 +73,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "queue stats": ("cloudia queue stats --watch",),
     "queue peek": ("cloudia queue peek",),
     "queue purge": ("cloudia queue purge --yes",),
+    "reconcile": ("cloudia reconcile --json",),
     "dlq list": ("cloudia dlq list", "cloudia dlq list --older-than 1h --json"),
     "dlq show": ("cloudia dlq show LETTER",),
     "dlq redrive": ("cloudia dlq redrive LETTER --edit --wait", "cloudia dlq redrive --all --rate 5"),

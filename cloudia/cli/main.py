@@ -29,6 +29,7 @@ from cloudia.cli import (
     logs,
     provision,
     queue,
+    reconcile,
     restart,
     send,
     status,
@@ -68,6 +69,7 @@ app.command(short_help="Talk to a stack in the terminal.")(chat.chat)
 app.add_typer(conversations.app, name="conversations")
 app.add_typer(dlq.app, name="dlq", short_help="See, redrive and purge dead letters.")
 app.add_typer(queue.app, name="queue", short_help="See how full the queues are, and what is in them.")
+app.command(short_help="Send again, or end, the jobs that nobody has.")(reconcile.reconcile)
 app.add_typer(chaos.app, name="chaos", short_help="Break parts of the local stack on purpose.")
 app.add_typer(llm.app, name="llm", short_help="Keep what a real LLM provider sends, and play it.")
 app.command(short_help="Run a storm, then check that nothing was lost.")(drill.drill)

@@ -16,6 +16,7 @@ from cloudia.stack import Stack
 
 if TYPE_CHECKING:
     from cloudia.cloud.identity import Identity
+    from cloudia.cloud.orphans import Orphans
     from cloudia.settings import Settings
 
 __all__ = ["Cloud"]
@@ -48,6 +49,13 @@ class Cloud:
     def jobs(self) -> Jobs:
         """The jobs."""
         return Jobs(self.aws.dynamodb, self.stack)
+
+    @cached_property
+    def orphans(self) -> Orphans:
+        """The open jobs that nobody has to do with."""
+        from cloudia.cloud.orphans import Orphans  # noqa: PLC0415 - a function has no use for it
+
+        return Orphans(self.aws.dynamodb, self.stack)
 
     @cached_property
     def history(self) -> History:

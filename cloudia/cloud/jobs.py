@@ -53,6 +53,7 @@ __all__ = [
     "Resent",
     "Unknown",
     "job_record",
+    "no_index",
     "queued_job",
 ]
 
@@ -192,14 +193,7 @@ class Jobs:
                 Limit=most,
             )
         except ClientError as error:
-            if error_code(error) != "ValidationException":
-                raise
-            # A stack of an earlier version, or an index that is being filled.
-            raise UnavailableError(
-                f"the table {self._table} has no index of states yet",
-                hint="Run `cloudia provision`.",
-                code="not_provisioned",
-            ) from error
+            raise no_index(error, self._table) from error
         return [(item["job_id"]["S"], item["state_since"]["S"]) for item in answer["Items"]]
 
     # --- reopening -------------------------------------------------------------------------------------------------
@@ -219,7 +213,7 @@ class Jobs:
             "Key": to_item({"job_id": job.job_id}),
             "UpdateExpression": "SET #status = :queued, #state = :open, state_since = :stamp, attempts = :zero, "
             "#error = :none, lease_until = :zero, updated_at = :stamp, redriven_from = :letter "
-            "REMOVE reply_message_id, provider, #model, #usage, #finish, cancel_requested",
+            "REMOVE reply_message_id, provider, #model, #usage, #finish, cancel_requested, resends",
             "ConditionExpression": "#status = :dead OR (#status IN (:queued, :running) "
             "AND (attribute_not_exists(lease_until) OR lease_until < :now) "
             "AND (attribute_not_exists(redriven_from) OR redriven_from <> :letter OR attempts = :zero))",
@@ -277,15 +271,17 @@ class Jobs:
             pause(attempt)
         raise UnavailableError("others are writing to this job", hint="Try again.", code="job_busy")
 
-    def abandon(self, job_id: str, *, owner: str, error: dict[str, Any]) -> Job | Held | Unknown:
-        """End a job that nobody will answer as failed, with its reason. Return it, or who has it now."""
+    def abandon(
+        self, job_id: str, *, owner: str, error: dict[str, Any] | None = None, status: JobStatus = "failed"
+    ) -> Job | Held | Unknown:
+        """End a job that nobody will answer, with the reason. Return it, or who has it now."""
         outcome = self.lease(job_id, owner, _ABANDON_SECONDS)
         match outcome:
             case Ended(job, _):
                 return job
             case Lease(job):
-                self.finish(outcome, "failed", content="", error=error)
-                return replace(job, status="failed", error=error)
+                self.finish(outcome, status, content="", error=error)
+                return replace(job, status=status, error=error)
             case _:
                 return outcome
 
@@ -500,6 +496,15 @@ class Jobs:
         if record and record["fence"] == lease.fence and record["status"] == status:
             return reply
         raise LostLeaseError(job.job_id)
+
+
+def no_index(error: ClientError, table: str) -> Exception:
+    """Return what a refused query of the index of states is: a stack of an earlier version, an index that is being filled."""
+    if error_code(error) != "ValidationException":
+        return error
+    return UnavailableError(
+        f"the table {table} has no index of states yet", hint="Run `cloudia provision`.", code="not_provisioned"
+    )
 
 
 def job_record(dynamodb: DynamoDBClient, stack: Stack, job_id: str) -> dict[str, Any] | None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from cloudia.cloud.cloud import Cloud
 from cloudia.cloud.realtime import Realtime
 from cloudia.ids import part_id
+from cloudia.operate.reconciler import Reconciler
 from cloudia.worker.background.cancels import Cancels
 from cloudia.worker.background.leases import Leases
 from cloudia.worker.background.outbox import Outbox
 from cloudia.worker.background.receipts import Receipts
+from cloudia.worker.background.reconciling import Reconciling
 from cloudia.worker.context import Contexts
 from cloudia.worker.responders import answer_with_llm, load_responder
 from cloudia.worker.routes import make_llm
@@ -44,6 +46,7 @@ class Services:
     leases: Leases
     cancels: Cancels
     outbox: Outbox
+    reconciling: Reconciling
     llm: Llm
     responder: Responder
     realtime: Realtime | None
@@ -59,9 +62,11 @@ async def make_services(settings: Settings) -> Services:
     """Make a worker's services. `UsageError` where the settings lack something, such as an API key."""
     cloud = Cloud(settings)
     realtime = Realtime(settings) if settings.redis_url else None
+    worker_id, after = part_id("wrk"), settings.reconcile_after_seconds
+    reconciler = Reconciler(cloud.orphans, cloud.jobs, cloud.history, cloud.queue, after_seconds=after)
     cache, log = (realtime.contexts, realtime.log) if realtime else (None, None)
     return Services(
-        worker_id=part_id("wrk"),
+        worker_id=worker_id,
         settings=settings,
         queue=cloud.queue,
         dead_letters=cloud.dead_letters,
@@ -73,6 +78,7 @@ async def make_services(settings: Settings) -> Services:
         leases=Leases(cloud.jobs, seconds=settings.worker_lease_seconds),
         cancels=Cancels(cloud.jobs),
         outbox=Outbox(log, frame_seconds=settings.events_frame_ms / 1000),
+        reconciling=Reconciling(reconciler, cloud.presence, worker_id=worker_id, after_seconds=after),
         llm=make_llm(settings, cloud.parameters, cloud.stack),
         responder=load_responder(settings.worker_responder) if settings.worker_responder else answer_with_llm,
         realtime=realtime,

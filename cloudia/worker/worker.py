@@ -68,8 +68,8 @@ class Worker:
             stale=settings.worker_poll_seconds + _STALE_SECONDS,
         )
         async with probes, asyncio.TaskGroup() as group:
-            services = (self._to.receipts.run(), self._to.leases.run(), self._to.cancels.run(), self._to.outbox.run())
-            background = [group.create_task(service) for service in (*services, self._beat())]
+            services = (self._to.receipts, self._to.leases, self._to.cancels, self._to.outbox, self._to.reconciling)
+            background = [group.create_task(work) for work in (*(each.run() for each in services), self._beat())]
             await self._poll()
             await self._drain()
             for task in background:

@@ -75,6 +75,7 @@ ROWS = {
     "queue stats": Row(alone=_NEEDS_A_STACK),
     "queue peek": Row(alone=_NEEDS_A_STACK),
     "queue purge": Row("--yes", alone=_NEEDS_A_STACK),
+    "reconcile": Row(alone=_NEEDS_A_STACK),
     "chaos llm": Row("slow --for 1s", alone=_NEEDS_A_STACK),
     "chaos redis": Row("pause", alone=_NEEDS_A_STACK, runs=False),
     "chaos engine": Row("pause", alone=_NEEDS_A_STACK, runs=False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from cloudia.cloud import presence
@@ -67,3 +69,22 @@ def test_a_sign_of_life_expires(cloud: Cloud, here: Presence, clock: Clock) -> N
     (item,) = cloud.aws.dynamodb.scan(TableName=cloud.stack.presence.name)["Items"]
     assert from_item(item)["expires_at"] == int(clock.now) + 20
     assert cloud.stack.presence.ttl_attribute == "expires_at"
+
+
+def test_a_duty_is_one_parts_at_a_time(here: Presence, clock: Clock) -> None:
+    """Whoever comes first has it for its time, and then whoever comes first again; duties and parts are not mixed up."""
+    assert here.take_duty("sweep", "wrk_1", 60)
+    assert not here.take_duty("sweep", "wrk_2", 60)
+    assert not here.take_duty("sweep", "wrk_1", 60)
+    assert here.take_duty("wash", "wrk_2", 60)
+    clock.now += 61
+    assert here.take_duty("sweep", "wrk_2", 60)
+    assert not here.take_duty("sweep", "wrk_1", 60)
+    assert here.alive("worker") == []
+
+
+def test_a_duty_goes_to_one_of_those_who_ask_at_once(here: Presence) -> None:
+    """Eight at the same time: one has it."""
+    with ThreadPoolExecutor(8) as threads:
+        taken = list(threads.map(lambda number: here.take_duty("sweep", f"wrk_{number}", 60), range(8)))
+    assert taken.count(True) == 1

@@ -196,6 +196,7 @@ async def test_the_worker_may_do_what_it_does(cloud: Cloud, calls: Calls) -> Non
         redis_url="",
         worker_visibility_seconds=3,
         worker_lease_seconds=3,
+        reconcile_after_seconds=1,
     )
     held = accept(cloud, SHORT)
     accept(cloud, SHORT, conversation=held.conversation_id)
@@ -217,6 +218,7 @@ async def test_the_worker_may_do_what_it_does(cloud: Cloud, calls: Calls) -> Non
         assert (await ended(cloud, slow)).status == "cancelled"
         await eventually(lambda: (cloud.stack.presence.name, "dynamodb:PutItem") in calls.seen)
         await eventually(lambda: (cloud.stack.jobs_queue.name, "sqs:SendMessage") in calls.seen)
+        await eventually(lambda: (f"{cloud.stack.jobs.name}/by_state", "dynamodb:Query") in calls.seen)
     assert calls.seen == _granted(cloud.stack.worker.grants)
 
 

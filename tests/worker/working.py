@@ -38,7 +38,8 @@ def wear(cloud: Cloud, times: int) -> None:
     """Receive what is in the queue and hand it back, this often."""
     for _ in range(times):
         received = cloud.queue.receive(most=10, wait_seconds=0, visibility_seconds=60)
-        cloud.queue.change_visibility([message.receipt for message in received], 0)
+        if received:  # Else SQS has moved it.
+            cloud.queue.change_visibility([message.receipt for message in received], 0)
 
 
 async def ended(cloud: Cloud, job: QueuedJob) -> Any:
