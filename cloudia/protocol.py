@@ -1,7 +1,8 @@
 """What goes over a wire: HTTP bodies, queue messages and WebSocket frames, with one version number.
 
-Everything here is a frozen value that owns its encoding. Decoding refuses what it does not know, with an error that names
-the field, so that no other place validates again.
+Everything here is a frozen value that owns its encoding. Decoding refuses what is wrong, with an error that names the field, so
+that no other place validates again. What a client sends may have no unknown field. What our own parts tell each other, or have
+stored, may: a part of another version wrote it, and what it added is passed over; what cannot be has a higher version.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ __all__ = [
     "Hello",
     "Job",
     "JobStatus",
+    "LaterVersionError",
     "Message",
     "Page",
     "PostMessage",
     "QueuedJob",
     "RenameConversation",
     "UnknownEventError",
+    "check_version",
     "decode_object",
     "event_order",
 ]
@@ -113,6 +116,16 @@ def _refuse_unknown(value: dict[str, Any], known: frozenset[str], what: str) -> 
         )
 
 
+def check_version(version: object, *, what: str) -> None:
+    """Hold that what another part wrote can be read. `LaterVersionError` where not, `InvalidRequestError` for no version."""
+    if type(version) is not int or version < 1:
+        raise InvalidRequestError(f"{what} has no protocol version", code="bad_version")
+    if version > VERSION:
+        raise LaterVersionError(
+            f"{what} has protocol version {version}, and {VERSION} is known here", code="bad_version"
+        )
+
+
 def _text(value: dict[str, Any], name: str) -> str | None:
     """Return an optional string field; None where it is absent or null."""
     text = value.get(name)
@@ -126,6 +139,10 @@ def _identifier(value: dict[str, Any], name: str, prefix: str, code: ErrorCode) 
     if text is not None and not ids.is_id(text, prefix):
         raise InvalidRequestError(f"{name} is not the id of a {name.removesuffix('_id')}", code=code)
     return text
+
+
+class LaterVersionError(InvalidRequestError):
+    """A later version wrote this for its own kind: it is ours, and not for us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +250,15 @@ class QueuedJob:
 
     @classmethod
     def decode(cls, raw: str) -> QueuedJob:
-        """Decode a queue message's body. `InvalidRequestError` where it is not one of ours."""
+        """Decode a queue message's body; what a later version added is passed over.
+
+        `LaterVersionError` where a later version says that this one cannot do without; `InvalidRequestError` where it is
+        not one of ours.
+        """
         value = decode_object(raw, what="the queue message")
-        if value.pop("v", None) != VERSION:
-            raise InvalidRequestError("the queue message has another protocol version", code="bad_version")
-        _refuse_unknown(value, frozenset(field.name for field in fields(cls)), "the queue message")
+        check_version(value.get("v"), what="the queue message")
         try:
-            job = cls(**value)
+            job = cls(**{field.name: value[field.name] for field in fields(cls) if field.name in value})
         except TypeError as error:
             raise InvalidRequestError("the queue message lacks a field", code="missing_field") from error
         required = (job.job_id, job.conversation_id, job.message_id, job.user_id, job.content)
@@ -359,6 +378,11 @@ class Message:
     def to_json(self) -> dict[str, Any]:
         """Return the message as the HTTP API shows it."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Message:
+        """Read what was stored; what a later version added is passed over."""
+        return cls(**{field.name: value[field.name] for field in fields(cls) if field.name in value})
 
 
 @dataclass(frozen=True, slots=True)

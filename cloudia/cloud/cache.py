@@ -34,8 +34,8 @@ class ContextCache:
             return None
         try:
             entry = json.loads(raw)
-            return [Message(**fields) for fields in entry["messages"]] if entry["through"] == through else None
-        except (ValueError, KeyError, TypeError):  # Another version wrote it.
+            return [Message.from_json(fields) for fields in entry["messages"]] if entry["through"] == through else None
+        except (ValueError, KeyError, TypeError):  # Whatever wrote it, the history has it all.
             return None
 
     async def put(self, conversation_id: str, *, through: str, messages: list[Message]) -> None:

@@ -21,7 +21,6 @@ __all__ = ["History"]
 
 _BATCH_WRITE = 25  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
 _BATCH_TRIES = 6
-_MESSAGE_FIELDS = frozenset(Message.__dataclass_fields__)
 
 
 class History:
@@ -186,4 +185,4 @@ def _conversation(item: dict[str, Any]) -> Conversation:
 
 
 def _message(item: dict[str, Any]) -> Message:
-    return Message(**{name: value for name, value in from_item(item).items() if name in _MESSAGE_FIELDS})
+    return Message.from_json(from_item(item))

@@ -30,6 +30,7 @@ from cloudia.protocol import (
     JobStatus,
     Message,
     QueuedJob,
+    check_version,
 )
 
 if TYPE_CHECKING:
@@ -514,7 +515,11 @@ def job_record(dynamodb: DynamoDBClient, stack: Stack, job_id: str) -> dict[str,
 
 
 def queued_job(record: dict[str, Any], content: str) -> QueuedJob:
-    """Return the queue message of a job from its record, and the text of its user message, which is not in there."""
+    """Return the queue message of a job from its record, and the text of its user message, which is not in there.
+
+    `LaterVersionError` where a later version wrote it for its own kind.
+    """
+    check_version(record.get("v", 1), what="the job's record")
     names = _QUEUED_FIELDS - {"content", "model"}
     return QueuedJob(content=content, **{name: record[name] for name in names if name in record})
 

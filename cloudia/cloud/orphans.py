@@ -17,7 +17,7 @@ from cloudia import ids
 from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.items import from_item, to_item, values
 from cloudia.cloud.jobs import no_index, queued_job
-from cloudia.protocol import TERMINAL_STATUSES
+from cloudia.protocol import TERMINAL_STATUSES, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,8 @@ class Orphans:
 
 
 def _is_open(record: dict[str, Any]) -> bool:
-    return record["status"] not in TERMINAL_STATUSES  # The index is behind its table for a moment.
+    """Tell whether a job has not ended, as the index will say in a moment, and is for this version."""
+    return record["status"] not in TERMINAL_STATUSES and record.get("v", 1) <= VERSION
 
 
 def _open_job(record: dict[str, Any]) -> OpenJob:

@@ -7,6 +7,7 @@ The messages before a turn tell whether that is the one, and are read anyway.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from cloudia import ids, telemetry
 from cloudia.cloud.jobs import Ended, Held, Lease, Unknown
 from cloudia.errors import InvalidRequestError
-from cloudia.protocol import QueuedJob
+from cloudia.protocol import LaterVersionError, QueuedJob
 from cloudia.telemetry.events import AttemptIds, ContextRead, JobLeased
 from cloudia.worker.attempt import Again, Attempt, Back, Delete, Outcome
 from cloudia.worker.context import unanswered
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from cloudia.worker.services import Services
 
 __all__ = ["Deliveries"]
+
+_LATER_VERSION_SECONDS = 30
+"""How long a message stays hidden that needs a worker of a later version: while a fleet is renewed there are both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,16 @@ class Deliveries:
     async def take(self, received: Received) -> Outcome:
         """Do what a message asks for. `UnavailableError` where DynamoDB is away before anything was done."""
         try:
+            return await self._take(received)
+        except LaterVersionError as error:
+            telemetry.log("job is for a later version", level=logging.ERROR, code=error.code, reason=error.message)
+            return Back(_LATER_VERSION_SECONDS, begun=False)
+
+    async def _take(self, received: Received) -> Outcome:
+        try:
             job = QueuedJob.decode(received.body)
+        except LaterVersionError:
+            raise
         except InvalidRequestError as error:
             failure = Failure(error.code, "This is not a job of ours.", error.message, retryable=False)
             await self._bury(received, failure)
