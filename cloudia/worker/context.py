@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from cloudia import ids, telemetry
@@ -58,9 +57,9 @@ class Contexts:
 
 
 def unanswered(before: Sequence[Message]) -> list[Message]:
-    """Return the questions that no answer follows, oldest first: their turns have not ended. The cache has none of these."""
-    waiting = takewhile(lambda message: message.role == "user", reversed(before))
-    return list(waiting)[::-1]
+    """Return the questions without an answer, oldest first: their turns have not ended. The cache has none of these."""
+    answered = {message.job_id for message in before if message.role == "assistant"}
+    return [message for message in before if message.role == "user" and message.job_id not in answered]
 
 
 def chat_messages(before: Sequence[Message], job: QueuedJob) -> tuple[ChatMessage, ...]:

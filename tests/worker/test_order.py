@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloudia import ids
 from cloudia.cloud.jobs import Lease
+from cloudia.operate.dead_letters import PURGED, DeadLetters
 from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.worker.working import USER, depth, ended, fault, log_lines, worker
 
@@ -110,3 +113,48 @@ async def test_i3_a_turn_that_is_gone_holds_nobody_up(cloud: Cloud, tmp_path: Pa
     cloud.queue.send(second)
     async with worker(cloud, tmp_path):
         assert (await ended(cloud, second)).status == "done"
+
+
+# --- what else happens to a turn at that moment -----------------------------------------------------------------------
+
+
+async def test_i3_a_purge_of_a_turn_lets_none_behind_it_overtake(cloud: Cloud, tmp_path: Path) -> None:
+    """I3: the second of three turns is thrown away, while the first was never sent: the third one waits for the first."""
+    first, second, third = turns(cloud, 3)
+    cloud.queue.send(second)
+    assert DeadLetters(cloud.dead_letters, cloud.queue, cloud.jobs).purge_queue().failed == [second.job_id]
+    cloud.queue.send(third)
+    async with worker(cloud, tmp_path):
+        records = [await ended(cloud, job) for job in (first, second, third)]
+    assert [record.status for record in records] == ["done", "failed", "done"]
+    assert records[1].error == PURGED
+    assert records[0].attempt_history[-1].ended_at <= records[2].attempt_history[0].began_at
+
+
+async def test_i1_a_deletion_of_the_conversation_ends_all_of_its_turns(cloud: Cloud, tmp_path: Path) -> None:
+    """I1: neither the turn whose message comes nor the one that was never sent is answered, and both end as stopped."""
+    jobs = turns(cloud, 2)
+    for job in jobs:
+        cloud.jobs.request_cancel(job.job_id, USER)
+    cloud.history.delete(USER, jobs[0].conversation_id)
+    cloud.queue.send(jobs[1])
+    async with worker(cloud, tmp_path, CLOUDIA_RECONCILE_AFTER_SECONDS="1"):
+        assert [(await ended(cloud, job)).status for job in jobs] == ["cancelled", "cancelled"]
+    assert cloud.history.message(jobs[0].conversation_id, ids.reply_id(jobs[0].message_id)) is None
+
+
+async def test_i2_i3_a_redrive_of_the_first_turn_while_the_second_has_it_answered(cloud: Cloud, tmp_path: Path) -> None:
+    """I2, I3: the first turn's message is a letter of SQS' own making, and the second turn's comes: each is answered once."""
+    first, second = turns(cloud, 2)
+    cloud.dead_letters.send_raw(first.encode(), group=first.conversation_id, deduplication_id="moved")
+    shelf = DeadLetters(cloud.dead_letters, cloud.queue, cloud.jobs)
+    letters = shelf.look().letters
+    async with worker(cloud, tmp_path):
+        await eventually(lambda: log_lines(tmp_path, "worker ready"))
+        cloud.queue.send(second)
+        redriven = [one.outcome for one in await asyncio.to_thread(lambda: list(shelf.redrive(letters)))]
+        records = [await ended(cloud, job) for job in (first, second)]
+        await eventually(lambda: depth(cloud, cloud.stack.jobs_queue.name) == 0)
+    assert redriven[0] in {"redriven", "already_ended", "in_work"}
+    assert_in_order(cloud, [first, second], records)
+    assert [len(record.attempt_history) for record in records] == [1, 1]
