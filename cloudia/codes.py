@@ -8,6 +8,7 @@ __all__ = ["ErrorCode", "told"]
 
 ErrorCode: TypeAlias = Literal[
     "answer_timed_out",
+    "aws_refused",
     "aws_unavailable",
     "bad_conversation_id",
     "bad_cursor",
@@ -87,7 +88,9 @@ ErrorCode: TypeAlias = Literal[
     "port_taken",
     "purged",
     "received_too_often",
+    "redis_refused",
     "redis_unavailable",
+    "refused",
     "responder_failed",
     "running",
     "service_missing",

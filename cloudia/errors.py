@@ -5,6 +5,7 @@
     ├── NoStackError          nothing is running here
     ├── PartError             a part of the local stack did not start or stay up
     ├── UnavailableError      a service cannot be reached now; trying again may help
+    │   └── RefusedError      it refuses us; trying again helps once somebody has mended that
     ├── TimedOutError         the wait had a deadline and it passed
     ├── DeadLetteredError     the job ended in the dead-letter queue
     ├── JobFailedError        the job ended with a recorded, friendly failure
@@ -40,6 +41,7 @@ __all__ = [
     "NoStackError",
     "NotFoundError",
     "PartError",
+    "RefusedError",
     "RequestError",
     "TimedOutError",
     "TooLargeError",
@@ -89,6 +91,12 @@ class UnavailableError(CloudiaError):
     """A service cannot be reached now; trying again may help."""
 
     code: ErrorCode = "unavailable"
+
+
+class RefusedError(UnavailableError):
+    """A service refuses us: a permission, credentials or a key are wrong. Trying again helps once somebody has mended that."""
+
+    code: ErrorCode = "refused"
 
 
 class TimedOutError(CloudiaError):

@@ -25,7 +25,7 @@ class Clock(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now = _START
-        self._threads = ThreadPoolExecutor(16, thread_name_prefix="clock")
+        self._threads = ThreadPoolExecutor(128, thread_name_prefix="clock")
         self._running = 0
         self._spending: set[threading.Event] = set()
         super().__init__(_Jumping(self))

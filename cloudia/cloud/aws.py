@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from cloudia.errors import UnavailableError, UsageError
+from cloudia.errors import RefusedError, UnavailableError, UsageError
 from cloudia.hosts import is_loopback
 
 if TYPE_CHECKING:
@@ -57,7 +57,33 @@ _TRANSIENT = frozenset(
 _NOT_PROVISIONED: ErrorCode = "not_provisioned"
 _MISSING = frozenset({"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _SERVER_ERROR = 500
-_REFUSED = frozenset({"InvalidClientTokenId", "UnrecognizedClientException"})
+_NOT_ALLOWED = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+        "NotAuthorized",
+        "OptInRequired",
+        "UnauthorizedOperation",
+    }
+)
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+_BAD_CREDENTIALS = frozenset(
+    {
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_KMS = "kms"
+"""SQS and SSM name each refusal of a key by a code that begins with it, in their own spelling."""
+_KMS_BUSY = frozenset({"KmsThrottled", "KMS.ThrottlingException"})
 _NOT_READ: dict[str, tuple[Any, Any, Any, Any]] = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
@@ -196,23 +222,24 @@ def is_missing(error: UnavailableError) -> bool:
 
 
 def call(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a client's method. What may pass by itself is raised as `UnavailableError`; other errors as they are."""
+    """Call a client's method.
+
+    What may pass by itself is raised as `UnavailableError`, what somebody has to allow as `RefusedError`; others as they are.
+    """
     try:
         return method(*args, **kwargs)
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error_code(error)
-        if status >= _SERVER_ERROR or code in _TRANSIENT:
+        if status >= _SERVER_ERROR or code in _TRANSIENT or code in _KMS_BUSY:
             raise UnavailableError(f"AWS answered {code or status}", code="aws_unavailable") from error
         if code in _MISSING:
             raise UnavailableError(
                 "a table or queue is not there", hint="Run `cloudia provision`.", code=_NOT_PROVISIONED
             ) from error
-        if code in _REFUSED:
-            raise UsageError(
-                "these AWS credentials are refused",
-                hint="Of a stack that runs here, `cloudia env` prints those to use.",
-            ) from error
+        refused = _refusal(error)
+        if refused:
+            raise refused from error
         raise
     except NoCredentialsError as error:
         raise UsageError(
@@ -224,3 +251,21 @@ def call(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         ) from error
     except BotoCoreError as error:
         raise UnavailableError(f"the AWS client failed: {type(error).__name__}", code="aws_unavailable") from error
+
+
+def _refusal(error: ClientError) -> RefusedError | None:
+    """Return what an error says that AWS refuses us, whatever is asked for; None where it is about the request."""
+    code = error_code(error)
+    action = error.operation_name
+    if code in _NOT_ALLOWED:
+        message, hint = f"AWS does not allow {action} ({code})", "Grant it to the role or user of this process."
+    elif code in _EXPIRED:
+        message, hint = f"these AWS credentials have expired ({code})", "Get new ones, such as by `aws sso login`."
+    elif code in _BAD_CREDENTIALS:
+        message = f"these AWS credentials are refused ({code})"
+        hint = "Of a stack that runs here, `cloudia env` prints those to use."
+    elif code.lower().startswith(_KMS) or code == "InvalidKeyId":
+        message, hint = f"the KMS key refuses {action} ({code})", "Enable the key, and grant its use to this process."
+    else:
+        return None
+    return RefusedError(message, hint=hint, code="aws_refused")

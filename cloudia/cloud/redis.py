@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
 
-from cloudia.errors import UnavailableError, UsageError
+from cloudia.errors import RefusedError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +88,7 @@ def connect(url: str, *, timeout: float = 2.0) -> Redis:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Raise every failure of Redis inside as `UnavailableError`.
+    """Raise every failure of Redis inside as `UnavailableError`, and as `RefusedError` what somebody has to mend.
 
     A task that is cancelled meanwhile ends here. `asyncio.wait_for`, with which redis-py sends, loses the cancellation on
     Python 3.11 where sending was done at that moment: python/cpython#86296.
@@ -89,7 +98,28 @@ def redis_errors() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise UnavailableError("Redis cannot be reached", hint="Is Redis running?", code="redis_unavailable") from error
+        raise _told(error) from error
     finally:
         if task and task.cancelling() > cancelled:
             raise asyncio.CancelledError
+
+
+def _told(error: Exception) -> UnavailableError:
+    """Return what a failure of Redis means. Its own text is looked at and never told: it may quote a command."""
+    match error:
+        case AuthenticationError() | AuthorizationError():
+            message, hint = "Redis refuses the password", "Look at the user and the password in redis.url."
+        case NoPermissionError():
+            message, hint = (
+                "Redis does not allow this user a command",
+                "Its ACL is to allow scripts, streams and channels.",
+            )
+        case AskError() | ClusterDownError():  # `MovedError` is one of the former.
+            message, hint = "redis.url is a node of a cluster", "Name a Redis that holds all keys: cluster mode off."
+        case RedisError() if isinstance(error, ReadOnlyError) or "-READONLY " in str(error):  # the latter in a script
+            message, hint = "this Redis is read-only", "Name the primary in redis.url, not a replica of it."
+        case RedisError() if isinstance(error, OutOfMemoryError) or "-OOM " in str(error):
+            message, hint = "Redis is full", "Give it more memory (maxmemory), or a policy that evicts."
+        case _:
+            return UnavailableError("Redis cannot be reached", hint="Is Redis running?", code="redis_unavailable")
+    return RefusedError(message, hint=hint, code="redis_refused")

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloudia import ids, telemetry
 from cloudia.cloud.identity import bearer
-from cloudia.errors import CloudiaError, InvalidRequestError, RequestError, UnavailableError, UsageError
+from cloudia.errors import (
+    CloudiaError,
+    InvalidRequestError,
+    RefusedError,
+    RequestError,
+    UnavailableError,
+    UsageError,
+)
 from cloudia.functions.services import in_lambda, services
 
 if TYPE_CHECKING:
@@ -104,14 +111,14 @@ def function(work: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[s
             status, body = work(Request(event, services()))
         except RequestError as error:
             status, body = error.status, error.to_json()
-        except UnavailableError as error:
-            telemetry.log("request failed", level=logging.WARNING, function=work.__module__, code=error.code)
-            status, body = 503, error.to_json()
-        except UsageError as error:  # Ours: it names a setting, and nothing of a request.
+        except (UsageError, RefusedError) as error:  # Ours: it names a setting or a grant, and nothing of a request.
             telemetry.log(
                 "request failed", level=logging.ERROR, function=work.__module__, code=error.code, reason=error.message
             )
             status, body = 500, _INTERNAL
+        except UnavailableError as error:
+            telemetry.log("request failed", level=logging.WARNING, function=work.__module__, code=error.code)
+            status, body = 503, error.to_json()
         except Exception as error:  # noqa: BLE001 - the caller gets an answer whatever happens, the log the reason
             telemetry.log("request failed", level=logging.ERROR, function=work.__module__, exc_info=error)
             status, body = 500, _INTERNAL

@@ -225,7 +225,9 @@ class Gateway:
                     healing.cancel()
             except UnavailableError as error:
                 if backoff == _FIRST_BACKOFF:
-                    telemetry.log("Redis is away", level=logging.WARNING, code=error.code)
+                    telemetry.log(
+                        "Redis is away", level=logging.WARNING, code=error.code, reason=error.message, hint=error.hint
+                    )
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, _LAST_BACKOFF)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloudia import ids, telemetry
 from cloudia.cloud.jobs import LostLeaseError
-from cloudia.errors import CloudiaError, UnavailableError
+from cloudia.errors import CloudiaError, RefusedError, UnavailableError
 from cloudia.telemetry.events import (
     AnswerRecorded,
     AttemptFailed,
@@ -124,7 +124,7 @@ class Attempt:
             return Leave()
         except UnavailableError as error:
             # The lease runs out by itself, the message comes back, and whoever takes it sees what was recorded.
-            telemetry.log("outcome not recorded", level=logging.ERROR, code=error.code)
+            telemetry.log("outcome not recorded", level=logging.ERROR, code=error.code, reason=error.message)
             self._tell_stopped("not_recorded")
             return Back(2)
         finally:
@@ -350,7 +350,7 @@ class Attempt:
             try:
                 reply = await asyncio.to_thread(self._to.jobs.finish, self._lease, status, **fields)
             except UnavailableError as error:
-                if attempt == _RECORD_TRIES - 1:
+                if attempt == _RECORD_TRIES - 1 or isinstance(error, RefusedError):
                     raise
                 telemetry.log("answer not recorded yet", level=logging.WARNING, code=error.code)
                 await asyncio.sleep(0.2 * 2**attempt)

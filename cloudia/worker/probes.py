@@ -1,5 +1,7 @@
 """Probes for a container's orchestrator: `/live` while polls finish, `/ready` from the first one until the worker stops.
 
+Neither while AWS refuses the worker something.
+
 https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
 """
 
@@ -14,7 +16,7 @@ from cloudia.errors import RequestError
 from cloudia.hosts import check_host
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 __all__ = ["serve_probes"]
 
@@ -24,12 +26,18 @@ _MAX_LINE = 4096
 
 @asynccontextmanager
 async def serve_probes(
-    host: str, port: int, *, poll_age: Callable[[], float | None], stale: float
+    host: str,
+    port: int,
+    *,
+    poll_age: Callable[[], float | None],
+    refused: Callable[[], Mapping[str, str]],
+    stale: float,
 ) -> AsyncIterator[None]:
     """Answer probes while the block runs; not at all where `port` is 0. `OSError` where the port is taken.
 
     Where `host` is loopback they are asked by its names. `poll_age` returns the seconds since the last finished poll, None
-    before the first and while the worker stops; `/live` fails once it is over `stale`.
+    before the first and while the worker stops; `/live` fails once it is over `stale`, and
+    while `refused` returns reasons, by what the worker was doing: they are in the answer.
     """
     if not port:
         yield
@@ -47,6 +55,8 @@ async def serve_probes(
             return error.status, error.code
         age = poll_age()
         hangs = age is not None and age > stale
+        if path in {"/live", "/ready"} and refused():
+            return 503, "refused"
         if path == "/live":
             return (503, "stale") if hangs else (200, "live")
         if path == "/ready":
@@ -58,7 +68,7 @@ async def serve_probes(
             async with asyncio.timeout(_SECONDS):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 status, state = answer(head)
-                body = json.dumps({"status": state, "poll_age": poll_age()})
+                body = json.dumps({"status": state, "poll_age": poll_age(), "refused": dict(refused())})
                 writer.write(
                     f"HTTP/1.1 {status} {state}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
                     f"connection: close\r\n\r\n{body}".encode()

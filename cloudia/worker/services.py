@@ -14,6 +14,7 @@ from cloudia.worker.background.leases import Leases
 from cloudia.worker.background.outbox import Outbox
 from cloudia.worker.background.receipts import Receipts
 from cloudia.worker.background.reconciling import Reconciling
+from cloudia.worker.background.refusals import Refusals
 from cloudia.worker.context import Contexts
 from cloudia.worker.responders import answer_with_llm, load_responder
 from cloudia.worker.routes import make_llm
@@ -42,6 +43,7 @@ class Services:
     history: History
     presence: Presence
     contexts: Contexts
+    refusals: Refusals
     receipts: Receipts
     leases: Leases
     cancels: Cancels
@@ -65,6 +67,7 @@ async def make_services(settings: Settings) -> Services:
     worker_id, after = part_id("wrk"), settings.reconcile_after_seconds
     reconciler = Reconciler(cloud.orphans, cloud.jobs, cloud.history, cloud.queue, after_seconds=after)
     cache, log = (realtime.contexts, realtime.log) if realtime else (None, None)
+    refusals = Refusals()
     return Services(
         worker_id=worker_id,
         settings=settings,
@@ -74,8 +77,9 @@ async def make_services(settings: Settings) -> Services:
         history=cloud.history,
         presence=cloud.presence,
         contexts=Contexts(cloud.history, cache, most=settings.limits_context_messages),
-        receipts=Receipts(cloud.queue, visibility_seconds=settings.worker_visibility_seconds),
-        leases=Leases(cloud.jobs, seconds=settings.worker_lease_seconds),
+        refusals=refusals,
+        receipts=Receipts(cloud.queue, refusals, visibility_seconds=settings.worker_visibility_seconds),
+        leases=Leases(cloud.jobs, refusals, seconds=settings.worker_lease_seconds),
         cancels=Cancels(cloud.jobs),
         outbox=Outbox(log, frame_seconds=settings.events_frame_ms / 1000),
         reconciling=Reconciling(reconciler, cloud.presence, worker_id=worker_id, after_seconds=after),

@@ -32,6 +32,8 @@ __all__ = ["Worker"]
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.25, 10.0
 _FLUSH_SECONDS = 2.0
+_HAND_BACK_SECONDS = 15.0
+"""How long the worker takes to hand back what it could not finish, before it leaves that to visibility and lease."""
 _STALE_SECONDS = 30.0
 """A poll that has not finished this long after it should have is a worker that hangs."""
 
@@ -65,6 +67,7 @@ class Worker:
             settings.worker_probe_host,
             settings.worker_probe_port,
             poll_age=self._poll_age,
+            refused=lambda: {} if self._stopping.is_set() else self._to.refusals.told(),
             stale=settings.worker_poll_seconds + _STALE_SECONDS,
         )
         async with probes, asyncio.TaskGroup() as group:
@@ -98,8 +101,9 @@ class Worker:
                     wait_seconds=settings.worker_poll_seconds if self._polled_at else 0,
                     visibility_seconds=settings.worker_visibility_seconds,
                 )
-            except UnavailableError as error:
-                if backoff == _FIRST_BACKOFF:
+            except Exception as error:  # noqa: BLE001 - whatever it is, somebody may mend it, and jobs in work go on
+                self._to.refusals.failed("messages received", error)
+                if backoff == _FIRST_BACKOFF and isinstance(error, UnavailableError):
                     telemetry.log("queue is away", level=logging.WARNING, code=error.code, reason=error.message)
                 await self._pause(backoff * (1 + random.random()))  # noqa: S311
                 backoff = min(backoff * 2, _LAST_BACKOFF)
@@ -107,6 +111,7 @@ class Worker:
             if backoff != _FIRST_BACKOFF:
                 telemetry.log("queue is back")
                 backoff = _FIRST_BACKOFF
+            self._to.refusals.worked("messages received")
             if self._polled_at is None:
                 telemetry.log("worker ready")
             self._polled_at = time.time()
@@ -236,8 +241,10 @@ class Worker:
                     routes=[route.to_json() for route in self._to.llm.routes],
                 )
                 told = True
-            except UnavailableError as error:
-                if told:
+                self._to.refusals.worked("presence recorded")
+            except Exception as error:  # noqa: BLE001 - nobody sees this worker; its jobs go on
+                self._to.refusals.failed("presence recorded", error)
+                if told and isinstance(error, UnavailableError):
                     telemetry.log("presence not recorded", level=logging.WARNING, code=error.code)
                 told = False
 
@@ -252,7 +259,12 @@ class Worker:
             {hurry, finished}, timeout=settings.worker_grace_seconds, return_when=asyncio.FIRST_COMPLETED
         )
         self._deliveries.interrupt()
-        await finished
+        await asyncio.wait({finished}, timeout=_HAND_BACK_SECONDS)
+        if not finished.done():
+            telemetry.log("left behind; the queue gives it out again", level=logging.ERROR, lanes=len(self._tasks))
+            finished.cancel()
+            for task in self._tasks:
+                task.cancel()
         hurry.cancel()
         await self._to.outbox.drain(_FLUSH_SECONDS)
 
@@ -261,6 +273,6 @@ class Worker:
             await asyncio.wait(self._tasks)
 
     async def _leave(self) -> None:
-        with suppress(UnavailableError):  # The record expires by itself.
+        with suppress(Exception):  # The record expires by itself.
             await asyncio.to_thread(self._to.presence.leave, "worker", self._to.worker_id)
         await self._to.aclose()

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from botocore.retries.standard import ExponentialBackoff
 
 from cloudia.cloud.aws import Aws, call, error_code, is_missing
-from cloudia.errors import UnavailableError, UsageError
+from cloudia.errors import RefusedError, UnavailableError, UsageError
 from cloudia.settings import Settings
 from tests.support import Cloud, RunningStack
 
@@ -129,6 +129,35 @@ def test_a_conflict_that_passes_is_unavailable(service: str, code: str) -> None:
     """AWS's own words for "try again" are known."""
     with answering(400, refusal(code)) as engine:
         assert fail(service, engine.url).code == "aws_unavailable"
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    ("service", "code", "says", "advises"),
+    [
+        ("dynamodb", "AccessDeniedException", "does not allow GetItem", "Grant"),
+        ("sqs", "AccessDenied", "does not allow GetQueueUrl", "Grant"),
+        ("ssm", "AccessDeniedException", "does not allow GetParameter", "Grant"),
+        ("dynamodb", "ExpiredTokenException", "expired", "new ones"),
+        ("sqs", "ExpiredToken", "expired", "new ones"),
+        ("dynamodb", "UnrecognizedClientException", "refused", "cloudia env"),
+        ("sqs", "InvalidClientTokenId", "refused", "cloudia env"),
+        ("ssm", "InvalidSignatureException", "refused", "cloudia env"),
+        ("sqs", "KmsAccessDenied", "KMS key", "Enable"),
+        ("sqs", "KMS.DisabledException", "KMS key", "Enable"),
+        ("ssm", "InvalidKeyId", "KMS key", "Enable"),
+    ],
+)
+def test_i7_what_somebody_has_to_allow_is_told_at_once(service: str, code: str, says: str, advises: str) -> None:
+    """I7: a permission, credentials or a key: asked for once, and told in one sentence with what to do."""
+    with answering(400, refusal(code)) as engine:
+        error = fail(service, engine.url)
+    assert isinstance(error, RefusedError)
+    assert error.code == "aws_refused"
+    assert says in error.message
+    assert code in error.message
+    assert advises in error.hint
+    assert engine.requests == 1
 
 
 @pytest.mark.usefixtures("at_once")
@@ -276,8 +305,8 @@ def test_with_a_key_in_the_settings_nothing_of_the_users_is_looked_at(
 
 
 def test_a_key_that_is_refused_says_how_to_get_the_right_one(stack: RunningStack) -> None:
-    """The guard's answer is a mistake of the configuration, not a crash."""
+    """The guard's answer is one sentence, not a crash."""
     wrong = stack.settings.changed(aws_access_key_id="wrong")
-    with pytest.raises(UsageError, match="refused") as refused:
+    with pytest.raises(RefusedError, match="refused") as refused:
         CALLS["sqs"](Aws(wrong))
     assert "cloudia env" in refused.value.hint

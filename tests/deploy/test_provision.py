@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from cloudia.cloud.aws import Aws
 from cloudia.deploy.change import Change
 from cloudia.deploy.provision import destroy, provision, secret_values
-from cloudia.errors import CloudiaError
+from cloudia.errors import CloudiaError, RefusedError
 from cloudia.settings import Settings
 from cloudia.stack import Parameter, Stack
 from tests.patience import HANGS
@@ -331,7 +331,7 @@ def test_a_ttl_that_is_refused_is_an_error(cloud: Cloud) -> None:
     )
     late: Any = Aws(cloud.settings)
     late.__dict__["dynamodb"] = Late(cloud.aws.dynamodb, update_time_to_live=refused_with("AccessDeniedException"))
-    with pytest.raises(ClientError):
+    with pytest.raises(RefusedError):
         by_name(provision(late, cloud.stack, {}))
 
 

@@ -176,5 +176,5 @@ async def _probes(bound: str) -> AsyncIterator[int]:
     """Serve probes on a free port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
-    async with serve_probes(bound, port, poll_age=lambda: 0.0, stale=30):
+    async with serve_probes(bound, port, poll_age=lambda: 0.0, refused=dict, stale=30):
         yield port

@@ -50,16 +50,25 @@ async def probe(port: int, path: str) -> tuple[int, Any]:
 async def test_live_and_ready_follow_the_last_finished_poll(age: float | None, live: int, ready: int) -> None:
     """Live unless polls stopped finishing; ready from the first poll on, until the worker stops."""
     port = free_port()
-    async with serve_probes("127.0.0.1", port, poll_age=lambda: age, stale=30):
+    async with serve_probes("127.0.0.1", port, poll_age=lambda: age, refused=dict, stale=30):
         assert (await probe(port, "/live"))[0] == live
         status, body = await probe(port, "/ready")
         assert (status, body["poll_age"]) == (ready, age)
 
 
+async def test_i7_a_worker_that_is_refused_says_so() -> None:
+    """What AWS refuses is in the answer of both, and neither says that all is well, also before the first poll."""
+    port, refused = free_port(), {"messages deleted": "AWS does not allow DeleteMessageBatch"}
+    for age in (None, 0.0):
+        async with serve_probes("127.0.0.1", port, poll_age=lambda age=age: age, refused=lambda: refused, stale=30):  # type: ignore[misc]
+            for path in ("/live", "/ready"):
+                assert await probe(port, path) == (503, {"status": "refused", "poll_age": age, "refused": refused})
+
+
 async def test_what_is_no_probe_is_refused() -> None:
     """An unknown path is a 404; garbage and a line without end get no answer, and probes go on."""
     port = free_port()
-    async with serve_probes("127.0.0.1", port, poll_age=lambda: 0.0, stale=30):
+    async with serve_probes("127.0.0.1", port, poll_age=lambda: 0.0, refused=dict, stale=30):
         assert (await probe(port, "/metrics"))[0] == 404
         assert await ask(port, b"garbage") == b""
         assert await ask(port, b"x" * 10_000) == b""

@@ -232,7 +232,7 @@ class Outbox:
             appended = await self._log.append([frame for _, frames in taken for frame in frames]) if self._log else []
         except UnavailableError as error:
             self._flushing = frozenset()
-            self._note(reachable=False, code=error.code)
+            self._note(error)
             for stream in streams:
                 stream.interrupted()
                 if stream.expires is None or self._now() < stream.expires:
@@ -241,7 +241,7 @@ class Outbox:
                 stream.unreachable()
             return False
         self._flushing = frozenset()
-        self._note(reachable=True)
+        self._note(None)
         outcomes = iter(appended)
         for stream, frames in taken:
             own = [next(outcomes) for _ in frames]
@@ -251,12 +251,13 @@ class Outbox:
             stream.logged(frames, next_frame=self._now() + self._frame_seconds, stale=stale)
         return True
 
-    def _note(self, *, reachable: bool, code: str | None = None) -> None:
-        """Say once that Redis went away, and once that it is back."""
-        if reachable == self._reachable:
+    def _note(self, error: UnavailableError | None) -> None:
+        """Say once that Redis went away, and why, and once that it is back."""
+        if (error is None) == self._reachable:
             return
-        self._reachable = reachable
-        if reachable:
-            telemetry.log("event log is back")
+        self._reachable = error is None
+        if error:
+            away = "event log is away; answers are recorded all the same"
+            telemetry.log(away, level=logging.WARNING, code=error.code, reason=error.message, hint=error.hint)
         else:
-            telemetry.log("event log is away; answers are recorded all the same", level=logging.WARNING, code=code)
+            telemetry.log("event log is back")

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from cloudia.worker.background.refusals import Refusals
 from tests.clock import Clock
 
 
@@ -20,3 +21,9 @@ async def clock() -> Clock:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, Clock)
     return loop
+
+
+@pytest.fixture
+def refusals() -> Refusals:
+    """What is refused for good."""
+    return Refusals()

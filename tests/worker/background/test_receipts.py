@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cloudia.cloud.queue import JobQueue
+from cloudia.errors import RefusedError
 from cloudia.worker.background.receipts import Receipts
+from cloudia.worker.background.refusals import Refusals
 from tests.patience import HANGS
 from tests.worker.background.lines import AWAY, Line, running
 
@@ -47,8 +51,8 @@ async def queue(line: Line) -> Queue:
 
 
 @pytest.fixture
-async def receipts(queue: Queue) -> Receipts:
-    return Receipts(queue, visibility_seconds=VISIBILITY)
+async def receipts(queue: Queue, refusals: Refusals) -> Receipts:
+    return Receipts(queue, refusals, visibility_seconds=VISIBILITY)
 
 
 async def test_what_is_held_is_renewed_at_a_third_of_its_time(receipts: Receipts, line: Line) -> None:
@@ -149,7 +153,7 @@ async def test_what_was_let_go_is_not_renewed_by_a_renewal_that_begins_meanwhile
         await receipts.hand_back(["a"], 4)
         line.seconds = 0
         await asyncio.sleep(20)
-    assert [what for _, what in line.calls] == [(4, "a"), (30, "b"), (30, "b")]
+    assert [what for _, what in line.calls] == [(4, "a"), (30, "b"), (30, "b"), (30, "b")]
 
 
 async def test_a_receipt_that_is_refused_is_out_of_our_hands(
@@ -201,7 +205,7 @@ async def test_renewing_goes_on_after_the_queue_was_away(receipts: Receipts, lin
     line.error = AWAY
     async with running(receipts.run()):
         await asyncio.sleep(14)
-        assert [len(what) - 1 for _, what in line.calls] == [10] * 5 + [2] * 5
+        assert sorted(len(what) - 1 for _, what in line.calls) == [2] * 5 + [10] * 5
         line.error, line.calls = None, []
         await asyncio.sleep(10)
     assert [len(what) - 1 for _, what in line.calls] == [10, 2]
@@ -222,7 +226,25 @@ async def test_what_sqs_refuses_for_good_holds_nobody_up(
         line.error, line.calls = None, []
         await asyncio.sleep(10)
     assert [what for _, what in line.calls] == [(30, "c")]
-    assert {entry.message for entry in caplog.records} == {"messages not deleted", "messages not renewed"}
+    messages = {entry.message for entry in caplog.records}
+    assert messages == {"messages not deleted", "messages not renewed", "refused"}
+
+
+async def test_what_is_refused_is_asked_for_once_and_told_until_it_is_allowed(
+    receipts: Receipts, refusals: Refusals, line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    """I7: a refusal is not tried five times; it stands until a request of its kind goes through, and is logged once."""
+    caplog.set_level(logging.INFO)
+    receipts.hold("abc")
+    line.error = RefusedError("AWS does not allow DeleteMessageBatch", hint="Grant it.", code="aws_refused")
+    await receipts.delete("a")
+    await receipts.delete("b")
+    assert len(line.calls) == 2
+    assert refusals.told() == {"messages deleted": "AWS does not allow DeleteMessageBatch"}
+    line.error = None
+    await receipts.delete("c")
+    assert refusals.told() == {}
+    assert [entry.message for entry in caplog.records if "refused" in entry.message] == ["refused", "no longer refused"]
 
 
 async def test_a_deletion_that_nobody_waits_for_any_more_is_made_all_the_same(receipts: Receipts, line: Line) -> None:
@@ -233,3 +255,39 @@ async def test_a_deletion_that_nobody_waits_for_any_more_is_made_all_the_same(re
     given_up.cancel()
     await receipts.delete("b")
     assert [what for _, what in line.calls] == [("delete", "a", "b")]
+
+
+async def test_i7_two_thousand_messages_stay_hidden_where_each_request_takes_a_second(
+    queue: Queue, refusals: Refusals, line: Line
+) -> None:
+    """I7: with 60 s of visibility no message goes 60 s without a renewal, and one that is deleted waits for its own alone."""
+    receipts = Receipts(queue, refusals, visibility_seconds=60)
+    names = [f"r{number}" for number in range(2000)]
+    receipts.hold(names)
+    line.seconds = 1
+    async with running(receipts.run()):
+        await asyncio.sleep(20.5)
+        began = line.now
+        await receipts.delete("r0")
+        assert line.now - began < 3
+        await asyncio.sleep(180)
+    renewed: dict[str, list[float]] = {}
+    for at, (what, *some) in line.calls:
+        for name in some if what == 60 else []:
+            renewed.setdefault(name, [0.0]).append(at)
+    assert set(renewed) == set(names)
+    assert max(later - at for name in names[1:] for at, later in pairwise([*renewed[name], line.now])) < 40
+
+
+async def test_i7_a_request_that_hangs_holds_up_no_other(receipts: Receipts, queue: Queue, line: Line) -> None:
+    """I7: whoever waits for a request that never comes back goes on when the visibility has run out; others do meanwhile."""
+    receipts.hold("ab")
+    line.seconds = 100
+    began = line.now
+    hanging = asyncio.create_task(receipts.delete("a"))
+    await asyncio.sleep(1)
+    line.seconds = 0
+    await receipts.delete("b")
+    assert line.now - began < 2
+    await hanging
+    assert line.now - began < VISIBILITY + 1
