@@ -12,7 +12,7 @@ from cloudia.cloud.redis import Keys, redis_errors
 from cloudia.protocol import Message
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from cloudia.cloud.redis import Redis
 
 __all__ = ["ContextCache"]
 
@@ -28,7 +28,7 @@ class ContextCache:
 
     async def get(self, conversation_id: str, *, through: str) -> list[Message] | None:
         """Return the messages up to the turn of the user message `through`, or None where that is not what is cached."""
-        with redis_errors():
+        async with redis_errors(self._redis):
             raw = await self._redis.get(self._keys.context(conversation_id))
         if raw is None:
             return None
@@ -41,10 +41,10 @@ class ContextCache:
     async def put(self, conversation_id: str, *, through: str, messages: list[Message]) -> None:
         """Cache the messages up to the turn of the user message `through`."""
         entry = {"through": through, "messages": [message.to_json() for message in messages]}
-        with redis_errors():
+        async with redis_errors(self._redis):
             await self._redis.set(self._keys.context(conversation_id), json.dumps(entry), ex=_TTL_SECONDS)
 
     async def drop(self, conversation_id: str) -> None:
         """Forget a conversation's context."""
-        with redis_errors():
+        async with redis_errors(self._redis):
             await self._redis.delete(self._keys.context(conversation_id))

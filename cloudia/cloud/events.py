@@ -15,8 +15,7 @@ from cloudia.cloud.redis import Keys, redis_errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis.asyncio import Redis
-
+    from cloudia.cloud.redis import Redis
     from cloudia.protocol import Event
 
 __all__ = ["START", "Appended", "Entry", "EventLog", "Frame"]
@@ -84,37 +83,36 @@ class EventLog:
 
     async def append(self, frames: Sequence[Frame]) -> list[Appended]:
         """Append frames and tell the gateways that hold their connections: one round trip for all of them."""
-        with redis_errors():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                # The first brings the script along, so that Redis knows it for the others, whatever it has forgotten.
-                command = ["EVAL", _APPEND]
-                for frame in frames:
-                    event, session = frame.event, frame.session_id
-                    pipeline.execute_command(
-                        *command,
-                        3,
-                        self._keys.log(session),
-                        self._keys.job(session, event.job_id or ""),
-                        self._keys.connection(session),
-                        frame.fence,
-                        int(event.terminal),
-                        event.encode(),
-                        self._max_length,
-                        self._ttl,
-                        self._keys.node(""),
-                        session,
-                    )
-                    command = ["EVALSHA", _APPEND_SHA]
-                replies: list[str] = await pipeline.execute()
+        async with redis_errors(self._redis), self._redis.pipeline(transaction=False) as pipeline:
+            # The first brings the script along, so that Redis knows it for the others, whatever it has forgotten.
+            command = ["EVAL", _APPEND]
+            for frame in frames:
+                event, session = frame.event, frame.session_id
+                pipeline.execute_command(
+                    *command,
+                    3,
+                    self._keys.log(session),
+                    self._keys.job(session, event.job_id or ""),
+                    self._keys.connection(session),
+                    frame.fence,
+                    int(event.terminal),
+                    event.encode(),
+                    self._max_length,
+                    self._ttl,
+                    self._keys.node(""),
+                    session,
+                )
+                command = ["EVALSHA", _APPEND_SHA]
+            replies: list[str] = await pipeline.execute()
         return [Appended(reply) if "-" in reply else Appended(None, reply) for reply in replies]
 
     async def after(self, session_id: str, event_id: str, *, count: int = 500) -> list[Entry]:
         """Return up to `count` entries that stand after `event_id`."""
-        with redis_errors():
+        async with redis_errors(self._redis):
             rows: Any = await self._redis.xrange(self._keys.log(session_id), min=f"({event_id}", max="+", count=count)
         return [Entry(entry_id, fields["e"]) for entry_id, fields in rows]
 
     async def holds(self, session_id: str, event_id: str) -> bool:
         """Tell whether the log still has this entry, so that nothing after it can be missing."""
-        with redis_errors():
+        async with redis_errors(self._redis):
             return bool(await self._redis.xrange(self._keys.log(session_id), min=event_id, max=event_id, count=1))

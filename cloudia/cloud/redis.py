@@ -6,10 +6,11 @@ All keys of a session share the hash tag `{session}`, so that a script may touch
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import Redis as Client
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -23,14 +24,15 @@ from redis.exceptions import (
     RedisError,
 )
 
+from cloudia.deadlines import deadline
 from cloudia.errors import RefusedError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
 __all__ = ["Keys", "Redis", "connect", "redis_errors"]
 
-_CONNECT_SECONDS = 2.0
+_ANSWER_SECONDS = 2.0
 _MOST_CONNECTIONS = 32
 """A gateway that heals thousands of sessions at once takes turns at these."""
 
@@ -62,41 +64,53 @@ class Keys:
         return f"{self._prefix}:context:{conversation_id}"
 
 
-def connect(url: str, *, timeout: float = 2.0) -> Redis:
+class Redis(Client):
+    """A client, and how long each call of it may take."""
+
+    answer_seconds = _ANSWER_SECONDS
+
+
+def connect(url: str, *, timeout: float = _ANSWER_SECONDS) -> Redis:
     """Return a client for `url`. Connecting happens at first use and anew after a failure; nothing is retried silently.
 
-    `timeout` bounds each reply, in seconds. Who finds all connections in use waits for one.
+    `timeout` bounds each call within `redis_errors`, in seconds. Who finds all connections in use waits for one.
     """
     try:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_MOST_CONNECTIONS,
-            timeout=_CONNECT_SECONDS,
             decode_responses=True,
             # With RESP3, redis-py 8.1.0 hands out connections that the server has closed: redis/redis-py#4252.
             protocol=2,
-            socket_connect_timeout=_CONNECT_SECONDS,
-            socket_timeout=timeout,
+            # Its own deadlines take a lag of this process for one of Redis.
+            timeout=None,
+            socket_connect_timeout=None,
+            socket_timeout=None,
             socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),
         )
     except ValueError as error:
         # What redis-py says of it quotes a part of it, which may be one of the password.
         raise UsageError("redis.url is not a URL of Redis", hint="Such as redis://127.0.0.1:6379/0.") from error
-    return Redis.from_pool(pool)
+    client = cast("Redis", Redis.from_pool(pool))
+    client.answer_seconds = timeout
+    return client
 
 
-@contextmanager
-def redis_errors() -> Iterator[None]:
-    """Raise every failure of Redis inside as `UnavailableError`, and as `RefusedError` what somebody has to mend.
+@asynccontextmanager
+async def redis_errors(redis: Redis, *, wait_seconds: float = 0.0) -> AsyncIterator[None]:
+    """Bound a call, and raise every failure as `UnavailableError`, and as `RefusedError` what somebody has to mend.
 
-    A task that is cancelled meanwhile ends here. `asyncio.wait_for`, with which redis-py sends, loses the cancellation on
+    `wait_seconds` is how long it may take beside the client's own time, for a wait. A lag of this process is not counted.
+
+    A task that is cancelled meanwhile ends here. `asyncio.wait_for`, with which redis-py may send, loses the cancellation on
     Python 3.11 where sending was done at that moment: python/cpython#86296.
     """
     task = asyncio.current_task()
     cancelled = task.cancelling() if task else 0
     try:
-        yield
+        async with deadline(redis.answer_seconds + wait_seconds):
+            yield
     except (RedisError, OSError, TimeoutError) as error:
         raise _told(error) from error
     finally:

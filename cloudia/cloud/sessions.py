@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Sequence
 
-    from redis.asyncio import Redis
+    from cloudia.cloud.redis import Redis
 
 __all__ = ["Notice", "Published", "Replaced", "Sessions"]
 
@@ -78,7 +78,7 @@ class Sessions:
 
     async def register(self, session_id: str, *, node_id: str, connection_id: str) -> None:
         """Make this connection the session's only one."""
-        with redis_errors():
+        async with redis_errors(self._redis):
             await self._register(
                 keys=[self._keys.connection(session_id)],
                 args=[node_id, connection_id, _TTL_SECONDS, self._keys.node(""), session_id],
@@ -88,20 +88,19 @@ class Sessions:
         """Keep each `(session_id, connection_id)` registered for 90 s more. Return those that were replaced."""
         if not connections:
             return []
-        with redis_errors():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for session_id, connection_id in connections:
-                    await self._claim(
-                        keys=[self._keys.connection(session_id)],
-                        args=[node_id, connection_id, _TTL_SECONDS],
-                        client=pipeline,
-                    )
-                claimed = await pipeline.execute()
+        async with redis_errors(self._redis), self._redis.pipeline(transaction=False) as pipeline:
+            for session_id, connection_id in connections:
+                await self._claim(
+                    keys=[self._keys.connection(session_id)],
+                    args=[node_id, connection_id, _TTL_SECONDS],
+                    client=pipeline,
+                )
+            claimed = await pipeline.execute()
         return [connection for connection, mine in zip(connections, claimed, strict=True) if not mine]
 
     async def unregister(self, session_id: str, *, connection_id: str) -> None:
         """Forget a connection, unless a newer one has taken its place."""
-        with redis_errors():
+        async with redis_errors(self._redis):
             await self._unregister(keys=[self._keys.connection(session_id)], args=[connection_id])
 
     async def notices(
@@ -113,11 +112,11 @@ class Sessions:
         """
         pubsub = self._redis.pubsub()
         try:
-            with redis_errors():
+            async with redis_errors(self._redis):
                 await pubsub.subscribe(self._keys.node(node_id))
             pinged = False
             while True:
-                with redis_errors():
+                async with redis_errors(self._redis, wait_seconds=silence_seconds):
                     message = await pubsub.get_message(timeout=silence_seconds)
                     if message is None and pinged:
                         raise TimeoutError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudia.errors import PartError, UnavailableError, UsageError
+from cloudia.errors import PartError, RefusedError, UnavailableError, UsageError
 from cloudia.passwords import without_password
 from cloudia.sim.ports import LOOPBACK
 
@@ -74,9 +74,10 @@ async def check_redis(url: str) -> None:
     from cloudia.cloud.redis import connect, redis_errors  # noqa: PLC0415 - only where there is one
 
     try:
-        async with connect(url) as client:
-            with redis_errors():
-                await client.ping()
+        async with connect(url) as client, redis_errors(client):
+            await client.ping()
+    except RefusedError:
+        raise
     except UnavailableError as error:
         raise PartError(
             f"no Redis answers at {without_password(url)}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,8 +22,10 @@ _GREETING = {b"AUTH", b"SELECT", b"CLIENT", b"HELLO"}
 @asynccontextmanager
 async def refusing(answer: str, *, greeting: str = "+OK") -> AsyncIterator[str]:
     """Serve a Redis that lets everybody in and answers everything alike; yield its URL."""
+    served: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.add(asyncio.current_task())
         try:
             while line := await reader.readline():
                 words = []
@@ -33,9 +35,12 @@ async def refusing(answer: str, *, greeting: str = "+OK") -> AsyncIterator[str]:
                 writer.write(f"{greeting if words[0] in _GREETING else answer}\r\n".encode())
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield f"redis://:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    await asyncio.gather(*(task for task in served if task))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cloudia import telemetry
 from cloudia.cloud.jobs import LostLeaseError
+from cloudia.deadlines import is_late
 from cloudia.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -98,9 +99,17 @@ class Leases:
                     self._held[_key(lease)] = (lease, on_lost, until)
 
     async def _expire(self) -> None:
-        """Stop all that works under a lease that ran out, whatever becomes of its renewal."""
+        """Stop all that works under a lease that ran out, whatever becomes of its renewal.
+
+        Where this process was late itself renewals had no chance either; they get one. The fence guards what is written.
+        """
+        late = False
         while True:
+            due = asyncio.get_running_loop().time() + self._seconds / 30
             await asyncio.sleep(self._seconds / 30)
+            late = is_late(due) and not late
+            if late:
+                continue
             for key, (lease, on_lost, expires_at) in list(self._held.items()):
                 if self._clock() > expires_at:
                     del self._held[key]
