@@ -32,7 +32,13 @@ async def test_an_answer_that_came_while_the_loop_was_blocked_is_taken() -> None
     if isinstance(asyncio.get_running_loop(), Clock):
         pytest.skip("its time does not pass")
     answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    server = await asyncio.start_server(lambda _, writer: writer.write(b"here\n"), "127.0.0.1", 0)
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"here\n")
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         async with deadline(0.3):
@@ -43,6 +49,7 @@ async def test_an_answer_that_came_while_the_loop_was_blocked_is_taken() -> None
             assert is_late(began + 0.3)
             answered.set_result((await line).decode())
         writer.close()
+        await writer.wait_closed()
     assert answered.result() == "here\n"
 
 
