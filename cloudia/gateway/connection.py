@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,14 @@ from cloudia import telemetry
 from cloudia.cloud.identity import token_expired
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
 from cloudia.gateway.delivery import Delivery
-from cloudia.protocol import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_SLOW, CLOSE_UNAUTHORIZED, Event
+from cloudia.protocol import (
+    CLOSE_BAD_FRAME,
+    CLOSE_REPLACED,
+    CLOSE_SLOW,
+    CLOSE_TRY_AGAIN,
+    CLOSE_UNAUTHORIZED,
+    Event,
+)
 from cloudia.telemetry.events import FrameDelivered
 
 if TYPE_CHECKING:
@@ -72,7 +80,7 @@ class Connection:
 
     async def run(self) -> None:
         """Send events until the socket closes, or the token that it was opened with expires."""
-        sending = asyncio.create_task(self._send_events())
+        sending = asyncio.create_task(self._send_all())
         expiring = asyncio.create_task(self._expire())
         try:
             async for _ in self._socket:
@@ -88,6 +96,15 @@ class Connection:
                 if not task.cancelled():
                     task.result()
 
+    async def _send_all(self) -> None:
+        """Send events; whatever fails in it ends the connection with a reason, for one that is open and silent tells nobody."""
+        try:
+            await self._send_events()
+        except Exception as error:  # noqa: BLE001 - of any kind: the client resumes with a new connection
+            telemetry.log("sending failed", level=logging.ERROR, connection_id=self.id, exc_info=error)
+            failed = CloudiaError("the gateway failed", hint="Reconnect to resume.", code="internal")
+            await self._close(CLOSE_TRY_AGAIN, failed)
+
     async def _send_events(self) -> None:
         while True:
             await self._wake.wait()
@@ -101,9 +118,12 @@ class Connection:
 
     async def _expire(self) -> None:
         await asyncio.sleep(self._expires_at - time.time())
+        await self._close(CLOSE_UNAUTHORIZED, token_expired())
+
+    async def _close(self, close_code: int, error: CloudiaError) -> None:
         try:
             async with asyncio.timeout(self._stall_seconds):
-                await refuse(self._socket, CLOSE_UNAUTHORIZED, token_expired())
+                await refuse(self._socket, close_code, error)
         except TimeoutError:
             self._socket.transport.abort()  # A reader that stands still takes no frame, nor part in a handshake.
 

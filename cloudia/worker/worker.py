@@ -51,6 +51,8 @@ class Worker:
         self._hurry = asyncio.Event()
         self._full = False
         self._polled_at: float | None = None
+        """Epoch seconds, for those who look; what is measured here is measured by the monotonic clock."""
+        self._poll_ended = 0.0
 
     def stop(self) -> None:
         """Stop polling and finish what can be finished in the grace time. A second call hands everything back at once."""
@@ -114,14 +116,14 @@ class Worker:
             self._to.refusals.worked("messages received")
             if self._polled_at is None:
                 telemetry.log("worker ready")
-            self._polled_at = time.time()
+            self._polled_at, self._poll_ended = time.time(), time.monotonic()
             self._accept(received)
 
     def _poll_age(self) -> float | None:
         """Return the seconds since the last finished poll; a worker that is full polls as soon as there is room."""
         if self._polled_at is None or self._stopping.is_set():
             return None
-        return 0.0 if self._full else time.time() - self._polled_at
+        return 0.0 if self._full else time.monotonic() - self._poll_ended
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

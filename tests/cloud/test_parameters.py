@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from botocore.retries.standard import ExponentialBackoff
 
 from cloudia.cloud import parameters
@@ -73,8 +74,9 @@ def test_a_required_parameter_must_exist(cloud: Cloud) -> None:
     assert "cloudia provision" in missing.value.hint
 
 
-def test_a_known_value_needs_no_ssm(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While SSM is away, what was read is used; what was not read is `UnavailableError`."""
+@pytest.mark.parametrize("age", [0.0, 301.0, 86_400.0])
+def test_a_known_value_needs_no_ssm(cloud: Cloud, clock: Clock, monkeypatch: pytest.MonkeyPatch, age: float) -> None:
+    """While SSM is away, what was read is used however old it is; what was not read is `UnavailableError`."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -82,8 +84,35 @@ def test_a_known_value_needs_no_ssm(cloud: Cloud, monkeypatch: pytest.MonkeyPatc
         known = Parameters(cloud.aws.ssm)
         value = known.get(cloud.stack.token_secret)
         known._ssm = away
+        clock.now += age
         assert known.get(cloud.stack.token_secret) == value
         with pytest.raises(UnavailableError) as unreachable:
             known.get(cloud.stack.session_secret)
     assert unreachable.value.code == "aws_unavailable"
     away.close()
+
+
+def test_a_ssm_that_is_away_is_not_asked_for_every_message(cloud: Cloud, clock: Clock) -> None:
+    """An old value costs one try in ten seconds, and is read again once SSM is back."""
+
+    class Away:
+        asked = 0
+
+        def get_parameter(self, **_: Any) -> Any:
+            self.asked += 1
+            raise EndpointConnectionError(endpoint_url="http://nowhere")
+
+    away: Any = Away()
+    known, parameter, there = Parameters(cloud.aws.ssm), cloud.stack.token_secret, cloud.aws.ssm
+    value = known.get(parameter)
+    known._ssm = away
+    clock.now += 301
+    assert [known.get(parameter) for _ in range(50)] == [value] * 50
+    assert away.asked == 1
+    clock.now += 11
+    assert known.get(parameter) == value
+    assert away.asked == 2
+    put(cloud, parameter, "rotated")
+    known._ssm = there
+    clock.now += 11
+    assert known.get(parameter) == "rotated"
