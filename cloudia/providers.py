@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ANY_URL", "DEFAULT_PROVIDER", "LLM_WORDS", "PROVIDERS", "SIMULATED", "ProviderSpec"]
+__all__ = ["ANY_URL", "DEFAULT_PROVIDER", "LLM_WORDS", "PROVIDERS", "SIMULATED", "UNKNOWN_WINDOW", "ProviderSpec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,16 @@ class ProviderSpec:
     """Where the simulated provider speaks this API, below its own URL."""
     spoken_elsewhere: bool = False
     """Whether other servers speak it too, so that its base URL may be another vendor's."""
+    windows: tuple[tuple[str, int], ...] = ()
+    """What the vendor's models take, in tokens, question and answer together, by how their names begin."""
+
+    def window(self, model: str) -> int:
+        """Return the window of a model in tokens; of one that is not known, what most models have by now."""
+        known = [(len(start), tokens) for start, tokens in self.windows if model.startswith(start)]
+        return max(known)[1] if known else UNKNOWN_WINDOW
+
+
+UNKNOWN_WINDOW = 32_000
 
 
 _SPECS = (
@@ -44,6 +54,18 @@ _SPECS = (
         key_variable="OPENAI_API_KEY",
         base_url_variable="OPENAI_BASE_URL",
         stand_in_path="/v1",
+        # https://platform.openai.com/docs/models
+        windows=(
+            ("gpt-3.5-turbo", 16_385),
+            ("gpt-4", 8_192),
+            ("gpt-4-turbo", 128_000),
+            ("gpt-4.1", 1_000_000),
+            ("gpt-4o", 128_000),
+            ("gpt-5", 400_000),
+            ("o1", 200_000),
+            ("o3", 200_000),
+            ("o4-mini", 200_000),
+        ),
         spoken_elsewhere=True,
     ),
     ProviderSpec(
@@ -54,6 +76,8 @@ _SPECS = (
         vendor_url="https://api.anthropic.com",
         key_variable="ANTHROPIC_API_KEY",
         base_url_variable="ANTHROPIC_BASE_URL",
+        # https://docs.claude.com/en/docs/about-claude/models/overview
+        windows=(("claude-", 200_000),),
     ),
 )
 

@@ -189,6 +189,13 @@ class Settings:
     limits_context_messages: int = _setting(
         40, "messages of a conversation that the LLM sees", "worker", low=1, high=1000
     )
+    limits_context_tokens: int = _setting(
+        0,
+        "most tokens of a conversation that the LLM sees, by estimate; 0 is what its window leaves",
+        "worker",
+        low=0,
+        high=10_000_000,
+    )
 
     llm_provider: str = _setting(DEFAULT_PROVIDER, "API that the worker speaks", "worker up", choices=tuple(PROVIDERS))
     llm_model: str = _setting("", "model; empty is the provider's default here", "worker up")

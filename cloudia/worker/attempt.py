@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Again", "Attempt", "Back", "Delete", "Leave", "Outcome"]
 
-_MAX_ANSWER_BYTES = 300_000
-"""An item of DynamoDB holds 400 KB."""
+_MAX_ANSWER_BYTES = 380_000
+"""An item of DynamoDB holds 400 KB, in which error, usage and names have their place. A longer answer ends there."""
 _MAX_REASONING = 100_000
 """Characters of reasoning that are sent; nobody reads more, and each is kept in the event log."""
 _RECORD_TRIES = 6
@@ -77,10 +77,6 @@ class Again:
 Outcome: TypeAlias = Delete | Back | Leave | Again
 
 
-class AnswerTooLargeError(Exception):
-    """An answer is longer than can be recorded."""
-
-
 class Attempt:
     """One attempt at the turn that follows the messages `before`. `run` it once; `stop` it at any time."""
 
@@ -102,6 +98,8 @@ class Attempt:
         self._stream.on_stale = lambda: self.stop("lost")
         self._llm.on_sign = self._sign
         self._deadline: asyncio.Timeout | None = None
+        self._cut = False
+        """Whether the answer was longer than can be recorded."""
         self._thought = 0
         """Characters of reasoning that were sent to the client."""
         self._thinks = False
@@ -180,7 +178,7 @@ class Attempt:
 
     async def _stream_answer(self, turn: Turn) -> None:
         """Take what the responder yields, into `_text` and to the client."""
-        size = 0
+        left = _MAX_ANSWER_BYTES
         async with (
             asyncio.timeout(self._to.settings.llm_answer_seconds) as self._deadline,
             aclosing(self._to.responder(turn)) as pieces,  # type: ignore[type-var]
@@ -190,11 +188,14 @@ class Attempt:
                     self._first_text = time.time()
                     if telemetry.listening():
                         telemetry.notify(FirstText(job=self._told_as, at=self._first_text, seconds=self._seconds()))
-                size += len(piece.encode())
-                if size > _MAX_ANSWER_BYTES:
-                    raise AnswerTooLargeError
-                self._text.append(piece)
-                self._stream.text(piece)
+                fits = piece.encode()[:left].decode(errors="ignore")
+                left -= len(fits.encode())
+                self._text.append(fits)
+                self._stream.text(fits)
+                if fits != piece:
+                    telemetry.log("answer cut", level=logging.WARNING, bytes=_MAX_ANSWER_BYTES - left)
+                    self._cut = True
+                    break
 
     def _sign(self, piece: Piece) -> None:
         """Take a sign of life of the LLM's. Until the first text each one begins the answer's time anew."""
@@ -304,7 +305,7 @@ class Attempt:
                 provider=self._llm.route.provider.name,
                 model=self._llm.model,
                 usage=usage,
-                finish=self._llm.finish,
+                finish=self._finish,
                 llm_calls=self._llm.calls,
             )
         )
@@ -327,10 +328,14 @@ class Attempt:
             "provider": self._llm.route.provider.name,
             "model": self._llm.model,
             "usage": self._usage(status),
-            "finish": self._llm.finish,
+            "finish": self._finish,
             "first_text_at": round(self._first_text, 3) if self._first_text else None,
             "llm_calls": self._llm.calls,
         }
+
+    @property
+    def _finish(self) -> str | None:
+        return "length" if self._cut else self._llm.finish
 
     def _usage(self, status: JobStatus) -> dict[str, float] | None:
         """Return the tokens that were counted, and what they cost where that is known: of a whole answer, at a known price."""

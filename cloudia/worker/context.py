@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cloudia import ids, telemetry
 from cloudia.errors import UnavailableError
 from cloudia.protocol import Message, QueuedJob
+from cloudia.providers import PROVIDERS
 from cloudia.worker.providers.base import ChatMessage
 
 if TYPE_CHECKING:
@@ -16,22 +17,32 @@ if TYPE_CHECKING:
 
     from cloudia.cloud.cache import ContextCache
     from cloudia.cloud.history import History
+    from cloudia.settings import Settings
 
-__all__ = ["Contexts", "alternating", "chat_messages", "shortened", "unanswered"]
+__all__ = ["Contexts", "alternating", "chat_messages", "room", "shortened", "tokens", "unanswered", "within"]
 
+_MESSAGE_TOKENS = 4
+"""What a message costs beside its text."""
 _QUESTION_FAILED = frozenset({"llm_context_exceeded", "llm_content_refused"})
 
 
 class Contexts:
     """Reads contexts from the cache, else from the history, and keeps the cache warm."""
 
-    def __init__(self, history: History, cache: ContextCache | None, *, most: int) -> None:
+    def __init__(self, history: History, cache: ContextCache | None, *, most: int, most_tokens: int) -> None:
         self._history = history
         self._cache = cache
         self._most = most
+        self._most_tokens = most_tokens
 
     async def before(self, job: QueuedJob) -> list[Message]:
-        """Return the messages before a job's own, oldest first. `UnavailableError` where the history is away."""
+        """Return the messages before a job's own, oldest first: as many as the bounds let in beside it.
+
+        `UnavailableError` where the history is away.
+        """
+        return within(await self._all_before(job), self._most_tokens - tokens(job.content))
+
+    async def _all_before(self, job: QueuedJob) -> list[Message]:
         if job.previous_message_id is None:
             return []
         if self._cache:
@@ -48,10 +59,9 @@ class Contexts:
         if not self._cache:
             return
         own = Message(job.message_id, job.conversation_id, "user", job.content, ids.iso(job.accepted_at), job.job_id)
+        kept = within([*before, own, reply][-self._most :], self._most_tokens)
         try:
-            await self._cache.put(
-                job.conversation_id, through=job.message_id, messages=[*before, own, reply][-self._most :]
-            )
+            await self._cache.put(job.conversation_id, through=job.message_id, messages=kept)
         except UnavailableError as error:
             telemetry.log("context not cached", level=logging.DEBUG, code=error.code)
 
@@ -60,6 +70,41 @@ def unanswered(before: Sequence[Message]) -> list[Message]:
     """Return the questions without an answer, oldest first: their turns have not ended. The cache has none of these."""
     answered = {message.job_id for message in before if message.role == "assistant"}
     return [message for message in before if message.role == "user" and message.job_id not in answered]
+
+
+def tokens(text: str) -> int:
+    """Return about how many tokens a text is, rather too many: a tokenizer is the model's own, and none is at hand.
+
+    English has four bytes or more to a token, code and most other languages three.
+    """
+    return len(text.encode()) // 3 + _MESSAGE_TOKENS
+
+
+def room(settings: Settings) -> int:
+    """Return how many tokens of a conversation an LLM can be sent beside its system prompt and its answer.
+
+    A fallback may have to take it, too.
+    """
+    if settings.limits_context_tokens:
+        return settings.limits_context_tokens
+    asked = [(settings.llm_provider, settings.llm_model)]
+    if settings.llm_fallback_provider:
+        asked.append((settings.llm_fallback_provider, settings.llm_fallback_model))
+    specs = [(PROVIDERS[provider], model) for provider, model in asked]
+    window = min(spec.window(model or spec.default_model) for spec, model in specs)
+    # A model that takes less than its answer may have is left some of it: it refuses what is too much, and says so.
+    return max(window - settings.llm_max_tokens - tokens(settings.llm_system_prompt), window // 2)
+
+
+def within(messages: Sequence[Message], most_tokens: int) -> list[Message]:
+    """Return the last of the messages that are `most_tokens` together at most. None is cut."""
+    left, kept = most_tokens, []
+    for message in reversed(messages):
+        left -= tokens(message.content)
+        if left < 0:
+            break
+        kept.append(message)
+    return kept[::-1]
 
 
 def chat_messages(before: Sequence[Message], job: QueuedJob) -> tuple[ChatMessage, ...]:

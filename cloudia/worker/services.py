@@ -15,7 +15,7 @@ from cloudia.worker.background.outbox import Outbox
 from cloudia.worker.background.receipts import Receipts
 from cloudia.worker.background.reconciling import Reconciling
 from cloudia.worker.background.refusals import Refusals
-from cloudia.worker.context import Contexts
+from cloudia.worker.context import Contexts, room
 from cloudia.worker.responders import answer_with_llm, load_responder
 from cloudia.worker.routes import make_llm
 
@@ -76,7 +76,7 @@ async def make_services(settings: Settings) -> Services:
         jobs=cloud.jobs,
         history=cloud.history,
         presence=cloud.presence,
-        contexts=Contexts(cloud.history, cache, most=settings.limits_context_messages),
+        contexts=Contexts(cloud.history, cache, most=settings.limits_context_messages, most_tokens=room(settings)),
         refusals=refusals,
         receipts=Receipts(cloud.queue, refusals, visibility_seconds=settings.worker_visibility_seconds),
         leases=Leases(cloud.jobs, refusals, seconds=settings.worker_lease_seconds),

@@ -13,11 +13,13 @@ from cloudia.cloud.cache import ContextCache
 from cloudia.cloud.history import History
 from cloudia.errors import UnavailableError
 from cloudia.protocol import JobStatus, Message, QueuedJob
+from cloudia.settings import Settings
 from cloudia.worker import ChatMessage
-from cloudia.worker.context import Contexts, chat_messages
+from cloudia.worker.context import Contexts, chat_messages, room, tokens, within
 
 AWAY = UnavailableError("it is away", code="aws_unavailable")
 MOST = 6
+PLENTY = 1_000_000
 
 
 class Cache(ContextCache):
@@ -89,7 +91,7 @@ class Parts:
 
     @property
     def contexts(self) -> Contexts:
-        return Contexts(self.table, self.cache, most=MOST)
+        return Contexts(self.table, self.cache, most=MOST, most_tokens=PLENTY)
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ async def test_a_cached_context_that_is_empty_is_a_context(parts: Parts) -> None
 async def test_without_the_cache_the_history_is_read(parts: Parts, how: str) -> None:
     """I8: with Redis away, or nothing cached, or no Redis at all, the last messages come from the history, oldest first."""
     parts.cache.away = how == "away"
-    contexts = Contexts(parts.table, None if how == "none" else parts.cache, most=3)
+    contexts = Contexts(parts.table, None if how == "none" else parts.cache, most=3, most_tokens=PLENTY)
     assert await contexts.before(job(2)) == [answer(0), *turns(1)]
     assert parts.table.asked == [("cnv", question(2).message_id, 3)]
 
@@ -161,7 +163,9 @@ async def test_no_more_is_remembered_than_the_llm_sees(length: int, most: int) -
     """However much was said, the last messages are kept and the others are left out."""
     parts = Parts()
     before = turns(*range(length))
-    await Contexts(parts.table, parts.cache, most=most).remember(job(length), before, answer(length))
+    await Contexts(parts.table, parts.cache, most=most, most_tokens=PLENTY).remember(
+        job(length), before, answer(length)
+    )
     through, kept = parts.cache.entries["cnv"]
     assert through == question(length).message_id
     assert len(kept) == min(most, len(before) + 2)
@@ -174,8 +178,51 @@ async def test_without_redis_nothing_is_remembered_and_nothing_fails(parts: Part
     """I8: the turn has ended all the same."""
     parts.cache.away = True
     await parts.contexts.remember(job(2), [], answer(2))
-    await Contexts(parts.table, None, most=MOST).remember(job(2), [], answer(2))
+    await Contexts(parts.table, None, most=MOST, most_tokens=PLENTY).remember(job(2), [], answer(2))
     assert parts.cache.entries == {}
+
+
+# --- how much of it --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cached", [True, False])
+async def test_the_context_is_bounded_by_tokens_too(parts: Parts, cached: bool) -> None:
+    """Two long messages leave room for what fits beside the question, whole messages and the newest."""
+    long = [question(0, "x" * 3000), answer(0, "y" * 3000), question(1, "short"), answer(1, "brief")]
+    parts.table.all = long
+    if cached:
+        parts.cache.entries["cnv"] = (question(1).message_id, long)
+    for most_tokens, kept in ((100, 2), (1100, 3), (2100, 4)):
+        contexts = Contexts(parts.table, parts.cache, most=MOST, most_tokens=most_tokens)
+        assert await contexts.before(job(2)) == long[-kept:]
+
+
+async def test_what_is_remembered_is_bounded_by_tokens_too(parts: Parts) -> None:
+    """The cache holds no more of a conversation than the LLM is sent."""
+    contexts = Contexts(parts.table, parts.cache, most=MOST, most_tokens=1100)
+    await contexts.remember(job(2), [question(1, "x" * 30_000), answer(1, "y" * 3000)], answer(2))
+    assert [message.content for message in parts.cache.entries["cnv"][1]] == ["y" * 3000, "question 2", "answer 2"]
+
+
+@given(st.lists(st.text(max_size=400), max_size=12), st.integers(-10, 2000))
+def test_what_is_within_a_bound_is_the_longest_end_that_fits(texts: list[str], most: int) -> None:
+    """It is at most the bound, it is the end of what was there, and one message more would not fit."""
+    messages = [question(number, text) for number, text in enumerate(texts)]
+    kept = within(messages, most)
+    sizes = [tokens(message.content) for message in messages]
+    assert kept == messages[len(messages) - len(kept) :]
+    assert sum(sizes[len(sizes) - len(kept) :]) <= max(most, 0)
+    assert len(kept) == len(messages) or sum(sizes[len(sizes) - len(kept) - 1 :]) > most
+
+
+def test_the_bound_is_what_the_models_window_leaves() -> None:
+    """A known model's window without prompt and answer, a fallback's where that is smaller, a safe bound of one unknown."""
+    anthropic = Settings(llm_provider="anthropic", llm_system_prompt="", llm_max_tokens=2048)
+    assert room(anthropic) == 200_000 - 2048 - tokens("")
+    assert room(anthropic.changed(llm_fallback_provider="openai", llm_fallback_model="gpt-4o-mini")) < 128_000
+    assert 8_192 / 2 <= room(Settings(llm_model="gpt-4", llm_max_tokens=8_000)) < 8_192
+    assert 29_000 < room(Settings(llm_model="somebody/some-model")) < 32_000
+    assert room(anthropic.changed(limits_context_tokens=1234)) == 1234
 
 
 # --- what the LLM is sent --------------------------------------------------------------------------------------------

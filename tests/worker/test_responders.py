@@ -117,6 +117,16 @@ async def test_an_exception_is_that_jobs_failure_alone(own: RunningStack) -> Non
         assert client.stream.session_id == session
 
 
+async def test_an_answer_that_is_too_long_to_be_recorded_ends_there(own: RunningStack) -> None:
+    """What came until then is kept whole, and `finish` says that it was cut; the responder is closed, and not asked again."""
+    await become(own, "async def answer(turn):\n    while True:\n        yield 'é' * 9_999\n")
+    sent = own.json("send", "tell me everything")
+    assert (sent["status"], sent["finish"], sent["attempts"]) == ("done", "length", 1)
+    assert sent["reply"] == "é" * 190_000
+    again = own.json("send", "and more", "--conversation", sent["conversation_id"])
+    assert (again["status"], again["finish"]) == ("done", "length")
+
+
 async def _ask(client: Any, text: str) -> str:
     answer = ""
     async for event in client.ask(text):
