@@ -167,7 +167,7 @@ class Attempt:
             conversation_id=self._job.conversation_id,
             user_id=self._job.user_id,
             attempt=self._lease.job.attempts,
-            messages=chat_messages(self._before, self._job),
+            messages=chat_messages(self._to.contexts.beside(self._job, self._before), self._job),
             llm=self._llm,
             cancelled=self._cancelled,
         )

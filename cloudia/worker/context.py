@@ -36,13 +36,7 @@ class Contexts:
         self._most_tokens = most_tokens
 
     async def before(self, job: QueuedJob) -> list[Message]:
-        """Return the messages before a job's own, oldest first: as many as the bounds let in beside it.
-
-        `UnavailableError` where the history is away.
-        """
-        return within(await self._all_before(job), self._most_tokens - tokens(job.content))
-
-    async def _all_before(self, job: QueuedJob) -> list[Message]:
+        """Return the messages before a job's own, oldest first. `UnavailableError` where the history is away."""
         if job.previous_message_id is None:
             return []
         if self._cache:
@@ -53,6 +47,10 @@ class Contexts:
             if cached is not None:
                 return cached
         return await asyncio.to_thread(self._history.before, job.conversation_id, job.message_id, limit=self._most)
+
+    def beside(self, job: QueuedJob, before: Sequence[Message]) -> list[Message]:
+        """Return the last of the messages before a job's own: as many as an LLM has room for beside it."""
+        return within(before, self._most_tokens - tokens(job.content))
 
     async def remember(self, job: QueuedJob, before: Sequence[Message], reply: Message) -> None:
         """Cache the conversation through this turn. Without Redis nothing is lost: the history has it."""

@@ -194,7 +194,7 @@ async def test_the_context_is_bounded_by_tokens_too(parts: Parts, cached: bool) 
         parts.cache.entries["cnv"] = (question(1).message_id, long)
     for most_tokens, kept in ((100, 2), (1100, 3), (2100, 4)):
         contexts = Contexts(parts.table, parts.cache, most=MOST, most_tokens=most_tokens)
-        assert await contexts.before(job(2)) == long[-kept:]
+        assert contexts.beside(job(2), await contexts.before(job(2))) == long[-kept:]
 
 
 async def test_what_is_remembered_is_bounded_by_tokens_too(parts: Parts) -> None:
