@@ -1,13 +1,15 @@
 """The corpus of what providers have been seen to do, played by the simulated provider to the worker's LLM, over real HTTP.
 
-docs/provider-cases.md says what is in a case.
+docs/provider-cases.md says what is in a case. `own/` holds others, which are of servers that the corpus has not met.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,13 +28,15 @@ from tests.sim.llm.conftest import Server, started, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from cloudia.worker.llm import Llm, LlmCall
 
 JsonObject = dict[str, Any]
 
 CASES = {case["name"]: case for case in corpus()}
+OWN = {
+    path.stem: json.loads(path.read_text("utf-8")) for path in sorted((Path(__file__).parent / "own").glob("*.json"))
+}
 WHOLE_WORKER = {"openai-proxy-variable-set"}
 """What only a whole stack can show."""
 BASE = {
@@ -230,9 +234,15 @@ async def test_a_case_of_the_corpus_holds(name: str, provider: Server) -> None:
     await play(CASES[name], provider)
 
 
+@pytest.mark.parametrize("name", OWN)
+async def test_a_case_of_our_own_holds(name: str, provider: Server) -> None:
+    """The same of what servers are seen to do that is not in the corpus."""
+    await play(OWN[name], provider)
+
+
 WHOLE = [
     name
-    for name, case in CASES.items()
+    for name, case in (CASES | OWN).items()
     if seconds(case) == 0
     and not case.get("settings")
     and all(x.get("end", "chunked_end") == "chunked_end" for t in case["turns"] for x in t["exchanges"])
@@ -244,7 +254,6 @@ WHOLE = [
 @pytest.mark.parametrize("name", WHOLE)
 async def test_a_case_holds_however_its_bytes_are_cut(name: str, size: int, provider: Server) -> None:
     """The same comes of a stream whose bytes come a few at a time, also inside a character or between CR and LF."""
-    turns = [
-        {**turn, "exchanges": [{**each, "split": size} for each in turn["exchanges"]]} for turn in CASES[name]["turns"]
-    ]
-    await play({**CASES[name], "turns": turns}, provider)
+    case = (CASES | OWN)[name]
+    turns = [{**turn, "exchanges": [{**each, "split": size} for each in turn["exchanges"]]} for turn in case["turns"]]
+    await play({**case, "turns": turns}, provider)

@@ -20,7 +20,7 @@ from cloudia.worker.providers.base import (
     is_object,
 )
 from cloudia.worker.providers.reading import read
-from cloudia.worker.providers.text import Joiner, whole
+from cloudia.worker.providers.text import Speech, whole
 from cloudia.worker.providers.transport import Address, Failures, direct_hosts
 from cloudia.worker.providers.usage import AnthropicUsage
 
@@ -121,58 +121,70 @@ class _State:
         """By the index of their block: id, name, and the parts of the arguments."""
         self._usage = AnthropicUsage()
         self._counted = False
-        self._text = Joiner()
+        self._speech = Speech()
+        self._block = 0
+        """The index of the last block that began, for who leaves it out."""
 
     def take(self, event: dict[str, Any]) -> Iterator[Piece]:
         """Take an event. Yield the text or the thinking that it brings, else a sign of life."""
-        yield self._piece(event)
+        said = False
+        for piece in self._pieces(event):
+            said = True
+            yield piece
+        if not said:
+            yield Alive(self._usage.usage)
 
-    def _piece(self, event: dict[str, Any]) -> Piece:
+    def _pieces(self, event: dict[str, Any]) -> Iterator[Piece]:
         match event.get("type"):
             case "content_block_delta":
-                return self._delta(event["index"], event["delta"])
+                yield from self._delta(event.get("index", self._block), event["delta"])
             case "content_block_start":
-                return self._start(event["index"], event["content_block"])
+                yield from self._start(event.get("index", self._block + 1), event["content_block"])
             case "message_start":
                 self._usage.take(event["message"].get("usage"))
             case "message_delta":
-                self._usage.take(event.get("usage"))
-                self._counted = True
-                reason = event["delta"].get("stop_reason")
-                if reason:
-                    self._finish = _FINISH.get(str(reason), "stop")
+                self._ends(event["delta"], event.get("usage"))
             case "message_stop":
                 self.stopped = True
-        return Alive(self._usage.usage)
+            case "message":  # A whole answer, of a server that does not stream.
+                for index, block in enumerate(event["content"]):
+                    yield from self._start(index, block)
+                self._ends(event, event.get("usage"))
+                self.stopped = True
 
-    def _start(self, index: int, block: dict[str, Any]) -> Piece:
+    def _ends(self, told: dict[str, Any], usage: Any) -> None:
+        """Take why the answer ends, and its usage."""
+        self._usage.take(usage)
+        self._counted = True
+        reason = told.get("stop_reason")
+        if reason:
+            self._finish = _FINISH.get(str(reason), "stop")
+
+    def _start(self, index: int, block: dict[str, Any]) -> Iterator[Piece]:
+        self._block = index
         match block["type"]:
             case "tool_use":
                 given = block.get("input")  # Empty as a rule; what speaks like Anthropic may send all of it here.
                 self._calls[index] = (block["id"], block["name"], [json.dumps(given)] if given else [])
             case "text" if block.get("text"):
-                return self._said(block["text"])
+                yield from self._said(block["text"])
             case "thinking" | "redacted_thinking":
-                return Thinking()
-        return Alive()
+                yield Thinking()
 
-    def _delta(self, index: int, delta: dict[str, Any]) -> Piece:
+    def _delta(self, index: int, delta: dict[str, Any]) -> Iterator[Piece]:
         match delta["type"]:
             case "text_delta":
-                return self._said(delta["text"])
+                yield from self._said(delta["text"])
             case "thinking_delta":
                 thought = delta.get("thinking")
-                return Thinking(whole(thought) if isinstance(thought, str) else "")
-            case "input_json_delta" if (
-                index in self._calls
-            ):  # Those of another block are of a tool of the server's own.
+                yield Thinking(whole(thought) if isinstance(thought, str) else "")
+            case "input_json_delta" if index in self._calls:  # Others are of a tool of the server's own.
                 self._calls[index][2].append(delta["partial_json"])
-        return Alive()
 
-    def _said(self, text: Any) -> Piece:
+    def _said(self, text: Any) -> Iterator[Piece]:
         if not isinstance(text, str):
             raise TypeError("the text is no text")
-        return self._text.add(text) or Alive()
+        return self._speech.add(text)
 
     @property
     def finished(self) -> bool:
@@ -183,8 +195,7 @@ class _State:
     def end(self, *, done: bool) -> Iterator[Piece]:  # noqa: ARG002 - OpenAI's end is none of Anthropic's
         """Take the end. Yield what comes last."""
         if self.finished:
-            if rest := self._text.rest():
-                yield rest
+            yield from self._speech.rest()
             for call_id, name, parts in self._calls.values():
                 yield ToolCall(call_id, name, whole("".join(parts)))
             yield Finish(self._finish or "stop")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
-import time
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -29,22 +27,22 @@ __all__ = [
     "ToolCall",
     "Usage",
     "is_object",
-    "retry_after",
     "status_kind",
 ]
 
 FailureKind: TypeAlias = Literal["unavailable", "rate_limited", "rejected"]
 FinishReason: TypeAlias = Literal["stop", "length", "content_filter", "refusal", "tool_calls", "error"]
-Cause: TypeAlias = Literal["key", "quota", "forbidden", "model", "url", "context", "policy", "field", "deadline"]
+Cause: TypeAlias = Literal[
+    "key", "quota", "forbidden", "model", "url", "context", "policy", "tools", "field", "deadline"
+]
 """The key, the account's money, what the key may do, no such model, nothing at this URL, a conversation that is too long, one
-that is against the rules, a field of the request, a deadline of ours.
+that is against the rules, tools where there are none, a field of the request, a deadline of ours.
 """
 
 _TOO_MANY = 429
 _REQUEST_TIMEOUT = 408
 _CONFLICT = 409
 _SERVER_ERROR = 500
-_MAX_RETRY_AFTER = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,23 +222,3 @@ def status_kind(status: int) -> FailureKind:
     if status >= _SERVER_ERROR or status in {_REQUEST_TIMEOUT, _CONFLICT}:
         return "unavailable"
     return "rejected"
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3); at most ten minutes.
-
-    OpenAI and Azure have `retry-after-ms` beside it, which is finer.
-    """
-    fine, value = headers.get("retry-after-ms", ""), headers.get("retry-after")
-    if fine.isdecimal():
-        return min(int(fine) / 1000, _MAX_RETRY_AFTER)
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if seconds == seconds else None  # noqa: PLR0124 - not a NaN

@@ -22,7 +22,7 @@ from cloudia.worker.providers.base import (
     is_object,
 )
 from cloudia.worker.providers.reading import read
-from cloudia.worker.providers.text import Joiner, whole
+from cloudia.worker.providers.text import Speech, whole
 from cloudia.worker.providers.transport import Address, Failures, direct_hosts
 from cloudia.worker.providers.usage import openai_usage
 
@@ -119,7 +119,7 @@ class OpenAIProvider:
         except ProviderError:
             raise
         except Exception as error:
-            failure = self._failures.of(error, model=request.model, sent=self._spare(body))
+            failure = self._failures.of(error, model=request.model, sent=self._spare(body) | {"tools"} & body.keys())
             failure.mended = self._learn(failure.field, body)
             raise failure from error
 
@@ -128,7 +128,9 @@ class OpenAIProvider:
         limit = next((name for name in self._limits if name not in self._refused), None)
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": _messages(request, system="system" not in self._refused),
+            "messages": _messages(
+                request, system="system" not in self._refused, blank="" if "content" in self._refused else None
+            ),
             "stream": True,
             "stream_options": {"include_usage": True},
             **({limit: request.max_tokens} if limit else {}),
@@ -138,9 +140,14 @@ class OpenAIProvider:
         return {name: value for name, value in body.items() if name in _NEEDED or name not in self._refused}
 
     def _spare(self, body: dict[str, Any]) -> set[str]:
-        """Return what the request can do without; `system` is the role of the system prompt."""
+        """Return what the request can do without, or be without in this form.
+
+        `system` is the role of the system prompt, `content` that of a message which has calls of tools and no text.
+        """
         spare = set(body) - _NEEDED
-        return spare | {"system"} if any(message["role"] == "system" for message in body["messages"]) else spare
+        messages = body["messages"]
+        spare |= {"system"} if any(message["role"] == "system" for message in messages) else set()
+        return spare | ({"content"} if any(message["content"] is None for message in messages) else set())
 
     def _learn(self, field: str | None, body: dict[str, Any]) -> bool:
         """Leave a field out that was refused. Return whether the next request is another one for it."""
@@ -166,12 +173,12 @@ class _State:
         self._refusal = False
         self._calls: list[_Call] = []
         self._usage: Usage | None = None
-        self._text = Joiner()
+        self._speech = Speech()
 
     def take(self, chunk: dict[str, Any]) -> Iterator[Piece]:
         """Take a chunk. Yield what it brings, a sign of life at least."""
         said = False
-        usage = openai_usage(chunk.get("usage")) or openai_usage(_object(chunk.get("x_groq")).get("usage"))
+        usage = _usage(chunk) or _usage(_object(chunk.get("x_groq")))
         for choice in chunk.get("choices") or ():
             # What gathers an answer before it "streams" it may send a whole message.
             delta = _object(choice.get("delta") if "delta" in choice else choice.get("message"))
@@ -180,7 +187,9 @@ class _State:
                 yield piece
             for part in delta.get("tool_calls") or ():
                 self._call(part)
-            usage = usage or openai_usage(choice.get("usage"))  # Moonshot's place for it.
+            if legacy := delta.get("function_call"):  # What there was before tools: one call, without an id.
+                self._call({"function": legacy})
+            usage = usage or _usage(choice) or _usage(delta)  # Moonshot's place for it, and others'.
             reason = choice.get("finish_reason")
             if reason:
                 self.finished = True
@@ -196,19 +205,18 @@ class _State:
             yield Thinking(whole(thought) if isinstance(thought, str) else "")
         content = delta.get("content")
         for part in content if isinstance(content, list) else ({"type": "text", "text": content},):
-            if part["type"] not in {"text", "output_text"}:
+            if part.get("type", "text") not in {"text", "output_text"}:
                 yield Thinking()
                 continue
             text = part["text"]
             if not isinstance(text, str | None):
                 raise TypeError("the content is no text")
-            if text and (joined := self._text.add(text)):
-                yield joined
+            if text:
+                yield from self._speech.add(text)
         refusal = delta.get("refusal")
         if refusal and isinstance(refusal, str):
             self._refusal = True
-            if joined := self._text.add(refusal):
-                yield joined
+            yield from self._speech.add(refusal)
 
     def _call(self, part: dict[str, Any]) -> None:
         """Take a part of a tool call. OpenAI numbers the calls; others do not, or give all the same number."""
@@ -227,8 +235,7 @@ class _State:
         """Take the end. One that `[DONE]` told is an end also without a finish, unless it cut a call off."""
         self.finished |= done and all(is_object(call.text) for call in self._calls)
         if self.finished:
-            if rest := self._text.rest():
-                yield rest
+            yield from self._speech.rest()
             for number, call in enumerate(self._calls):
                 yield ToolCall(call.id or f"call_{number}", call.name, whole(call.text))
             yield Finish("refusal" if self._refusal and self._finish == "stop" else self._finish)
@@ -260,6 +267,14 @@ class _Call:
         return not (name and self.name and self.text and is_object(self.text))
 
 
+def _usage(told: dict[str, Any]) -> Usage | None:
+    """Return the usage that an object has in it, under OpenAI's name or one of Gemini's."""
+    for name in ("usage", "usage_metadata", "usageMetadata"):
+        if usage := openai_usage(told.get(name)):
+            return usage
+    return None
+
+
 def _object(value: Any) -> dict[str, Any]:
     """Return an object, an empty one in place of null."""
     if value is None:
@@ -269,8 +284,11 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _messages(request: ChatRequest, *, system: bool) -> list[dict[str, Any]]:
-    """Return the messages in OpenAI's form. Where the server has no system role, its text stands before the first question."""
+def _messages(request: ChatRequest, *, system: bool, blank: str | None) -> list[dict[str, Any]]:
+    """Return the messages in OpenAI's form. Where the server has no system role, its text stands before the first question.
+
+    `blank` is the content of a message that has calls of tools and no text.
+    """
     messages: list[dict[str, Any]] = (
         [{"role": "system", "content": request.system}] if request.system and system else []
     )
@@ -280,6 +298,7 @@ def _messages(request: ChatRequest, *, system: bool) -> list[dict[str, Any]]:
             content = f"{request.system}\n\n{content}"
         entry: dict[str, Any] = {"role": message.role, "content": content}
         if message.tool_calls:
+            entry["content"] = content or blank
             entry["tool_calls"] = [
                 {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
                 for call in message.tool_calls

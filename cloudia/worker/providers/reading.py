@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Events", "read"]
 
 _DRAIN_SECONDS = 0.25
-_ERROR_MARKS: set[object] = {"error"}
-"""Anthropic's type of an error's event, and vLLM's object of it."""
 
 
 class Events(Protocol):
@@ -49,8 +47,8 @@ class Events(Protocol):
 
 async def read(response: httpx2.Response, events: Events, failures: Failures, *, model: str) -> AsyncGenerator[Piece]:
     """Yield the pieces of an answer. Raises `ProviderError`, and `ValueError` or the like where it makes no sense."""
-    if failure := await failures.no_stream(response, model=model):
-        raise failure
+    if "htm" in response.headers.get("content-type", ""):
+        raise failures.no_stream("a page of HTML")
     reader = EventReader()
     chunks = response.aiter_bytes()
     async for chunk in chunks:
@@ -66,6 +64,8 @@ async def read(response: httpx2.Response, events: Events, failures: Failures, *,
     for piece in events.end(done=reader.done):
         yield piece
     if not events.finished:
+        if reader.is_document:
+            raise failures.no_stream("JSON")
         raise failures.cut() if reader.begun else failures.nothing(response)
     await _drain(chunks)
 
@@ -73,9 +73,21 @@ async def read(response: httpx2.Response, events: Events, failures: Failures, *,
 def _pieces(objects: list[dict[str, Any]], events: Events, failures: Failures, model: str) -> Iterator[Piece]:
     """Yield what events bring. Raises the error that one of them may be."""
     for event in objects:
-        if event.get("error") or _ERROR_MARKS & {event.get("type"), event.get("object")}:
-            raise failures.in_stream(event.get("error") or event, model=model)
+        if error := _error(event):
+            raise failures.in_stream(error, model=model)
         yield from events.take(event)
+
+
+def _error(event: dict[str, Any]) -> Any:
+    """Return the error that an event is; None where it is none.
+
+    Anthropic's type marks it, vLLM's object; others send theirs without any mark.
+    """
+    if event.get("error"):
+        return event["error"]
+    marked = "error" in (event.get("type"), event.get("object"))
+    bare = "choices" not in event and isinstance(event.get("message", event.get("detail")), str)
+    return event if marked or bare else None
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:

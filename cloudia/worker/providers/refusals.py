@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudia.worker.providers.base import status_kind
+from cloudia.worker.providers.pauses import pause_of_body
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -106,6 +107,14 @@ _FAULT = re.compile(
 _SYSTEM = re.compile(
     r"system (role|message|prompt|instruction)|developer instruction|[\"'`]system[\"'`]|role.{0,3}[:=].{0,3}system"
 )
+_TOOLS = re.compile(
+    r"n.t support(ed)?.{0,20}(tool|function)|not support(ed)?.{0,20}(tool|function)|(tool|function).{0,40}"
+    r"(not (be )?supported|unsupported|n.t support|not enabled|requires)|support (tool|function)"
+)
+_CONTENT = re.compile(
+    r"\bcontent\b.{0,60}\b(empty|null|none|blank|string|str|required|missing)\b"
+    r"|\b(empty|null|none|blank|missing)\b.{0,40}\bcontent\b|content blocks? must be non-empty|missing field .content"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,8 @@ class Refusal:
     cause: Cause | None = None
     field: str | None = None
     """The field of the request that it names as what is wrong, of those that were sent."""
+    pause: float | None = None
+    """Seconds for which it asks to be left alone."""
 
 
 def refusal_of_status(status: int, body: bytes, *, sent: Collection[str] = ()) -> Refusal:
@@ -138,12 +149,15 @@ class _Facts:
     message: str
     named: tuple[str, ...]
     """What it says is wrong, as `messages[0].role`."""
+    pause: float | None
 
 
 def _refusal(status: int | None, facts: _Facts, sent: Collection[str]) -> Refusal:
     cause = next((_BY_CODE[code] for code in facts.codes if code in _BY_CODE), None)
     told = next((_KIND_BY_CODE[code] for code in facts.codes if code in _KIND_BY_CODE), None)
     kind = status_kind(status) if status else told or "unavailable"
+    if "tools" in sent and _TOOLS.search(facts.message):
+        return Refusal("rejected", "tools")
     if status in {_BAD_REQUEST, _UNPROCESSABLE} and (field := _field(facts, sent)):
         return Refusal("rejected", "field", field)
     if cause is None:
@@ -153,7 +167,7 @@ def _refusal(status: int | None, facts: _Facts, sent: Collection[str]) -> Refusa
     missing = status == _NOT_FOUND or "not_found_error" in facts.codes or "notfounderror" in facts.codes
     if missing and cause in {None, "url"} and _MODEL.search(facts.message):
         cause = "model"
-    return Refusal("rejected" if cause else kind, cause)
+    return Refusal("rejected" if cause else kind, cause, pause=facts.pause)
 
 
 def _phrase(message: str, kind: FailureKind) -> Cause | None:
@@ -166,7 +180,12 @@ def _phrase(message: str, kind: FailureKind) -> Cause | None:
 
 
 def _field(facts: _Facts, sent: Collection[str]) -> str | None:
-    """Return the field that an error names, of those that the request can do without; `system` is the role of that name."""
+    """Return the field that an error names, of those that the request can do without.
+
+    `system` is the role of that name, `content` that of a message which has calls of tools and no text.
+    """
+    if "content" in sent and (_CONTENT.search(facts.message) or any(name.endswith("content") for name in facts.named)):
+        return "content"
     for name in facts.named:
         top = re.split(r"[.\[]", name)[0]
         if top in sent:
@@ -174,7 +193,11 @@ def _field(facts: _Facts, sent: Collection[str]) -> str | None:
     if "system" in sent and _SYSTEM.search(facts.message) and _FAULT.search(facts.message):
         return "system"
     for name in sent:
-        if name != "system" and re.search(rf"\b{re.escape(name)}\b", facts.message) and _FAULT.search(facts.message):
+        if (
+            name not in {"system", "content"}
+            and re.search(rf"\b{re.escape(name)}\b", facts.message)
+            and _FAULT.search(facts.message)
+        ):
             return name
     return None
 
@@ -205,8 +228,8 @@ def _facts(value: Any) -> _Facts:
         if isinstance(level.get("param"), str):
             named.append(level["param"])
         if isinstance(level.get("loc"), list):
-            named += [str(step) for step in level["loc"] if step != "body"][:1]
-    return _Facts(tuple(codes), " ".join(messages).lower()[:4096], tuple(named))
+            named.append(".".join(str(step) for step in level["loc"] if step != "body"))
+    return _Facts(tuple(codes), " ".join(messages).lower()[:4096], tuple(named), pause_of_body(_levels(value)))
 
 
 def _levels(value: Any, depth: int = 0) -> Iterator[dict[str, Any] | str]:
@@ -217,7 +240,7 @@ def _levels(value: Any, depth: int = 0) -> Iterator[dict[str, Any] | str]:
         for item in value[:8]:
             yield from _levels(item, depth + 1)
     elif isinstance(value, dict) and depth < 6:  # noqa: PLR2004 - no server nests its errors deeper
-        for key in ("innererror", "error", "detail", "errors"):
+        for key in ("innererror", "error", "detail", "details", "errors", "metadata"):
             if value.get(key):
                 yield from _levels(value[key], depth + 1)
         yield value

@@ -17,11 +17,15 @@ _DONE = b"[DONE]"
 """How OpenAI ends a stream."""
 _MAX_EVENT_BYTES = 4 * 1024 * 1024
 """An answer that can be recorded is far smaller."""
+_DOCUMENT = (b"{", b"[")
+_SIGNS_OF_LIFE = {b"ping", b"heartbeat", b"keepalive", b"keep-alive"}
+"""Names of events whose data may be anything."""
 
 
 class EventReader:
     """Takes the bytes of a stream, cut anywhere, and gives the JSON object of each event.
 
+    A server may send one JSON document in place of a stream, whatever type it gives it: `end` gives the objects of that.
     `feed` and `end` raise `ValueError` where an event's data is no object, or more than 4 MB.
     """
 
@@ -30,6 +34,9 @@ class EventReader:
         """Whether `[DONE]` has come; what follows it is passed over."""
         self.begun = False
         """Whether any event has had data."""
+        self.is_document = False
+        """Whether it is a document and no stream."""
+        self._name = b""
         self._line: list[bytes] = []
         self._data: list[bytes] = []
         self._held = 0
@@ -68,30 +75,50 @@ class EventReader:
         self._line.clear()
         try:
             found = [value for line in (last, b"") if (value := self._take(line)) is not None]
+            if self.is_document:
+                document = _parsed(b"\n".join(self._data))
+                each = document if isinstance(document, list) else [document]
+                found = [value for value in each if isinstance(value, dict)]
         except ValueError:
             found = []
         return found
 
     def _take(self, line: bytes) -> dict[str, Any] | None:
         """Take a line. Return the object of the event that it ends."""
-        if self.done:
-            return None
         if self._at_start:
-            self._at_start, line = False, line.removeprefix(_BYTE_ORDER_MARK)
-        if line.startswith(b"data:"):
-            self._data.append(line[5:])
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+            self._at_start = not line.strip()
+            self.is_document = line.lstrip().startswith(_DOCUMENT)
+        if self.done or self._keep(line):
             return None
         if line.startswith(b"error:"):  # llama.cpp's field for an error, in place of data.
             self.begun = True
             return {"error": _parsed(line[6:])}
-        if line or not self._data:  # Another field, a comment, or an event without data.
-            return None
-        text = b"\n".join(self._data).strip()
+        return None if line else self._event()  # Another line is another field, or a comment.
+
+    def _keep(self, line: bytes) -> bool:
+        """Keep a line that is part of an event, or of a document. Return whether it is one."""
+        if self.is_document:
+            self._data.append(line)
+        elif line.startswith(b"data:"):
+            self._data.append(line[5:])
+        elif line.startswith(b"event:"):
+            self._name = line[6:].strip()
+        else:
+            return False
+        return True
+
+    def _event(self) -> dict[str, Any] | None:
+        """Return the object of the event whose lines were kept; None where it has none."""
+        text, name = b"\n".join(self._data).strip(), self._name
         self._data.clear()
+        self._name = b""
         self.begun |= bool(text)
         self.done = text == _DONE
-        if not text or self.done:
+        if not text or self.done or name.lower() in _SIGNS_OF_LIFE:
             return None
+        if name == b"error":
+            return _as_error(text)
         value = _parsed(text)
         if not isinstance(value, dict):
             raise ValueError("the data is no object")  # noqa: TRY004 - a value's fault, not a type's
@@ -104,8 +131,18 @@ class EventReader:
             raise ValueError(f"an event has more than {_MAX_EVENT_BYTES} bytes")
 
 
-def _parsed(text: bytes) -> Any:
+def _as_error(text: bytes) -> dict[str, Any]:
+    """Return the data of an event of the name `error` as an error, whatever it is."""
     try:
-        return json.loads(text)
+        value = _parsed(text)
+    except ValueError:
+        value = text[:4096].decode(errors="replace")
+    return value if isinstance(value, dict) and value.get("error") else {"error": value or "error"}
+
+
+def _parsed(text: bytes) -> Any:
+    """Return the value of JSON in UTF-8; as the standard has it for a stream, bytes that are none are replaced."""
+    try:
+        return json.loads(text.decode("utf-8", "replace"))
     except RecursionError as error:
         raise ValueError("the data is nested too deeply") from error

@@ -22,11 +22,12 @@ import httpx2
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 
 from cloudia.errors import UsageError
-from cloudia.worker.providers.base import ProviderError, retry_after
+from cloudia.worker.providers.base import ProviderError
+from cloudia.worker.providers.pauses import pause_of_headers, pause_until_reset
 from cloudia.worker.providers.refusals import Refusal, refusal_in_stream, refusal_of_status
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from types import ModuleType
 
     from cloudia.worker.providers.base import Cause
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Address", "Failures", "direct_hosts", "trusting"]
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_MAX_REFUSAL_BYTES = 65_536
 
 _NAMES = (socket.gaierror, aiohttp.ClientConnectorDNSError)
 _TLS = (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError)
@@ -121,7 +121,7 @@ class Failures:
                 f"{self._name} answered {status.status_code}",
                 model=model,
                 status=status.status_code,
-                pause=retry_after(status.response.headers),
+                headers=status.response.headers,
             )
         if isinstance(
             error, self._sdk.APIError | httpx2.HTTPError | aiohttp.ClientError | HttpProcessingError | OSError
@@ -145,28 +145,21 @@ class Failures:
             f"Does the base URL {self._address.shown} lead to an API that streams?",
         )
 
-    async def no_stream(self, response: httpx2.Response, *, model: str) -> ProviderError | None:
-        """Return what it means that an answer is a page or a document instead of a stream; None where it may be one."""
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in {"application/json", "application/problem+json", "text/html", "application/xhtml+xml"}:
-            return None
-        if kind.endswith("json"):
-            body = b""
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > _MAX_REFUSAL_BYTES:
-                    break
-            refusal = refusal_of_status(response.status_code, body)
-            if refusal.cause:
-                return self._refused(refusal, f"{self._name} answered with an error", model=model)
-        what = "a page of HTML" if "htm" in kind else "JSON"
+    def no_stream(self, what: str) -> ProviderError:
+        """Return what it means that an answer is a page or a document that is no answer."""
         return self._unavailable(
             f"{self._name} answered {what} instead of an event stream",
             f"Does the base URL {self._address.shown} lead to an API that streams, with no login or proxy before it?",
         )
 
     def _refused(
-        self, refusal: Refusal, reason: str, *, model: str, status: int | None = None, pause: float | None = None
+        self,
+        refusal: Refusal,
+        reason: str,
+        *,
+        model: str,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> ProviderError:
         if refusal.field:
             reason += f": it refuses {refusal.field}"
@@ -178,7 +171,7 @@ class Failures:
             advice=advice,
             field=refusal.field,
             status=status,
-            retry_after=pause,
+            retry_after=_pause(refusal, headers or {}),
         )
 
     def _advice(self, cause: Cause | None, model: str) -> str:
@@ -191,6 +184,7 @@ class Failures:
             "url": f"There is nothing at {url}{self._path}, or no model {model}: does the base URL lack /v1?",
             "context": "The conversation is too long for the model's context: begin a new one, or shorten the message.",
             "policy": "Its content policy forbids this message: write it otherwise.",
+            "tools": f"{model} or its server takes no tools: set llm.model to one that does, or start the server with them.",
         }
         return advice.get(cause, "")
 
@@ -222,6 +216,14 @@ class Failures:
 
     def _unavailable(self, reason: str, advice: str = "") -> ProviderError:
         return ProviderError("unavailable", reason, advice=advice)
+
+
+def _pause(refusal: Refusal, headers: Mapping[str, str]) -> float | None:
+    """Return the seconds for which a refusal asks to be left alone."""
+    told = pause_of_headers(headers)
+    if told is None:
+        told = refusal.pause
+    return pause_until_reset(headers) if told is None and refusal.kind == "rate_limited" else told
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -7,30 +7,41 @@ https://platform.openai.com/docs/api-reference/chat-streaming, https://docs.anth
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudia.worker.providers.base import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["AnthropicUsage", "openai_usage"]
 
 _MOST = 10**12
 """No answer has so many; beyond it a number is an error, and would be one of DynamoDB's, too."""
+_INPUT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count")
+_OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "candidates_token_count")
+_TOTAL = ("total_tokens", "totalTokenCount", "total_token_count")
+_READ = ("cached_tokens", "prompt_cache_hit_tokens", "cachedContentTokenCount", "cached_content_token_count")
+_REASONING = ("reasoning_tokens", "thoughtsTokenCount", "thoughts_token_count")
+"""As OpenAI has them in its two APIs, DeepSeek, xAI and Gemini."""
 
 
 def openai_usage(told: Any) -> Usage | None:
-    """Return the usage that a chunk tells; None where it tells none that makes sense."""
+    """Return the usage that a chunk tells; None where it tells none that makes sense.
+
+    Output is all output: Gemini and xAI leave reasoning out of theirs, and have it in the total.
+    """
     if not isinstance(told, dict):
         return None
-    taken, given, total = (_count(told.get(name)) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    taken, given, total = (_first(told, names) for names in (_INPUT, _OUTPUT, _TOTAL))
     if total is not None:
         taken = _rest(total, given) if taken is None else taken
-        given = _rest(total, taken) if given is None else given
+        beyond = _rest(total, taken)
+        given = beyond if given is None else max(given, beyond or 0)
     if taken is None or given is None:
         return None
-    read = _count(_inner(told, "prompt_tokens_details").get("cached_tokens"))
-    if read is None:
-        read = _count(told.get("prompt_cache_hit_tokens"))  # DeepSeek's.
-    reasoning = _count(_inner(told, "completion_tokens_details").get("reasoning_tokens"))
+    read = _first(_parts(told, "prompt_tokens_details", "input_tokens_details"), _READ)
+    reasoning = _first(_parts(told, "completion_tokens_details", "output_tokens_details"), _REASONING)
     return Usage(taken, given, min(read or 0, taken), 0, min(reasoning or 0, given))
 
 
@@ -63,6 +74,16 @@ def _count(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 0 <= value <= _MOST else None
+
+
+def _first(told: dict[str, Any], names: Iterable[str]) -> int | None:
+    """Return the first of these numbers that is told."""
+    return next((count for name in names if (count := _count(told.get(name))) is not None), None)
+
+
+def _parts(told: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return what is told of the parts of input or output: in an object of these names, or beside the whole."""
+    return told | {name: value for each in names for name, value in _inner(told, each).items()}
 
 
 def _rest(total: int, part: int | None) -> int | None:

@@ -105,6 +105,36 @@ def test_the_field_that_is_refused(status: int, body: Any, field: str | None) ->
     assert refusal_of_status(status, json.dumps(body).encode(), sent=SENT).field == field
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "registry.ollama.ai/library/gemma3:4b does not support tools"),
+        (400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
+        (500, "tools param requires --jinja flag"),
+        (404, "No endpoints found that support tool use"),
+    ],
+)
+def test_tools_that_are_refused(status: int, message: str) -> None:
+    """Ollama's, vLLM's, llama.cpp's and OpenRouter's words for it; where none were sent they mean something else."""
+    body = json.dumps(error(message)).encode()
+    assert refusal_of_status(status, body, sent={*SENT, "tools"}) == Refusal("rejected", "tools")
+    assert refusal_of_status(status, body, sent=SENT).cause != "tools"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        error("Invalid value for 'content': expected a string, got null.", param="messages.[1].content"),
+        error("messages: text content blocks must be non-empty"),
+        {"detail": [{"loc": ["body", "messages", 1, "content"], "msg": "Input should be a valid string"}]},
+    ],
+)
+def test_content_that_is_blank_in_another_form(body: Any) -> None:
+    """A message with calls of tools has null or blank text; which of them, servers do not agree on."""
+    assert refusal_of_status(400, json.dumps(body).encode(), sent={*SENT, "content"}).field == "content"
+    assert refusal_of_status(400, json.dumps(body).encode(), sent=SENT).field is None
+
+
 Anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: (
