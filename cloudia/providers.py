@@ -20,9 +20,7 @@ class ProviderSpec:
     """As sentences have it."""
     default_model: str
     adapter: str
-    """`module:class`, loaded when a worker needs it: takes `api_key`, `base_url` (empty is the vendor's), `timeout`, `verify`
-    (which certificates are trusted), and where the settings have them `extra_body`, `extra_headers` and `extra_query`.
-    """
+    """`module:class`, loaded when a worker needs it; takes a `Reach`."""
     vendor_url: str
     key_variable: str
     """The environment variable in which its users have their key already; likewise `base_url_variable`."""

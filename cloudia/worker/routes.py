@@ -12,6 +12,7 @@ from cloudia.errors import UsageError
 from cloudia.providers import PROVIDERS, SIMULATED
 from cloudia.worker.breaker import Limits
 from cloudia.worker.llm import Llm, Route
+from cloudia.worker.providers.transport import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,8 +98,17 @@ def make_provider(
             code="no_api_key",
         )
     module, _, name = spec.adapter.partition(":")
-    adapter: Callable[..., Provider] = getattr(importlib.import_module(module), name)  # up to 1 s of import
-    return adapter(api_key=api_key, base_url=base_url, timeout=timeout, **extra)
+    adapter: Callable[[Reach], Provider] = getattr(importlib.import_module(module), name)  # up to 1 s of import
+    key_setting = f"{spec.name}.api_key ({spec.key_variable})"
+    reach = Reach(
+        name=spec.name,
+        url=base_url or spec.vendor_url,
+        api_key=api_key,
+        key_setting=key_setting,
+        timeout=timeout,
+        **extra,
+    )
+    return adapter(reach)
 
 
 def _timeout(settings: Settings) -> httpx2.Timeout:

@@ -13,6 +13,7 @@ from cloudia.providers import PROVIDERS, ProviderSpec
 from cloudia.settings import Settings
 from cloudia.stack import Parameter, Stack
 from cloudia.worker.providers.base import Provider
+from cloudia.worker.providers.transport import Reach
 from cloudia.worker.routes import make_llm, make_provider
 
 TIMEOUT = httpx2.Timeout(5)
@@ -36,17 +37,17 @@ class Adapter:
 
     name = "kept"
 
-    def __init__(self, **made_with: Any) -> None:
-        self.made_with = made_with
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
 
 
 def spec_of(**changes: Any) -> ProviderSpec:
     return replace(PROVIDERS["openai"], adapter=f"{__name__}:Adapter", **changes)
 
 
-def made(provider: Provider) -> dict[str, Any]:
+def made(provider: Provider) -> Reach:
     """Return what an `Adapter` was made with; it was loaded by its name, so its class is another one here."""
-    found: dict[str, Any] = provider.made_with  # type: ignore[attr-defined]
+    found: Reach = provider.reach  # type: ignore[attr-defined]
     return found
 
 
@@ -94,8 +95,12 @@ def test_an_adapter_is_made_of_its_entry() -> None:
     """An entry that names an adapter is enough: that gets the key, the URL and the deadlines; no key where none is needed."""
     spec = spec_of()
     provider = make_provider(spec, api_key="key", base_url="http://here", timeout=TIMEOUT)
-    assert made(provider) == {"api_key": "key", "base_url": "http://here", "timeout": TIMEOUT}
+    assert made(provider) == Reach(
+        name="openai", api_key="key", url="http://here", key_setting="openai.api_key (OPENAI_API_KEY)", timeout=TIMEOUT
+    )
+    vendors = make_provider(spec, api_key="key", base_url="", timeout=TIMEOUT)
+    assert made(vendors).url == spec.vendor_url
     with pytest.raises(UsageError):
         make_provider(spec, api_key="", base_url="", timeout=TIMEOUT)
     keyless = make_provider(spec_of(needs_key=False), api_key="", base_url="", timeout=TIMEOUT)
-    assert made(keyless)["api_key"] == ""
+    assert made(keyless).api_key == ""

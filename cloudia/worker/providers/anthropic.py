@@ -21,14 +21,13 @@ from cloudia.worker.providers.base import (
 )
 from cloudia.worker.providers.reading import read
 from cloudia.worker.providers.text import Speech, whole
-from cloudia.worker.providers.transport import Address, Failures, direct_hosts
+from cloudia.worker.providers.transport import Failures, client_options
 from cloudia.worker.providers.usage import AnthropicUsage
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator
 
-    import httpx2
+    from cloudia.worker.providers.transport import Reach
 
 __all__ = ["AnthropicProvider"]
 
@@ -45,37 +44,13 @@ _FINISH: dict[str, FinishReason] = {
 
 
 class AnthropicProvider:
-    """The official SDK over aiohttp, streaming, with its own retries off: retries have one owner, and it is the worker."""
+    """The official SDK, streaming."""
 
-    name = "anthropic"
-
-    def __init__(
-        self,
-        *,
-        api_key: str,
-        base_url: str,
-        timeout: httpx2.Timeout,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, str] | None = None,
-        verify: ssl.SSLContext | bool = True,
-    ) -> None:
-        address = Address.of(base_url or "https://api.anthropic.com")
-        self._client = anthropic.AsyncAnthropic(
-            api_key=api_key,
-            base_url=address.url,
-            max_retries=0,
-            timeout=timeout,
-            default_headers=dict(extra_headers or {}),
-            default_query={**address.query, **(extra_query or {})},
-            http_client=anthropic.DefaultAioHttpClient(
-                timeout=timeout, mounts=direct_hosts(address.url), verify=verify
-            ),
-        )
-        self._failures = Failures(
-            anthropic, self.name, address, path="/v1/messages", key="anthropic.api_key (ANTHROPIC_API_KEY)"
-        )
-        self._extra = dict(extra_body or {})
+    def __init__(self, reach: Reach) -> None:
+        self.name = reach.name
+        self._client = anthropic.AsyncAnthropic(**client_options(anthropic, reach))
+        self._failures = Failures(anthropic, reach, path="/v1/messages")
+        self._extra = dict(reach.extra_body)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:
         """Yield what `Piece` says. Whatever fails is a `ProviderError`."""

@@ -23,14 +23,13 @@ from cloudia.worker.providers.base import (
 )
 from cloudia.worker.providers.reading import read
 from cloudia.worker.providers.text import Speech, whole
-from cloudia.worker.providers.transport import Address, Failures, direct_hosts
+from cloudia.worker.providers.transport import Failures, client_options
 from cloudia.worker.providers.usage import openai_usage
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator
 
-    import httpx2
+    from cloudia.worker.providers.transport import Reach
 
 __all__ = ["OpenAIProvider"]
 
@@ -62,40 +61,19 @@ _FINISH: dict[str, FinishReason] = {
 
 
 class OpenAIProvider:
-    """The official SDK, streaming, with its own retries off: retries have one owner, and it is the worker."""
+    """The official SDK, streaming."""
 
-    name = "openai"
-
-    def __init__(
-        self,
-        *,
-        api_key: str,
-        base_url: str,
-        timeout: httpx2.Timeout,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, str] | None = None,
-        verify: ssl.SSLContext | bool = True,
-    ) -> None:
-        address = Address.of(base_url or "https://api.openai.com/v1")
-        headers = dict(extra_headers or {})
-        if "api-version" in address.query:
-            headers.setdefault("api-key", api_key)  # Azure's header for a key; what speaks like OpenAI passes over it.
-        self._client = openai.AsyncOpenAI(
-            api_key=api_key,
-            base_url=address.url,
-            max_retries=0,
-            timeout=timeout,
-            default_headers=headers,
-            default_query={**address.query, **(extra_query or {})},
-            http_client=openai.DefaultAioHttpClient(timeout=timeout, mounts=direct_hosts(address.url), verify=verify),
-        )
-        self._failures = Failures(
-            openai, self.name, address, path="/chat/completions", key="openai.api_key (OPENAI_API_KEY)"
-        )
-        self._extra = dict(extra_body or {})
+    def __init__(self, reach: Reach) -> None:
+        self.name = reach.name
+        options = client_options(openai, reach)
+        if "api-version" in options["default_query"]:
+            # Azure's header for a key; what speaks like OpenAI passes over it.
+            options["default_headers"].setdefault("api-key", reach.api_key)
+        self._client = openai.AsyncOpenAI(**options)
+        self._failures = Failures(openai, reach, path="/chat/completions")
+        self._extra = dict(reach.extra_body)
         # OpenAI's newer models refuse the older name, and most that speak like OpenAI know only that.
-        host = urlsplit(address.url).hostname or ""
+        host = urlsplit(reach.url).hostname or ""
         self._limits = list(_LIMITS if host.endswith(_OWN_HOSTS) else reversed(_LIMITS))
         self._refused: set[str] = set()
         """Fields that this server has refused by name; they are left out from then on."""

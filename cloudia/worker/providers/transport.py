@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
     from cloudia.worker.providers.base import Cause
 
-__all__ = ["Address", "Failures", "direct_hosts", "trusting"]
+__all__ = ["Address", "Failures", "Reach", "client_options", "trusting"]
 
+_NO_KEY = "none"
+"""What is said to a server that asks for no key: an SDK does without none."""
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 _NAMES = (socket.gaierror, aiohttp.ClientConnectorDNSError)
@@ -64,7 +66,46 @@ class Address:
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def direct_hosts(url: str) -> dict[str, None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How a provider is reached, and what is added to each of its requests."""
+
+    name: str
+    url: str
+    """The base URL, maybe with a query."""
+    api_key: str
+    key_setting: str
+    """The setting of the key, and the variable that it is usual in."""
+    timeout: httpx2.Timeout
+    verify: ssl.SSLContext | bool = True
+    """Which certificates are trusted."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    extra_query: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> Address:
+        """The URL's parts."""
+        return Address.of(self.url)
+
+
+def client_options(sdk: ModuleType, reach: Reach) -> dict[str, Any]:
+    """Return what an SDK's client is made with: its own retries off, for they have one owner, and it is the worker."""
+    address, timeout = reach.address, reach.timeout
+    return {
+        "api_key": reach.api_key or _NO_KEY,
+        "base_url": address.url,
+        "max_retries": 0,
+        "timeout": timeout,
+        "default_headers": dict(reach.extra_headers),
+        "default_query": {**address.query, **reach.extra_query},
+        "http_client": sdk.DefaultAioHttpClient(
+            timeout=timeout, mounts=_direct_hosts(address.url), verify=reach.verify
+        ),
+    }
+
+
+def _direct_hosts(url: str) -> dict[str, None]:
     """Return the hosts that are reached directly, whatever proxies the environment names: this machine's own."""
     hosts = set(_LOOPBACK)
     host = urlsplit(url).hostname or ""
@@ -95,17 +136,14 @@ def trusting(ca_bundle: str) -> ssl.SSLContext | bool:
 
 
 class Failures:
-    """Makes of whatever a call ends with a `ProviderError`.
+    """Makes of whatever a call ends with a `ProviderError`. `sdk` is the SDK's module, `path` what it puts behind the URL."""
 
-    `sdk` is the SDK's module, `key` the setting of the API key and the variable that it is usual in.
-    """
-
-    def __init__(self, sdk: ModuleType, name: str, address: Address, *, path: str, key: str) -> None:
+    def __init__(self, sdk: ModuleType, reach: Reach, *, path: str) -> None:
         self._sdk: Any = sdk
-        self._name = name
-        self._address = address
+        self._name = reach.name
+        self._address = reach.address
         self._path = path
-        self._key = key
+        self._key = reach.key_setting
 
     def of(self, error: Exception, *, model: str, sent: Collection[str] = ()) -> ProviderError:
         """Return what an exception of the SDK, of its transport, or of reading the stream says.

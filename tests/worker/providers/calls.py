@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
+import httpx2
+
 from cloudia.worker.providers.base import (
     Alive,
     ChatMessage,
@@ -19,8 +21,10 @@ from cloudia.worker.providers.base import (
     ProviderError,
     Thinking,
     Tool,
+    ToolCall,
     Usage,
 )
+from cloudia.worker.providers.transport import Reach
 from tests.patience import HANGS
 
 if TYPE_CHECKING:
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
 
     from tests.worker.providers.server import End, Server
 
+HELLO_PIECES: list[Piece] = ["Hel", "lo, wörld", Usage(9, 4)]
+"""What comes of each API's `HELLO`."""
+STREAM_PIECES: list[Piece] = ["Hel", "lo, wörld", ToolCall("call_a", "weather", '{"a": "ü"}'), Usage(9, 4)]
+"""What comes of each API's `STREAM`."""
 HEADERS = {"x-cloudia-job-id": "job_1", "x-cloudia-attempt": "2"}
 
 
@@ -38,6 +46,12 @@ async def _weather(city: str) -> str:
 WEATHER = Tool(
     "weather", "Tells the weather.", {"type": "object", "properties": {"city": {"type": "string"}}}, _weather
 )
+
+
+def reach(url: str, name: str, *, key: str = "key-1", **timeouts: float) -> Reach:
+    """Return how a test's server is reached."""
+    timeout = httpx2.Timeout(10, **timeouts)
+    return Reach(name=name, url=url, api_key=key, key_setting=f"{name}.api_key", timeout=timeout)
 
 
 def request(*messages: ChatMessage, system: str = "", tools: tuple[Tool, ...] = ()) -> ChatRequest:

@@ -2,87 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from cloudia.worker.providers.anthropic import AnthropicProvider
-from cloudia.worker.providers.base import ChatMessage, FailureKind, Piece, ToolCall, Usage
-from tests.patience import HANGS
-from tests.worker.providers.calls import (
-    BROKEN,
-    HEADERS,
-    RETRY_AFTER,
-    STATUSES,
-    WEATHER,
-    ask,
-    attempt,
-    check_broken,
-    failure,
-    first_text,
-    request,
-)
-from tests.worker.providers.server import Server, answer, events, serving
+from cloudia.worker.providers.base import ChatMessage, ToolCall, Usage
+from tests.worker.providers.anthropic_events import HELLO, STOP, began, block, called, said, used
+from tests.worker.providers.calls import HEADERS, HELLO_PIECES, WEATHER, ask, attempt, failure, reach, request
+from tests.worker.providers.server import Server, answer, events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-def began(taken: int = 9) -> dict[str, Any]:
-    """Return the event that begins an answer."""
-    return {"type": "message_start", "message": {"usage": {"input_tokens": taken, "output_tokens": 1}}}
-
-
-def block(index: int, kind: str = "text", **fields: Any) -> dict[str, Any]:
-    """Return the event that begins a block."""
-    return {"type": "content_block_start", "index": index, "content_block": {"type": kind, **fields}}
-
-
-def said(text: Any, index: int = 0) -> dict[str, Any]:
-    """Return an event with text."""
-    return {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
-
-
-def called(index: int, part: str) -> dict[str, Any]:
-    """Return an event with a part of a call's arguments."""
-    delta = {"type": "input_json_delta", "partial_json": part}
-    return {"type": "content_block_delta", "index": index, "delta": delta}
-
-
-def used(given_: int, reason: str | None = "end_turn") -> dict[str, Any]:
-    """Return the event with the usage so far."""
-    return {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": given_}}
-
-
-STOP = {"type": "message_stop"}
-PING = {"type": "ping"}
-
-HELLO = (
-    began(),
-    block(0, text=""),
-    PING,
-    said("Hel"),
-    said("lo, wörld"),
-    {"type": "content_block_stop", "index": 0},
-    used(4),
-    STOP,
-)
-HELLO_PIECES: list[Piece] = ["Hel", "lo, wörld", Usage(9, 4)]
-
-
-def make(server: Server, **timeouts: float) -> AnthropicProvider:
-    """Return the adapter."""
-    return AnthropicProvider(api_key="key-1", base_url=server.url, timeout=httpx2.Timeout(10, **timeouts))
-
-
 @pytest.fixture
 async def provider(server: Server) -> AsyncIterator[AnthropicProvider]:
     """The adapter, talking to the test's server."""
-    provider = make(server)
+    provider = AnthropicProvider(reach(server.url, "anthropic"))
     yield provider
     await provider.aclose()
 
@@ -186,21 +123,6 @@ async def test_white_space_before_a_call_is_no_text(provider: AnthropicProvider,
 # --- the answer ------------------------------------------------------------------------------------------------------
 
 
-async def test_text_comes_as_it_is_said_and_the_usage_once_it_is_known(
-    provider: AnthropicProvider, server: Server
-) -> None:
-    """What was taken is known at the beginning, what was given at the end. Pings and other events bring nothing."""
-    server.answer = answer(events(*HELLO[:3], {"type": "new_in_2030", "anything": 1}, said(""), *HELLO[3:]))
-    assert await ask(provider) == HELLO_PIECES
-
-
-async def test_text_is_not_held_back(provider: AnthropicProvider, server: Server) -> None:
-    """A piece is there as soon as its event is, also while the server goes on."""
-    server.answer = answer(events(began(), said("Hel")))[:-1]
-    async with asyncio.timeout(HANGS):
-        assert await first_text(provider.stream(request())) == "Hel"
-
-
 async def test_thinking_is_no_text(provider: AnthropicProvider, server: Server) -> None:
     """What a model thinks, and the signature of it, are not its answer."""
     thinking = [
@@ -236,14 +158,6 @@ async def test_calls_of_tools_come_in_parts_and_are_yielded_whole(provider: Anth
     assert Usage(9, 4) in pieces
 
 
-async def test_the_usage_is_the_last_piece(provider: AnthropicProvider, server: Server) -> None:
-    """As `stream` says: text, calls of tools, then the usage."""
-    server.answer = answer(
-        events(began(), block(0, "tool_use", id="call_a", name="weather", input={}), used(4, "tool_use"), STOP)
-    )
-    assert await ask(provider) == [ToolCall("call_a", "weather", ""), Usage(9, 4)]
-
-
 async def test_a_usage_that_is_told_twice_counts_once(provider: AnthropicProvider, server: Server) -> None:
     """There may be several `message_delta`, and each tells the tokens of the whole answer so far."""
     server.answer = answer(events(began(), said("Hello"), used(2, None), used(4), STOP))
@@ -266,141 +180,3 @@ async def test_text_that_is_no_text_makes_no_sense(provider: AnthropicProvider, 
     server.answer = answer(events(began(), said(text), used(4), STOP))
     pieces, error = await failure(provider)
     assert (pieces, error.kind) == ([], "unavailable")
-
-
-async def test_a_connection_serves_one_answer_after_another(provider: AnthropicProvider, server: Server) -> None:
-    """Three answers are one connection: a new one costs a handshake."""
-    server.answer = answer(events(*HELLO))
-    for _ in range(3):
-        assert await ask(provider) == HELLO_PIECES
-    assert server.connections == 1
-
-
-# --- failures --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("status", "kind"), STATUSES)
-async def test_each_status_is_its_kind_of_failure(
-    provider: AnthropicProvider, server: Server, status: int, kind: FailureKind
-) -> None:
-    """One request, whatever it is; the message names the status, and quotes nothing of the provider's."""
-    server.answer = answer(
-        b'{"type": "error", "error": {"type": "x", "message": "you said: well?"}}',
-        status=status,
-        content_type="application/json",
-    )
-    _, error = await failure(provider)
-    assert (error.kind, error.status, error.retry_after) == (kind, status, None)
-    assert str(error) == f"anthropic answered {status}"
-    assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize(("value", "seconds"), RETRY_AFTER)
-async def test_the_pause_that_is_asked_for_is_told(
-    provider: AnthropicProvider, server: Server, value: str, seconds: float | None
-) -> None:
-    """`Retry-After` as seconds or as a date, at most ten minutes; what is neither is none."""
-    server.answer = answer(b"busy", status=429, headers={"retry-after": value})
-    assert (await failure(provider))[1].retry_after == seconds
-
-
-@pytest.mark.parametrize("name", BROKEN)
-async def test_an_answer_that_is_none_is_a_failure(provider: AnthropicProvider, server: Server, name: str) -> None:
-    """Connections that break, answers that are no HTTP, no stream or no JSON: unavailable, after one request."""
-    await check_broken(provider, server, name)
-
-
-async def test_nobody_listens() -> None:
-    """A server that is not there is unavailable."""
-    async with serving() as gone:
-        provider = make(gone)
-    _, error = await failure(provider)
-    await provider.aclose()
-    assert error.kind == "unavailable"
-
-
-@pytest.mark.parametrize("begun", [False, True])
-async def test_a_server_that_falls_silent_is_unavailable(server: Server, *, begun: bool) -> None:
-    """The connection's own deadline ends the wait, before the first event and between two."""
-    server.answer = answer(events(began(), said("Hel")))[:-1] if begun else ()
-    provider = make(server, read=0.1)
-    pieces, error = await failure(provider)
-    await provider.aclose()
-    assert pieces == (["Hel"] if begun else [])
-    assert error.kind == "unavailable"
-
-
-async def test_an_error_in_mid_stream_is_a_failure(provider: AnthropicProvider, server: Server) -> None:
-    """What came before it was told already."""
-    error_event = {"type": "error", "error": {"type": "overloaded_error", "message": "you said: well?"}}
-    server.answer = answer(events(began(), said("Hel"), error_event))
-    pieces, error = await failure(provider)
-    assert (pieces, error.kind) == (["Hel"], "unavailable")
-    assert "well" not in str(error)
-
-
-async def test_closing_the_iterator_closes_the_connection(provider: AnthropicProvider, server: Server) -> None:
-    """The provider learns that nobody listens any more, in the middle of an answer."""
-    server.answer = answer(events(began(), said("Hel")))[:-1]
-    pieces = provider.stream(request())
-    assert await first_text(pieces) == "Hel"
-    assert not server.left.is_set()
-    await pieces.aclose()
-    async with asyncio.timeout(HANGS):
-        await server.left.wait()
-
-
-STREAM = answer(
-    events(
-        began(),
-        said("Hel"),
-        said("lo, wörld"),
-        block(1, "tool_use", id="call_a", name="weather"),
-        called(1, '{"a": "ü"}'),
-        used(4),
-        STOP,
-    )
-)
-STREAM_PIECES: list[Piece] = ["Hel", "lo, wörld", ToolCall("call_a", "weather", '{"a": "ü"}'), Usage(9, 4)]
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-async def test_an_answer_may_come_in_any_parts(
-    provider: AnthropicProvider, server: Server, data: st.DataObject
-) -> None:
-    """However its bytes are cut on their way, also inside a character or a chunk's size, the pieces are the same."""
-    raw = b"".join(STREAM)
-    cuts = sorted(data.draw(st.sets(st.integers(1, len(raw) - 1), max_size=12)))
-    server.answer = [raw[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    assert await ask(provider) == STREAM_PIECES
-
-
-@pytest.mark.parametrize("framed", [True, False])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(place=st.integers(0, len(b"".join(STREAM))), reset=st.booleans())
-async def test_an_answer_that_breaks_off_is_never_a_wrong_one(
-    server: Server, place: int, *, reset: bool, framed: bool
-) -> None:
-    """Wherever the connection ends: the same pieces, as far as they came, and a failure where the stop did not come.
-
-    Also where HTTP itself cannot tell that something is missing, because the body goes on until the connection ends.
-    """
-    raw = b"".join(STREAM)
-    if not framed:
-        raw = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + b"".join(
-            part.split(b"\r\n", 1)[1][:-2] for part in STREAM[1:-1]
-        )
-    server.answer, server.end = [raw[:place]], "reset" if reset else "close"
-    provider = make(server)
-    pieces, error = await attempt(provider)
-    await provider.aclose()
-    if error:
-        assert error.kind == "unavailable"
-        assert [piece for piece in pieces if piece != Usage(9, 4)] in (
-            STREAM_PIECES[:0],
-            STREAM_PIECES[:1],
-            STREAM_PIECES[:2],
-        )
-    else:
-        assert pieces == STREAM_PIECES
