@@ -1,4 +1,4 @@
-"""The LLM APIs that a worker can speak, as data: a new one is an adapter in `cloudia.worker.providers` and an entry here.
+"""The LLM providers that a worker can ask, as data: a new one is an entry here, and an adapter where it has an API of its own.
 
 The settings of its account, the parameter of its key, what `up --llm` takes and what `doctor` looks at follow from the entry.
 """
@@ -7,26 +7,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ANY_URL", "DEFAULT_PROVIDER", "LLM_WORDS", "PROVIDERS", "SIMULATED", "UNKNOWN_WINDOW", "ProviderSpec"]
+from cloudia.errors import UsageError
+
+__all__ = [
+    "ANY_URL",
+    "DEFAULT_PROVIDER",
+    "LLM_WORDS",
+    "PROVIDERS",
+    "SIMULATED",
+    "UNKNOWN_WINDOW",
+    "ProviderSpec",
+    "base_url",
+]
+
+_CHAT_COMPLETIONS = "cloudia.worker.providers.openai:OpenAIProvider"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSpec:
-    """One LLM API."""
+    """One provider of an LLM API: a vendor's service, or a server that people run themselves."""
 
     name: str
     """As `llm.provider` and `up.llm` have it, and the table of its settings: letters and digits."""
     title: str
     """As sentences have it."""
-    default_model: str
-    adapter: str
+    adapter: str = _CHAT_COMPLETIONS
     """`module:class`, loaded when a worker needs it; takes a `Reach`."""
-    vendor_url: str
+    vendor_url: str = ""
+    """Its base URL, `{region}` in place of AWS's; empty where each account has its own."""
+    default_model: str = ""
+    """Empty where there is none that everybody has: `up` asks the provider what it has."""
     key_variable: str
-    """The environment variable in which its users have their key already; likewise `base_url_variable`."""
-    base_url_variable: str
+    """The environment variable in which its users have their key already; likewise `base_url_variable`, where there is one."""
+    base_url_variable: str = ""
     needs_key: bool = True
-    stand_in_path: str = ""
+    signs: bool = False
+    """Whether, without a key, requests are signed by AWS's own credentials."""
+    start: str = ""
+    """How its server is started, of one that runs on this machine."""
+    url_hint: str = ""
+    """What its base URL looks like, where each account has its own."""
+    stand_in_path: str = "/v1"
     """Where the simulated provider speaks this API, below its own URL."""
     spoken_elsewhere: bool = False
     """Whether other servers speak it too, so that its base URL may be another vendor's."""
@@ -47,11 +68,9 @@ _SPECS = (
         name="openai",
         title="OpenAI",
         default_model="gpt-5-mini",
-        adapter="cloudia.worker.providers.openai:OpenAIProvider",
         vendor_url="https://api.openai.com/v1",
         key_variable="OPENAI_API_KEY",
         base_url_variable="OPENAI_BASE_URL",
-        stand_in_path="/v1",
         # https://platform.openai.com/docs/models
         windows=(
             ("gpt-3.5-turbo", 16_385),
@@ -76,6 +95,87 @@ _SPECS = (
         base_url_variable="ANTHROPIC_BASE_URL",
         # https://docs.claude.com/en/docs/about-claude/models/overview
         windows=(("claude-", 200_000),),
+        stand_in_path="",
+    ),
+    ProviderSpec(
+        name="ollama",
+        title="Ollama",
+        vendor_url="http://127.0.0.1:11434/v1",
+        key_variable="OLLAMA_API_KEY",
+        needs_key=False,
+        start="Start it by `ollama serve`, and get a model by `ollama pull`.",
+    ),
+    ProviderSpec(
+        name="lmstudio",
+        title="LM Studio",
+        vendor_url="http://127.0.0.1:1234/v1",
+        key_variable="LM_API_TOKEN",
+        needs_key=False,
+        start="Start its server by `lms server start`, and load a model.",
+    ),
+    ProviderSpec(
+        name="vllm",
+        title="vLLM",
+        vendor_url="http://127.0.0.1:8000/v1",
+        key_variable="VLLM_API_KEY",
+        needs_key=False,
+        start="Start it by `vllm serve MODEL`; tools want --enable-auto-tool-choice and a --tool-call-parser.",
+    ),
+    ProviderSpec(
+        name="llamacpp",
+        title="llama.cpp",
+        vendor_url="http://127.0.0.1:8080/v1",
+        key_variable="LLAMA_API_KEY",
+        needs_key=False,
+        start="Start it by `llama-server -m MODEL.gguf --jinja`.",
+    ),
+    ProviderSpec(
+        name="litellm",
+        title="LiteLLM",
+        vendor_url="http://127.0.0.1:4000/v1",
+        key_variable="LITELLM_API_KEY",
+        needs_key=False,
+        start="Start its proxy by `litellm --config config.yaml`.",
+    ),
+    ProviderSpec(
+        name="openrouter",
+        title="OpenRouter",
+        default_model="openrouter/auto",
+        vendor_url="https://openrouter.ai/api/v1",
+        key_variable="OPENROUTER_API_KEY",
+    ),
+    ProviderSpec(
+        name="groq",
+        title="Groq",
+        vendor_url="https://api.groq.com/openai/v1",
+        key_variable="GROQ_API_KEY",
+    ),
+    ProviderSpec(
+        name="gemini",
+        title="Gemini",
+        default_model="gemini-flash-latest",
+        vendor_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        key_variable="GEMINI_API_KEY",
+    ),
+    ProviderSpec(
+        name="mistral",
+        title="Mistral",
+        default_model="mistral-small-latest",
+        vendor_url="https://api.mistral.ai/v1",
+        key_variable="MISTRAL_API_KEY",
+    ),
+    ProviderSpec(
+        name="deepseek",
+        title="DeepSeek",
+        default_model="deepseek-chat",
+        vendor_url="https://api.deepseek.com/v1",
+        key_variable="DEEPSEEK_API_KEY",
+    ),
+    ProviderSpec(
+        name="azure",
+        title="Azure OpenAI",
+        key_variable="AZURE_OPENAI_API_KEY",
+        url_hint="https://RESOURCE.openai.azure.com/openai/v1; the model is the name of a deployment",
     ),
 )
 
@@ -88,3 +188,11 @@ SIMULATED = "sim"
 """What `up.llm` calls the simulated provider."""
 LLM_WORDS = f"{', '.join([SIMULATED, *PROVIDERS])}, or the URL of an {ANY_URL.title}-compatible API"
 """What `up.llm` may be, as a sentence has it."""
+
+
+def base_url(spec: ProviderSpec, given: str, *, region: str) -> str:
+    """Return a provider's base URL: the one that is given, else its own. `UsageError` where it has none of its own."""
+    url = given or spec.vendor_url.format(region=region)
+    if not url:
+        raise UsageError(f"there is no base URL of {spec.name}", hint=f"Set {spec.name}.base_url, as {spec.url_hint}.")
+    return url

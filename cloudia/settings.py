@@ -95,14 +95,14 @@ def _account_settings(spec: ProviderSpec) -> Iterator[Setting]:
         env=(spec.key_variable,),
         secret=True,
     )
-    elsewhere = f"{spec.title} or what speaks like it; empty is {spec.title}"
+    elsewhere = f"{spec.title} or what speaks like it" if spec.spoken_elsewhere else f"base URL of {spec.title}"
     yield Setting(
         name=f"{spec.name}_base_url",
         kind=str,
         default="",
-        doc=elsewhere if spec.spoken_elsewhere else f"{spec.title}'s API; empty is its own",
+        doc=f"{elsewhere}; {f'empty is {spec.vendor_url}' if spec.vendor_url else spec.url_hint}",
         readers=("worker", "up", "cli"),
-        env=(spec.base_url_variable,),
+        env=(spec.base_url_variable,) if spec.base_url_variable else (),
     )
 
 
@@ -180,7 +180,7 @@ class Settings:
     auth_token: str = _setting("", "bearer token of the command line", "cli", env=("CLOUDIA_TOKEN",), secret=True)
     auth_user: str = _setting("local", "user of the tokens that the local stack makes", "edge up cli")
     auth_jwks_url: str = _setting(
-        "", "JWKS that signs the tokens, instead of the secret in SSM", "functions gateway edge up cli"
+        "", "JWKS that signs the tokens, instead of the secret in SSM", "functions gateway edge deploy up cli"
     )
     auth_issuer: str = _setting("", "required issuer of a token", "functions gateway edge up cli")
     auth_audience: str = _setting("", "required audience of a token", "functions gateway edge up cli")
@@ -198,7 +198,9 @@ class Settings:
     )
 
     llm_provider: str = _setting(DEFAULT_PROVIDER, "API that the worker speaks", "worker up", choices=tuple(PROVIDERS))
-    llm_model: str = _setting("", "model; empty is the provider's default here", "worker up")
+    llm_model: str = _setting(
+        "", "model; empty is the provider's default here, or with `up` what a local server has", "worker up"
+    )
     llm_fallback_provider: str = _setting(
         "", "API for when the other's breaker is open; empty is none", "worker", choices=("", *PROVIDERS)
     )

@@ -54,7 +54,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "up": (
         "cloudia up",
         "cloudia up --detach --json",
-        "cloudia up --llm http://127.0.0.1:11434/v1 --model llama3.2",
+        "cloudia up --llm ollama",
+        "cloudia up --llm http://127.0.0.1:9000/v1 --model my-model",
     ),
     "down": ("cloudia down",),
     "status": ("cloudia status", "cloudia status --wait-for ready --timeout 30"),

@@ -58,7 +58,8 @@ def _variables(settings: Settings, *, simulated: bool) -> dict[str, str]:
     }
     for spec in PROVIDERS.values() if simulated else ():
         account = settings.accounts[spec.name]
-        variables |= {spec.base_url_variable: account.base_url, spec.key_variable: account.api_key}
+        if spec.base_url_variable:  # A key without it would go to the vendor itself.
+            variables |= {spec.base_url_variable: account.base_url, spec.key_variable: account.api_key}
     return {name: value for name, value in variables.items() if value}
 
 

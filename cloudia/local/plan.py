@@ -13,8 +13,9 @@ from cloudia.errors import UsageError
 from cloudia.hosts import page_origins
 from cloudia.local.credentials import engine_credentials, own_redis, provider_keys
 from cloudia.local.environments import of_reader
+from cloudia.local.models import choose_model
 from cloudia.local.run_file import Urls
-from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED
+from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED, base_url
 from cloudia.sim.engines import ENGINES, check_zips
 from cloudia.sim.engines.engine import Folders
 from cloudia.sim.ports import LOOPBACK, choose_port
@@ -110,6 +111,10 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     llm, llm_url, llm_spec = _llm(chosen, secrets)
     if llm_spec:
         specs.append(llm_spec)
+    elif chosen.up_llm in PROVIDERS:
+        key = chosen.accounts[chosen.up_llm].api_key
+        spec = PROVIDERS[chosen.up_llm]
+        llm["llm_model"] = await choose_model(spec, model=chosen.llm_model, url=llm_url, key=key, say=say)
 
     gateway_port = _gateway_port(resolved)
     edge_url, websocket_url = f"http://{LOOPBACK}:{chosen.api_port}", f"ws://{LOOPBACK}:{gateway_port}"
@@ -164,13 +169,13 @@ def _named_llm(chosen: Settings) -> tuple[dict[str, Any], str]:
     if chosen.up_llm in PROVIDERS:
         spec = PROVIDERS[chosen.up_llm]
         account = chosen.accounts[spec.name]
-        if spec.needs_key and not account.api_key:
+        if not account.api_key and (spec.needs_key or (spec.signs and chosen.aws_access_key_id)):
             raise UsageError(
                 f"there is no API key of {spec.name}",
                 hint=f"Set {spec.key_variable}, in the environment or in .env.",
                 code="no_api_key",
             )
-        return {"llm_provider": spec.name}, account.base_url or spec.vendor_url
+        return {"llm_provider": spec.name}, base_url(spec, account.base_url, region=chosen.aws_region)
     if urlsplit(chosen.up_llm).scheme in {"http", "https"}:
         name = ANY_URL.name
         settings = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from cloudia.errors import UsageError
-from cloudia.providers import PROVIDERS, SIMULATED
+from cloudia.providers import PROVIDERS, SIMULATED, base_url
 from cloudia.worker.breaker import Limits
 from cloudia.worker.llm import Llm, Route
 from cloudia.worker.providers.transport import Reach
@@ -46,11 +46,17 @@ def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
         key = _key(account.api_key or parameters.get(stack.api_keys[name]) or "", spec)
         # What one API takes as a field or a header may be an error to another.
         extra = _extra(settings) if name == settings.llm_provider else {}
-        provider = make_provider(
-            spec, api_key=key, base_url=account.base_url, timeout=_timeout(settings), verify=verify, **extra
-        )
-        routes.append(Route(provider, model or spec.default_model, limits))
+        url = base_url(spec, account.base_url, region=settings.aws_region)
+        provider = make_provider(spec, api_key=key, url=url, timeout=_timeout(settings), verify=verify, **extra)
+        routes.append(Route(provider, _model(spec, model), limits))
     return Llm(routes, settings)
+
+
+def _model(spec: ProviderSpec, model: str) -> str:
+    """Return the model of a route. `UsageError` where the settings name none and the provider has no default."""
+    if not (model or spec.default_model):
+        raise UsageError(f"there is no model of {spec.name}", hint="Set llm.model, or the model of the fallback.")
+    return model or spec.default_model
 
 
 def _key(text: str, spec: ProviderSpec) -> str:
@@ -87,9 +93,7 @@ def _extra(settings: Settings) -> dict[str, dict[str, Any]]:
     return extra
 
 
-def make_provider(
-    spec: ProviderSpec, *, api_key: str, base_url: str, timeout: httpx2.Timeout, **extra: Any
-) -> Provider:
+def make_provider(spec: ProviderSpec, *, api_key: str, url: str, timeout: httpx2.Timeout, **extra: Any) -> Provider:
     """Return the adapter of a provider, `extra` in its requests. `UsageError` where it has no key and needs one."""
     if spec.needs_key and not api_key:
         raise UsageError(
@@ -102,7 +106,7 @@ def make_provider(
     key_setting = f"{spec.name}.api_key ({spec.key_variable})"
     reach = Reach(
         name=spec.name,
-        url=base_url or spec.vendor_url,
+        url=url,
         api_key=api_key,
         key_setting=key_setting,
         timeout=timeout,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
+from cloudia.providers import PROVIDERS
 from tests.cli.terminal import terminal
 from tests.support import cli
 
@@ -180,7 +181,8 @@ def test_doctor_on_this_machine(tmp_path: Path) -> None:
     assert told["ok"] is True
     states = {check["name"]: check["state"] for check in told["checks"]}
     engines = {"engine", "localstack", "endpoint"}
-    assert {"python", "folder", "settings", *engines, "redis", "ports", "openai", "anthropic", "docker"} == set(states)
+    paid = {spec.name for spec in PROVIDERS.values() if spec.needs_key}
+    assert {"python", "folder", "settings", *engines, "redis", "ports", *paid, "docker"} == set(states)
     assert states["openai"] == "optional"
     assert all(set(check) == {"name", "state", "found", "hint"} for check in told["checks"])
     assert all(check["hint"] or check["state"] == "ok" for check in told["checks"] if check["name"] != "docker")

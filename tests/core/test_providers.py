@@ -27,7 +27,8 @@ def test_what_follows_from_an_entry(spec: ProviderSpec) -> None:
     key, url = SETTINGS[f"{spec.name}_api_key"], SETTINGS[f"{spec.name}_base_url"]
     assert (dotted(key.name), dotted(url.name)) == (f"{spec.name}.api_key", f"{spec.name}.base_url")
     assert key.variables == (f"CLOUDIA_{spec.name.upper()}_API_KEY", spec.key_variable)
-    assert url.variables == (f"CLOUDIA_{spec.name.upper()}_BASE_URL", spec.base_url_variable)
+    usual = (spec.base_url_variable,) if spec.base_url_variable else ()
+    assert url.variables == (f"CLOUDIA_{spec.name.upper()}_BASE_URL", *usual)
     assert (key.secret, url.secret) == (True, False)
     assert spec.name in SETTINGS["llm_provider"].choices
     assert spec.name in SETTINGS["llm_fallback_provider"].choices
@@ -45,8 +46,9 @@ def test_an_entry_is_whole(spec: ProviderSpec) -> None:
     others = {name.partition("_")[0] for name in SETTINGS if not name.startswith(f"{spec.name}_")}
     assert spec.name not in {*others, SIMULATED}
     assert spec.title
-    assert spec.default_model
-    assert spec.vendor_url.startswith("https://")
+    assert spec.key_variable
+    assert spec.vendor_url.startswith("http://127.0.0.1:" if spec.start else "https://") or spec.url_hint
+    assert not (spec.start and spec.needs_key)
     module, _, name = spec.adapter.partition(":")
     adapter = getattr(importlib.import_module(module), name)
     assert list(inspect.signature(adapter).parameters) == ["reach"]

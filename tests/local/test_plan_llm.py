@@ -30,13 +30,18 @@ def test_the_simulated_provider_stands_in_for_each(spec: ProviderSpec) -> None:
 def test_a_provider_by_its_name(spec: ProviderSpec) -> None:
     """The worker speaks to it, with the user's key and at the user's URL, else the vendor's; no part stands in for it."""
     chosen = Settings().changed(up_llm=spec.name, **{f"{spec.name}_api_key": "mine"})
-    changes, url, part = _llm(chosen, SECRETS)
-    assert (chosen.changed(**changes), url, part) == (chosen.changed(llm_provider=spec.name), spec.vendor_url, None)
+    if spec.vendor_url:
+        changes, url, part = _llm(chosen, SECRETS)
+        assert (chosen.changed(**changes), part) == (chosen.changed(llm_provider=spec.name), None)
+        assert url == spec.vendor_url.format(region=chosen.aws_region)
+    else:
+        with pytest.raises(UsageError, match=f"no base URL of {spec.name}"):
+            _llm(chosen, SECRETS)
     elsewhere = chosen.changed(**{f"{spec.name}_base_url": "http://here"})
     assert _llm(elsewhere, SECRETS)[1] == "http://here"
 
 
-@SPECS
+@pytest.mark.parametrize("spec", [spec for spec in PROVIDERS.values() if spec.needs_key], ids=lambda spec: spec.name)
 def test_a_provider_without_its_key(spec: ProviderSpec) -> None:
     """It is refused before anything starts, with the variable that is missing."""
     with pytest.raises(UsageError, match=f"no API key of {spec.name}") as refused:

@@ -51,11 +51,18 @@ def made(provider: Provider) -> Reach:
     return found
 
 
+def reachable(spec: ProviderSpec) -> Settings:
+    """Return settings of a provider that lack a key alone."""
+    settings = Settings().changed(llm_provider=spec.name, llm_model="" if spec.default_model else "m")
+    return settings if spec.vendor_url else settings.changed(**{f"{spec.name}_base_url": "http://127.0.0.1:9"})
+
+
 @SPECS
 async def test_each_provider_has_a_route(spec: ProviderSpec) -> None:
     """A provider's own adapter and its default model, unless another model is named."""
-    settings = Settings().changed(llm_provider=spec.name, **{f"{spec.name}_api_key": "key"})
-    for model, expected in (("", spec.default_model), ("another", "another")):
+    settings = reachable(spec).changed(**{f"{spec.name}_api_key": "key"})
+    models = (("", spec.default_model), ("another", "another"))
+    for model, expected in models if spec.default_model else models[1:]:
         llm = make_llm(settings.changed(llm_model=model), Known(), Stack())  # type: ignore[arg-type]
         (route,) = llm.routes
         assert (route.provider.name, route.model) == (spec.name, expected)
@@ -78,7 +85,7 @@ async def test_the_fallback_is_the_second_route() -> None:
 @SPECS
 async def test_a_key_that_is_no_setting_is_in_ssm(spec: ProviderSpec) -> None:
     """SSM is asked for the provider's own parameter, and only where the settings have no key; with neither it is refused."""
-    settings = Settings().changed(llm_provider=spec.name)
+    settings = reachable(spec)
     stored = Known(**{f"{spec.name}_api_key": "key"})
     await make_llm(settings, stored, Stack("chat")).aclose()  # type: ignore[arg-type]
     assert stored.asked == [f"/chat/{spec.name}-api-key"]
@@ -86,21 +93,35 @@ async def test_a_key_that_is_no_setting_is_in_ssm(spec: ProviderSpec) -> None:
     unasked = Known()
     await make_llm(given, unasked, Stack()).aclose()  # type: ignore[arg-type]
     assert unasked.asked == []
+    if not spec.needs_key:
+        await make_llm(settings, Known(), Stack()).aclose()  # type: ignore[arg-type]
+        return
     with pytest.raises(UsageError, match=f"no API key of {spec.name}") as refused:
         make_llm(settings, Known(), Stack())  # type: ignore[arg-type]
     assert (refused.value.code, spec.key_variable in refused.value.hint) == ("no_api_key", True)
 
 
+def test_what_a_route_lacks_is_told() -> None:
+    """A provider without a model of its own, and one without a URL of its own, are refused with the setting to set."""
+    for spec in PROVIDERS.values():
+        settings = reachable(spec).changed(**{f"{spec.name}_api_key": "key"})
+        if not spec.default_model:
+            with pytest.raises(UsageError, match=f"no model of {spec.name}"):
+                make_llm(settings.changed(llm_model=""), Known(), Stack())  # type: ignore[arg-type]
+        if not spec.vendor_url:
+            with pytest.raises(UsageError, match=f"no base URL of {spec.name}") as refused:
+                make_llm(settings.changed(**{f"{spec.name}_base_url": ""}), Known(), Stack())  # type: ignore[arg-type]
+            assert f"{spec.name}.base_url" in refused.value.hint
+
+
 def test_an_adapter_is_made_of_its_entry() -> None:
     """An entry that names an adapter is enough: that gets the key, the URL and the deadlines; no key where none is needed."""
     spec = spec_of()
-    provider = make_provider(spec, api_key="key", base_url="http://here", timeout=TIMEOUT)
+    provider = make_provider(spec, api_key="key", url="http://here", timeout=TIMEOUT)
     assert made(provider) == Reach(
         name="openai", api_key="key", url="http://here", key_setting="openai.api_key (OPENAI_API_KEY)", timeout=TIMEOUT
     )
-    vendors = make_provider(spec, api_key="key", base_url="", timeout=TIMEOUT)
-    assert made(vendors).url == spec.vendor_url
     with pytest.raises(UsageError):
-        make_provider(spec, api_key="", base_url="", timeout=TIMEOUT)
-    keyless = make_provider(spec_of(needs_key=False), api_key="", base_url="", timeout=TIMEOUT)
+        make_provider(spec, api_key="", url="http://here", timeout=TIMEOUT)
+    keyless = make_provider(spec_of(needs_key=False), api_key="", url="http://here", timeout=TIMEOUT)
     assert made(keyless).api_key == ""

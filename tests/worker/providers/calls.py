@@ -48,9 +48,9 @@ WEATHER = Tool(
 )
 
 
-def reach(url: str, name: str, *, key: str = "key-1", **timeouts: float) -> Reach:
+def reach(url: str, name: str, *, key: str = "key-1", read: float = 10) -> Reach:
     """Return how a test's server is reached."""
-    timeout = httpx2.Timeout(10, **timeouts)
+    timeout = httpx2.Timeout(10, read=read)
     return Reach(name=name, url=url, api_key=key, key_setting=f"{name}.api_key", timeout=timeout)
 
 

@@ -54,9 +54,9 @@ class Api:
     error: Mapping[str, Any]
     """An event that is an error."""
 
-    def make(self, url: str, **timeouts: float) -> Provider:
-        """Return the adapter, under a name of the test's."""
-        return self.adapter(reach(url, "acme", **timeouts))
+    def make(self, url: str, *, read: float = 10) -> Provider:
+        """Return the adapter, under a name of the test's; `read` is its patience in seconds."""
+        return self.adapter(reach(url, "acme", read=read))
 
 
 _O, _A = openai_events, anthropic_events
