@@ -21,6 +21,8 @@ __all__ = [
 ]
 
 _CHAT_COMPLETIONS = "cloudia.worker.providers.openai:OpenAIProvider"
+_MESSAGES = "cloudia.worker.providers.anthropic:AnthropicProvider"
+_BEDROCK_KEY = "AWS_BEARER_TOKEN_BEDROCK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ _SPECS = (
         name="anthropic",
         title="Anthropic",
         default_model="claude-haiku-4-5",
-        adapter="cloudia.worker.providers.anthropic:AnthropicProvider",
+        adapter=_MESSAGES,
         vendor_url="https://api.anthropic.com",
         key_variable="ANTHROPIC_API_KEY",
         base_url_variable="ANTHROPIC_BASE_URL",
@@ -176,6 +178,24 @@ _SPECS = (
         title="Azure OpenAI",
         key_variable="AZURE_OPENAI_API_KEY",
         url_hint="https://RESOURCE.openai.azure.com/openai/v1; the model is the name of a deployment",
+    ),
+    ProviderSpec(
+        name="bedrock",
+        title="Amazon Bedrock",
+        vendor_url="https://bedrock-runtime.{region}.amazonaws.com/openai/v1",
+        key_variable=_BEDROCK_KEY,
+        needs_key=False,
+        signs=True,
+    ),
+    ProviderSpec(
+        name="bedrockclaude",
+        title="Claude in Amazon Bedrock",
+        adapter=_MESSAGES,
+        vendor_url="https://bedrock-mantle.{region}.api.aws/anthropic",
+        key_variable=_BEDROCK_KEY,
+        needs_key=False,
+        signs=True,
+        stand_in_path="",
     ),
 )
 

@@ -47,7 +47,12 @@ def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
         # What one API takes as a field or a header may be an error to another.
         extra = _extra(settings) if name == settings.llm_provider else {}
         url = base_url(spec, account.base_url, region=settings.aws_region)
-        provider = make_provider(spec, api_key=key, url=url, timeout=_timeout(settings), verify=verify, **extra)
+        if spec.signs and not key and settings.aws_access_key_id:  # Those of the engine are nothing to AWS.
+            raise _no_key(spec)
+        region = settings.aws_region if spec.signs else ""
+        provider = make_provider(
+            spec, api_key=key, url=url, timeout=_timeout(settings), region=region, verify=verify, **extra
+        )
         routes.append(Route(provider, _model(spec, model), limits))
     return Llm(routes, settings)
 
@@ -93,14 +98,18 @@ def _extra(settings: Settings) -> dict[str, dict[str, Any]]:
     return extra
 
 
-def make_provider(spec: ProviderSpec, *, api_key: str, url: str, timeout: httpx2.Timeout, **extra: Any) -> Provider:
+def make_provider(
+    spec: ProviderSpec,
+    *,
+    api_key: str,
+    url: str,
+    timeout: httpx2.Timeout,
+    region: str = "",
+    **extra: Any,
+) -> Provider:
     """Return the adapter of a provider, `extra` in its requests. `UsageError` where it has no key and needs one."""
     if spec.needs_key and not api_key:
-        raise UsageError(
-            f"there is no API key of {spec.name}",
-            hint=f"Set {spec.key_variable}, or use --llm {SIMULATED}.",
-            code="no_api_key",
-        )
+        raise _no_key(spec)
     module, _, name = spec.adapter.partition(":")
     adapter: Callable[[Reach], Provider] = getattr(importlib.import_module(module), name)  # up to 1 s of import
     key_setting = f"{spec.name}.api_key ({spec.key_variable})"
@@ -110,9 +119,18 @@ def make_provider(spec: ProviderSpec, *, api_key: str, url: str, timeout: httpx2
         api_key=api_key,
         key_setting=key_setting,
         timeout=timeout,
+        region=region,
         **extra,
     )
     return adapter(reach)
+
+
+def _no_key(spec: ProviderSpec) -> UsageError:
+    return UsageError(
+        f"there is no API key of {spec.name}",
+        hint=f"Set {spec.key_variable}, or use --llm {SIMULATED}.",
+        code="no_api_key",
+    )
 
 
 def _timeout(settings: Settings) -> httpx2.Timeout:

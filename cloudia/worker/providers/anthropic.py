@@ -48,7 +48,8 @@ class AnthropicProvider:
 
     def __init__(self, reach: Reach) -> None:
         self.name = reach.name
-        self._client = anthropic.AsyncAnthropic(**client_options(anthropic, reach))
+        make = anthropic.AsyncAnthropicBedrockMantle if reach.region else anthropic.AsyncAnthropic
+        self._client = make(**client_options(anthropic, reach))
         self._failures = Failures(anthropic, reach, path="/v1/messages")
         self._extra = dict(reach.extra_body)
 

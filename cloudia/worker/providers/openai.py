@@ -69,7 +69,7 @@ class OpenAIProvider:
         if "api-version" in options["default_query"]:
             # Azure's header for a key; what speaks like OpenAI passes over it.
             options["default_headers"].setdefault("api-key", reach.api_key)
-        self._client = openai.AsyncOpenAI(**options)
+        self._client = (openai.AsyncBedrockOpenAI if reach.region else openai.AsyncOpenAI)(**options)
         self._failures = Failures(openai, reach, path="/chat/completions")
         self._extra = dict(reach.extra_body)
         # OpenAI's newer models refuse the older name, and most that speak like OpenAI know only that.

@@ -39,6 +39,8 @@ _NO_KEY = "none"
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 _NAMES = (socket.gaierror, aiohttp.ClientConnectorDNSError)
+_SENSELESS = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading an answer that makes no sense ends in."""
 _TLS = (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError)
 _PROXY = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, httpx2.ProxyError)
 _NO_HTTP = (HttpProcessingError, aiohttp.ClientResponseError)
@@ -79,6 +81,8 @@ class Reach:
     timeout: httpx2.Timeout
     verify: ssl.SSLContext | bool = True
     """Which certificates are trusted."""
+    region: str = ""
+    """AWS's, of a provider whose requests are signed by AWS's credentials where there is no key."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     extra_headers: Mapping[str, str] = field(default_factory=dict)
     extra_query: Mapping[str, str] = field(default_factory=dict)
@@ -92,8 +96,9 @@ class Reach:
 def client_options(sdk: ModuleType, reach: Reach) -> dict[str, Any]:
     """Return what an SDK's client is made with: its own retries off, for they have one owner, and it is the worker."""
     address, timeout = reach.address, reach.timeout
+    access = {"aws_region": reach.region, "api_key": reach.api_key or None} if reach.region else None
     return {
-        "api_key": reach.api_key or _NO_KEY,
+        **(access or {"api_key": reach.api_key or _NO_KEY}),
         "base_url": address.url,
         "max_retries": 0,
         "timeout": timeout,
@@ -144,6 +149,7 @@ class Failures:
         self._address = reach.address
         self._path = path
         self._key = reach.key_setting
+        self._signs = bool(reach.region and not reach.api_key)
 
     def of(self, error: Exception, *, model: str, sent: Collection[str] = ()) -> ProviderError:
         """Return what an exception of the SDK, of its transport, or of reading the stream says.
@@ -165,6 +171,13 @@ class Failures:
             error, self._sdk.APIError | httpx2.HTTPError | aiohttp.ClientError | HttpProcessingError | OSError
         ):
             return self._broken(error)
+        if self._signs and not isinstance(
+            error, _SENSELESS
+        ):  # What the SDKs and botocore raise has no class in common.
+            advice = f"Give the worker a role, or set {self._key}."
+            return ProviderError(
+                "rejected", f"there are no AWS credentials for {self._name}", cause="key", advice=advice
+            )
         return self._unavailable(f"{self._name} answered with something that makes no sense")
 
     def in_stream(self, error: Any, *, model: str) -> ProviderError:
