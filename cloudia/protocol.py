@@ -307,6 +307,8 @@ class AttemptRecord:
     """Of all of them, also of those that failed."""
     finish: str | None = None
     """Why the last answer of a provider ended, where it did."""
+    switches: list[str] | None = None
+    """The routes that were passed over for the next one, each with the reason: `openai gpt-5-mini: breaker_open`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what is known of it."""

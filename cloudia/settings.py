@@ -201,8 +201,13 @@ class Settings:
     llm_model: str = _setting(
         "", "model; empty is the provider's default here, or with `up` what a local server has", "worker up"
     )
+    llm_fallback: str = _setting(
+        "",
+        "who answers while llm.provider cannot, in this order: `provider:model`, comma-separated; no model is its default here",
+        "worker",
+    )
     llm_fallback_provider: str = _setting(
-        "", "API for when the other's breaker is open; empty is none", "worker", choices=("", *PROVIDERS)
+        "", "the one of a fallback that is one, where llm.fallback is empty", "worker", choices=("", *PROVIDERS)
     )
     llm_fallback_model: str = _setting("", "its model; empty is its default here", "worker")
     llm_system_prompt: str = _setting(

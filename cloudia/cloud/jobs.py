@@ -76,6 +76,7 @@ class Effort(TypedDict, total=False):
     first_text_at: float | None
     """Epoch seconds."""
     llm_calls: int
+    switches: list[str] | None
 
 
 class LostLeaseError(Exception):

@@ -331,6 +331,7 @@ class Attempt:
             "finish": self._finish,
             "first_text_at": round(self._first_text, 3) if self._first_text else None,
             "llm_calls": self._llm.calls,
+            "switches": self._llm.switches or None,
         }
 
     @property

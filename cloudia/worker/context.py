@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cloudia import ids, telemetry
 from cloudia.errors import UnavailableError
 from cloudia.protocol import Message, QueuedJob
-from cloudia.providers import PROVIDERS
 from cloudia.worker.providers.base import ChatMessage
 
 if TYPE_CHECKING:
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
 
     from cloudia.cloud.cache import ContextCache
     from cloudia.cloud.history import History
-    from cloudia.settings import Settings
 
-__all__ = ["Contexts", "alternating", "chat_messages", "room", "shortened", "tokens", "unanswered", "within"]
+__all__ = ["Contexts", "alternating", "chat_messages", "shortened", "tokens", "unanswered", "within"]
 
 _MESSAGE_TOKENS = 4
 """What a message costs beside its text."""
@@ -76,22 +74,6 @@ def tokens(text: str) -> int:
     English has four bytes or more to a token, code and most other languages three.
     """
     return len(text.encode()) // 3 + _MESSAGE_TOKENS
-
-
-def room(settings: Settings) -> int:
-    """Return how many tokens of a conversation an LLM can be sent beside its system prompt and its answer.
-
-    A fallback may have to take it, too.
-    """
-    if settings.limits_context_tokens:
-        return settings.limits_context_tokens
-    asked = [(settings.llm_provider, settings.llm_model)]
-    if settings.llm_fallback_provider:
-        asked.append((settings.llm_fallback_provider, settings.llm_fallback_model))
-    specs = [(PROVIDERS[provider], model) for provider, model in asked]
-    window = min(spec.window(model or spec.default_model) for spec, model in specs)
-    # A model that takes less than its answer may have is left some of it: it refuses what is too much, and says so.
-    return max(window - settings.llm_max_tokens - tokens(settings.llm_system_prompt), window // 2)
 
 
 def within(messages: Sequence[Message], most_tokens: int) -> list[Message]:

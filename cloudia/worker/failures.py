@@ -87,6 +87,7 @@ _REJECTED: dict[Cause | None, tuple[ErrorCode, str]] = {
     "quota": ("llm_rejected", "The account at the LLM's provider has no quota or credit left."),
     "forbidden": ("llm_rejected", "The LLM's provider does not allow this."),
     "model": ("llm_rejected", "The LLM's provider does not know the model."),
+    "tools": ("llm_rejected", "The LLM takes no tools, and this responder has some."),
 }
 """What is said in place of `The LLM refused this request.`"""
 

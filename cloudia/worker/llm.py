@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cloudia.settings import Settings
     from cloudia.telemetry.events import AttemptIds
     from cloudia.worker.breaker import BreakerState, Limits, Permit
-    from cloudia.worker.providers.base import FinishReason, Provider, Tool
+    from cloudia.worker.providers.base import Cause, FinishReason, Provider, Tool
 
 __all__ = ["Llm", "LlmCall", "Route"]
 
@@ -44,6 +44,8 @@ _TOOL_ROUNDS = 8
 _QUICK_RETRIES = 1
 _MENDINGS = 6
 """Requests of one call where refusals tell how: without one field more, with less context, or of the fallback."""
+_OF_THE_ROUTE: frozenset[Cause | None] = frozenset({"quota", "key", "forbidden", "model", "url", "tools"})
+"""Causes of a refusal for which another route may answer: they are no fault of what was asked."""
 _QUICK_WAIT_SECONDS = (0.05, 0.25)
 
 
@@ -146,6 +148,8 @@ class LlmCall:
         self._requests: list[_Request] = []
         self.route = routes[0]
         """The route that was called last."""
+        self._passed: dict[Route, str] = {}
+        """The routes that were passed over for the next one, each with why it was at first."""
         self.on_sign: Callable[[Piece], None] = lambda _piece: None
         """Called with each piece: whatever it is, the provider lives."""
 
@@ -153,6 +157,11 @@ class LlmCall:
     def calls(self) -> int:
         """Requests made. Those beyond the first of an answer may have been paid in vain."""
         return len(self._requests)
+
+    @property
+    def switches(self) -> list[str]:
+        """The routes that were passed over for the next one, each with the reason: `openai gpt-5-mini: breaker_open`."""
+        return [f"{route.provider.name} {route.model}: {reason}" for route, reason in self._passed.items()]
 
     @property
     def model(self) -> str:
@@ -245,7 +254,7 @@ class LlmCall:
         """Make a request, and another one where the refusal tells how it is to be made. `chat` loses what was too much."""
         left = [*self._routes]
         refused: ProviderError | None = None
-        for _ in range(_MENDINGS):
+        for _ in range(_MENDINGS + len(self._routes)):
             try:
                 route, permit = self._enter(left)
             except (ProviderError, LlmUnavailableError):
@@ -261,8 +270,9 @@ class LlmCall:
                 elif error.cause == "context" and (shorter := shortened(chat)):
                     telemetry.log("context shortened", level=logging.WARNING, before=len(chat), after=len(shorter))
                     chat[:] = shorter
-                elif (error.kind == "rate_limited" or error.cause == "quota") and len(left) > 1:
-                    left.remove(route)
+                elif (error.kind == "rate_limited" or error.cause in _OF_THE_ROUTE) and route is not left[-1]:
+                    self._pass_over(route, error.cause or error.kind)
+                    left = left[left.index(route) + 1 :]
                 else:
                     raise
         assert refused  # noqa: S101 - the loop's other ends return or raise
@@ -299,16 +309,25 @@ class LlmCall:
 
     def _enter(self, routes: Sequence[Route]) -> tuple[Route, Permit]:
         """Return the first of these routes that may be called. `LlmUnavailableError` where there is none."""
+        skipped: list[tuple[Route, str]] = []
         for route in routes:
-            if route.cooldown:
-                continue
-            permit = route.breaker.enter()
+            permit = None if route.cooldown else route.breaker.enter()
             if permit:
+                for passed, reason in skipped:
+                    self._pass_over(passed, reason)
                 return route, permit
+            skipped.append((route, "paused" if route.cooldown else "breaker_open"))
         cooling = [route.cooldown for route in routes if route.cooldown]
         if cooling:
             raise ProviderError("rate_limited", "the provider asked for a pause", status=429, retry_after=min(cooling))
         raise LlmUnavailableError(max(1.0, min(route.breaker.retry_after for route in routes)))
+
+    def _pass_over(self, route: Route, reason: str) -> None:
+        """Note that the next route is asked in place of this one."""
+        if route not in self._passed:
+            self._passed[route] = reason
+            told = {"provider": route.provider.name, "model": route.model}
+            telemetry.log("fallback", level=logging.WARNING, reason=reason, **told)
 
 
 class _Request:

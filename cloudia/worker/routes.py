@@ -11,11 +11,12 @@ import httpx2
 from cloudia.errors import UsageError
 from cloudia.providers import PROVIDERS, SIMULATED, base_url
 from cloudia.worker.breaker import Limits
+from cloudia.worker.context import tokens
 from cloudia.worker.llm import Llm, Route
 from cloudia.worker.providers.transport import Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cloudia.cloud.parameters import Parameters
     from cloudia.providers import ProviderSpec
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cloudia.stack import Stack
     from cloudia.worker.providers.base import Provider
 
-__all__ = ["make_llm", "make_provider"]
+__all__ = ["make_llm", "make_provider", "room"]
 
 
 def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
@@ -36,12 +37,9 @@ def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
         settings.llm_breaker_open_seconds,
         settings.llm_breaker_share,
     )
-    wanted = [(settings.llm_provider, settings.llm_model)]
-    if settings.llm_fallback_provider:
-        wanted.append((settings.llm_fallback_provider, settings.llm_fallback_model))
     verify = trusting(settings.llm_ca_bundle)
-    routes = []
-    for name, model in wanted:
+    routes: list[Route] = []
+    for name, model in _named(settings):
         spec, account = PROVIDERS[name], settings.accounts[name]
         key = _key(account.api_key or parameters.get(stack.api_keys[name]) or "", spec)
         # What one API takes as a field or a header may be an error to another.
@@ -55,6 +53,29 @@ def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
         )
         routes.append(Route(provider, _model(spec, model), limits))
     return Llm(routes, settings)
+
+
+def room(settings: Settings) -> int:
+    """Return how many tokens of a conversation each of the routes has room for, beside its system prompt and its answer."""
+    if settings.limits_context_tokens:
+        return settings.limits_context_tokens
+    window = min(PROVIDERS[name].window(model or PROVIDERS[name].default_model) for name, model in _named(settings))
+    # A model that takes less than its answer may have is left some of it: it refuses what is too much, and says so.
+    return max(window - settings.llm_max_tokens - tokens(settings.llm_system_prompt), window // 2)
+
+
+def _named(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield provider and model of each route, in the order in which they are asked. `UsageError` names what is no provider."""
+    yield settings.llm_provider, settings.llm_model
+    one = f"{settings.llm_fallback_provider}:{settings.llm_fallback_model}" if settings.llm_fallback_provider else ""
+    for entry in filter(None, map(str.strip, (settings.llm_fallback or one).split(","))):
+        name, _, model = entry.partition(":")
+        if name not in PROVIDERS:
+            raise UsageError(
+                f"llm.fallback names {name!r}, which is no provider",
+                hint=f"Write it as provider:model; providers are {', '.join(PROVIDERS)}.",
+            )
+        yield name, model
 
 
 def _model(spec: ProviderSpec, model: str) -> str:

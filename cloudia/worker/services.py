@@ -15,9 +15,9 @@ from cloudia.worker.background.outbox import Outbox
 from cloudia.worker.background.receipts import Receipts
 from cloudia.worker.background.reconciling import Reconciling
 from cloudia.worker.background.refusals import Refusals
-from cloudia.worker.context import Contexts, room
+from cloudia.worker.context import Contexts
 from cloudia.worker.responders import answer_with_llm, load_responder
-from cloudia.worker.routes import make_llm
+from cloudia.worker.routes import make_llm, room
 
 if TYPE_CHECKING:
     from cloudia.cloud.history import History

@@ -15,7 +15,8 @@ from cloudia.errors import UnavailableError
 from cloudia.protocol import JobStatus, Message, QueuedJob
 from cloudia.settings import Settings
 from cloudia.worker import ChatMessage
-from cloudia.worker.context import Contexts, chat_messages, room, tokens, within
+from cloudia.worker.context import Contexts, chat_messages, tokens, within
+from cloudia.worker.routes import room
 
 AWAY = UnavailableError("it is away", code="aws_unavailable")
 MOST = 6

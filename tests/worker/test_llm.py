@@ -120,6 +120,20 @@ async def test_an_open_breaker_falls_back(stack: RunningStack) -> None:
     assert (call.route.provider.name, call.route.model) == ("anthropic", "second")
 
 
+async def test_the_record_says_why_a_fallback_answered(stack: RunningStack, tmp_path: Path) -> None:
+    """Each route that was passed over, with the reason, is in the attempt's record, over the whole chain."""
+    cloud = make_cloud(stack, llm_model="busy-first", llm_fallback="anthropic:gone-second,openai:third")
+    fault(stack, kind="status", status=429, retry_after=30, model="busy-first", **{"for": 30})
+    fault(stack, kind="status", status=404, model="gone-second", **{"for": 30})
+    async with worker(cloud, tmp_path):
+        job = await ended(cloud, accept(cloud, "hello"))
+    assert (job.status, job.provider, job.model) == ("done", "openai", "third")
+    (attempt,) = job.attempt_history
+    assert attempt.switches is not None
+    assert [text.partition(": ")[0] for text in attempt.switches] == ["openai busy-first", "anthropic gone-second"]
+    assert attempt.switches[0] == "openai busy-first: rate_limited"
+
+
 async def test_a_pause_that_the_provider_asks_for_is_kept(stack: RunningStack) -> None:
     """After a 429 with Retry-After no request reaches the provider until then, and the breaker does not count it."""
     llm = llm_of(stack, llm_model="busy")

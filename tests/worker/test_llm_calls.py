@@ -119,13 +119,47 @@ async def test_a_429_goes_to_the_fallback_at_once() -> None:
         ProviderError("rate_limited", "busy", retry_after=20),
         ProviderError("rate_limited", "busy"),
         ProviderError("rejected", "empty", cause="quota"),
+        ProviderError("rejected", "gone", cause="model"),
+        ProviderError("rejected", "no", cause="key"),
     ):
         first, second = Scripted([refusal]), Scripted(HELLO, name="anthropic")
         call = call_of(first, second)
         assert await said(call) == "Hello"
         assert (call.route.provider.name, call.calls) == ("anthropic", 2)
+        assert call.switches == [f"openai m: {refusal.cause or refusal.kind}"]
         with pytest.raises(ProviderError):
             await said(call_of(Scripted([refusal])))
+
+
+async def test_a_chain_is_followed_to_its_end() -> None:
+    """Each route is asked once, the reasons are kept in their order; where the last one fails too, its failure counts."""
+    busy, empty = ProviderError("rate_limited", "busy", retry_after=20), ProviderError("rejected", "no", cause="quota")
+    routes = [Scripted([busy], name="one"), Scripted([empty], name="two"), Scripted(HELLO, name="three")]
+    call = call_of(*routes)
+    assert await said(call) == "Hello"
+    assert (call.route.provider.name, call.calls) == ("three", 3)
+    assert call.switches == ["one m: rate_limited", "two m: quota"]
+    call = call_of(Scripted([busy], name="one"), Scripted([empty], name="two"))
+    with pytest.raises(ProviderError) as raised:
+        await said(call)
+    assert (raised.value.cause, call.calls, call.switches) == ("quota", 2, ["one m: rate_limited"])
+
+
+async def test_a_route_that_is_not_asked_is_passed_over_with_its_reason() -> None:
+    """One whose provider asked for a pause, and one whose breaker is open; a call that meets neither has no switch."""
+    paused, down, works = (Scripted(HELLO, name=name) for name in ("paused", "down", "works"))
+    call = call_of(paused, down, works)
+    first, second, third = call._routes
+    first.cool_down(30)
+    for _ in range(6):
+        permit = second.breaker.enter()
+        assert permit
+        permit.fail()
+    assert await said(call) == "Hello"
+    assert (call.route, call.switches) == (third, ["paused m: paused", "down m: breaker_open"])
+    assert paused.requests + down.requests == []
+    plain = call_of(works)
+    assert (await said(plain), plain.switches) == ("Hello", [])
 
 
 async def test_what_was_asked_wrongly_is_no_fault_of_the_providers() -> None:

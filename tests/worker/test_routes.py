@@ -82,6 +82,22 @@ async def test_the_fallback_is_the_second_route() -> None:
     await llm.aclose()
 
 
+async def test_a_fallback_may_have_several_routes() -> None:
+    """In their order, each with its model or its provider's default; a colon may be in a model's name."""
+    settings = Settings().changed(
+        openai_api_key="a", anthropic_api_key="b", llm_fallback="anthropic, ollama:qwen3:8b,openai:other"
+    )
+    llm = make_llm(settings, Known(), Stack())  # type: ignore[arg-type]
+    assert [(route.provider.name, route.model) for route in llm.routes[1:]] == [
+        ("anthropic", PROVIDERS["anthropic"].default_model),
+        ("ollama", "qwen3:8b"),
+        ("openai", "other"),
+    ]
+    await llm.aclose()
+    with pytest.raises(UsageError, match="'acme', which is no provider"):
+        make_llm(settings.changed(llm_fallback="anthropic,acme:x"), Known(), Stack())  # type: ignore[arg-type]
+
+
 @SPECS
 async def test_a_key_that_is_no_setting_is_in_ssm(spec: ProviderSpec) -> None:
     """SSM is asked for the provider's own parameter, and only where the settings have no key; with neither it is refused."""
