@@ -243,6 +243,12 @@ class Settings:
     llm_answer_seconds: float = _setting(
         300.0, "deadline for the rest of an answer, once it does no longer reason", "worker", low=0.1, high=3600
     )
+    llm_tool_seconds: float = _setting(
+        60.0, "deadline for the result of a tool that the LLM called", "worker", low=0.05, high=3600
+    )
+    llm_tool_rounds: int = _setting(
+        8, "rounds of calls of tools before an answer is given up", "worker", low=1, high=100
+    )
     llm_max_wait_seconds: float = _setting(
         60.0, "a pause that the provider asks for and that is longer ends a job at once", "worker", low=0, high=600
     )

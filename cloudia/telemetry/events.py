@@ -161,15 +161,17 @@ class ProviderCalled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCalled:
-    """A tool that the LLM asked for was called."""
+    """The LLM asked for a tool: it was called, or the call refused."""
 
     job: AttemptIds
     at: float
     seconds: float
     tool: str
-    """Its name, of those that the responder offers."""
+    """Its name, of those that the responder offers; empty where it is none of them."""
     error: str | None
-    """The kind of what it raised; `cancelled` where we broke it off; None where it returned."""
+    """The kind of what it raised; `cancelled` where we broke it off, `unknown_tool` and `bad_arguments` where it was not
+    called, `too_large` where its result was; None where it returned.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from cloudia.worker.providers.base import (
     Usage,
     is_object,
 )
-from cloudia.worker.tools import call_tool
+from cloudia.worker.tools import call_tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Llm", "LlmCall", "Route"]
 
-_TOOL_ROUNDS = 8
 _QUICK_RETRIES = 1
 _MENDINGS = 6
 """Requests of one call where refusals tell how: without one field more, with less context, or of the fallback."""
@@ -97,6 +96,8 @@ class _Manner:
     gap: float
     first_text: float
     quick_retry: float
+    tool: float
+    tool_rounds: int
 
 
 class Llm:
@@ -111,6 +112,8 @@ class Llm:
             settings.llm_gap_seconds,
             settings.llm_first_text_seconds,
             settings.llm_quick_retry_seconds,
+            settings.llm_tool_seconds,
+            settings.llm_tool_rounds,
         )
 
     def call(
@@ -193,7 +196,7 @@ class LlmCall:
         """
         chat = alternating(messages)
         answered = False
-        for _ in range(_TOOL_ROUNDS):
+        for rounds_left in range(self._manner.tool_rounds, -1, -1):
             said: list[str] = []
             calls: list[ToolCall] = []
             async with aclosing(self._pieces(chat, tuple(tools))) as pieces:
@@ -210,13 +213,17 @@ class LlmCall:
                 return
             if self.finish == "length" and not all(is_object(call.arguments) for call in calls):
                 raise NoAnswerError("length", "llm.max_tokens cut the arguments of a tool off: raise it.")
+            if not rounds_left:
+                break
             chat.append(ChatMessage("assistant", "".join(said), tool_calls=tuple(calls)))
-            results = [
-                ChatMessage("tool", await call_tool(tools, call, job=self._told_as), tool_call_id=call.id)
-                for call in calls
-            ]
-            chat.extend(results)
-        raise ProviderError("rejected", f"the LLM still called tools after {_TOOL_ROUNDS} rounds")
+            results = await call_tools(tools, calls, seconds=self._manner.tool, job=self._told_as)
+            chat.extend(
+                ChatMessage("tool", result, tool_call_id=call.id) for call, result in zip(calls, results, strict=True)
+            )
+        rounds = self._manner.tool_rounds
+        raise ProviderError(
+            "rejected", f"the LLM still called tools after {rounds} rounds", advice="llm.tool_rounds bounds them."
+        )
 
     async def _pieces(self, chat: list[ChatMessage], tools: tuple[Tool, ...]) -> AsyncGenerator[str | ToolCall]:
         """Yield the text and the calls that one call of the provider brings."""
@@ -326,8 +333,9 @@ class LlmCall:
         """Note that the next route is asked in place of this one."""
         if route not in self._passed:
             self._passed[route] = reason
-            told = {"provider": route.provider.name, "model": route.model}
-            telemetry.log("fallback", level=logging.WARNING, reason=reason, **told)
+            telemetry.log(
+                "fallback", level=logging.WARNING, reason=reason, provider=route.provider.name, model=route.model
+            )
 
 
 class _Request:

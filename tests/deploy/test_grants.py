@@ -20,6 +20,7 @@ from cloudia.cloud.presence import Presence
 from cloudia.functions.services import services as function_services
 from cloudia.gateway.gateway import Gateway
 from cloudia.gateway.services import make_services as gateway_services
+from cloudia.providers import PROVIDERS
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.stack import Grant, Stack
 from cloudia.worker.services import make_services as worker_services
@@ -190,9 +191,8 @@ async def _until_stopped(service: Worker | Gateway) -> AsyncIterator[None]:
 async def test_the_worker_may_do_what_it_does(cloud: Cloud, calls: Calls) -> None:
     """Answers, and messages that come twice, are no job, are stopped, or were received too often: as granted, all of it."""
     settings = cloud.settings.changed(
-        openai_api_key="",
-        anthropic_api_key="",
-        llm_fallback_provider="anthropic",
+        **{f"{name}_api_key": "" for name in PROVIDERS},
+        llm_fallback=",".join(f"{name}:m" for name in PROVIDERS if name != cloud.settings.llm_provider),
         redis_url="",
         worker_visibility_seconds=3,
         worker_lease_seconds=3,

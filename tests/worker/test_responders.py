@@ -13,9 +13,7 @@ import pytest
 
 from cloudia.errors import UsageError
 from cloudia.worker import ChatMessage, Tool
-from cloudia.worker.providers.base import ToolCall
 from cloudia.worker.responders import load_responder
-from cloudia.worker.tools import call_tool
 from tests.patience import HANGS
 from tests.support import RunningStack, eventually, start_stack, stop_stack
 
@@ -143,16 +141,3 @@ def test_a_responder_that_cannot_be_loaded_is_named(name: str, says: str) -> Non
     with pytest.raises(UsageError, match=says) as raised:
         load_responder(name)
     assert "async def answer" in raised.value.hint
-
-
-async def test_a_tool_that_fails_is_told_to_the_llm() -> None:
-    """A missing tool, arguments that are none, and an exception each become a text that the LLM can work with."""
-
-    async def broken(**_: Any) -> str:
-        raise OSError("disk")
-
-    tools = [Tool("broken", "", {}, broken)]
-    assert await call_tool(tools, ToolCall("1", "absent", "{}")) == "error: there is no tool 'absent'"
-    assert await call_tool(tools, ToolCall("1", "broken", "{")) == "error: the arguments are not JSON"
-    assert await call_tool(tools, ToolCall("1", "broken", "[]")) == "error: the arguments are not an object"
-    assert await call_tool(tools, ToolCall("1", "broken", "{}")) == "error: OSError"
