@@ -22,6 +22,7 @@ __all__ = [
 
 _CHAT_COMPLETIONS = "cloudia.worker.providers.openai:OpenAIProvider"
 _MESSAGES = "cloudia.worker.providers.anthropic:AnthropicProvider"
+_RESPONSES = "cloudia.worker.providers.responses:ResponsesProvider"
 _BEDROCK_KEY = "AWS_BEARER_TOKEN_BEDROCK"
 
 
@@ -35,6 +36,8 @@ class ProviderSpec:
     """As sentences have it."""
     adapter: str = _CHAT_COMPLETIONS
     """`module:class`, loaded when a worker needs it; takes a `Reach`."""
+    responses_adapter: str = _RESPONSES
+    """The adapter for OpenAI's Responses API, where it may have that; empty where it has not."""
     vendor_url: str = ""
     """Its base URL, `{region}` in place of AWS's; empty where each account has its own."""
     default_model: str = ""
@@ -92,6 +95,7 @@ _SPECS = (
         title="Anthropic",
         default_model="claude-haiku-4-5",
         adapter=_MESSAGES,
+        responses_adapter="",
         vendor_url="https://api.anthropic.com",
         key_variable="ANTHROPIC_API_KEY",
         base_url_variable="ANTHROPIC_BASE_URL",
@@ -191,6 +195,7 @@ _SPECS = (
         name="bedrockclaude",
         title="Claude in Amazon Bedrock",
         adapter=_MESSAGES,
+        responses_adapter="",
         vendor_url="https://bedrock-mantle.{region}.api.aws/anthropic",
         key_variable=_BEDROCK_KEY,
         needs_key=False,

@@ -201,6 +201,12 @@ class Settings:
     llm_model: str = _setting(
         "", "model; empty is the provider's default here, or with `up` what a local server has", "worker up"
     )
+    llm_api: str = _setting(
+        "chat",
+        "API of llm.provider: chat (Chat Completions or Messages), or responses (the newer one, where it has it)",
+        "worker",
+        choices=("chat", "responses"),
+    )
     llm_fallback: str = _setting(
         "",
         "who answers while llm.provider cannot, in this order: `provider:model`, comma-separated; no model is its default here",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -48,6 +49,8 @@ def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
         if spec.signs and not key and settings.aws_access_key_id:  # Those of the engine are nothing to AWS.
             raise _no_key(spec)
         region = settings.aws_region if spec.signs else ""
+        if settings.llm_api == "responses" and name == settings.llm_provider:
+            spec = _of_responses(spec)
         provider = make_provider(
             spec, api_key=key, url=url, timeout=_timeout(settings), region=region, verify=verify, **extra
         )
@@ -76,6 +79,13 @@ def _named(settings: Settings) -> Iterator[tuple[str, str]]:
                 hint=f"Write it as provider:model; providers are {', '.join(PROVIDERS)}.",
             )
         yield name, model
+
+
+def _of_responses(spec: ProviderSpec) -> ProviderSpec:
+    """Return a provider's entry with the adapter for its Responses API. `UsageError` where it has none."""
+    if not spec.responses_adapter:
+        raise UsageError(f"{spec.name} has no Responses API", hint="Set llm.api to chat.")
+    return replace(spec, adapter=spec.responses_adapter)
 
 
 def _model(spec: ProviderSpec, model: str) -> str:

@@ -82,6 +82,18 @@ async def test_the_fallback_is_the_second_route() -> None:
     await llm.aclose()
 
 
+async def test_the_responses_api_is_asked_for() -> None:
+    """Of the provider that is meant, where it has one; fallbacks keep their own API."""
+    settings = Settings().changed(
+        openai_api_key="a", anthropic_api_key="b", llm_api="responses", llm_fallback="ollama:m", llm_model="m"
+    )
+    llm = make_llm(settings, Known(), Stack())  # type: ignore[arg-type]
+    assert [type(route.provider).__name__ for route in llm.routes] == ["ResponsesProvider", "OpenAIProvider"]
+    await llm.aclose()
+    with pytest.raises(UsageError, match="anthropic has no Responses API"):
+        make_llm(settings.changed(llm_provider="anthropic"), Known(), Stack())  # type: ignore[arg-type]
+
+
 async def test_a_fallback_may_have_several_routes() -> None:
     """In their order, each with its model or its provider's default; a colon may be in a model's name."""
     settings = Settings().changed(

@@ -27,15 +27,17 @@ from cloudia.worker.providers.transport import Failures, client_options
 from cloudia.worker.providers.usage import openai_usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
+    from openai import AsyncAPIResponse
+
+    from cloudia.worker.providers.reading import Events
     from cloudia.worker.providers.transport import Reach
 
 __all__ = ["OpenAIProvider"]
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
-_NEEDED = frozenset({"model", "messages", "stream", "tools"})
-"""The fields without which a request is another question."""
 _OWN_HOSTS = ("api.openai.com", ".openai.azure.com")
 
 _FINISH: dict[str, FinishReason] = {
@@ -63,6 +65,10 @@ _FINISH: dict[str, FinishReason] = {
 class OpenAIProvider:
     """The official SDK, streaming."""
 
+    path = "/chat/completions"
+    needed = frozenset({"model", "messages", "stream", "tools"})
+    """The fields without which a request is another question."""
+
     def __init__(self, reach: Reach) -> None:
         self.name = reach.name
         options = client_options(openai, reach)
@@ -70,7 +76,7 @@ class OpenAIProvider:
             # Azure's header for a key; what speaks like OpenAI passes over it.
             options["default_headers"].setdefault("api-key", reach.api_key)
         self._client = (openai.AsyncBedrockOpenAI if reach.region else openai.AsyncOpenAI)(**options)
-        self._failures = Failures(openai, reach, path="/chat/completions")
+        self._failures = Failures(openai, reach, path=self.path)
         self._extra = dict(reach.extra_body)
         # OpenAI's newer models refuse the older name, and most that speak like OpenAI know only that.
         host = urlsplit(reach.url).hostname or ""
@@ -83,14 +89,8 @@ class OpenAIProvider:
         body = self._body(request)
         try:
             async with (
-                self._client.chat.completions.with_streaming_response.create(
-                    model=request.model,
-                    messages=body["messages"],
-                    stream=True,
-                    extra_headers=request.headers,
-                    extra_body=body,
-                ) as answer,
-                aclosing(read(answer.http_response, _State(), self._failures, model=request.model)) as pieces,
+                self._opened(body, request.headers) as answer,
+                aclosing(read(answer.http_response, self._events(), self._failures, model=request.model)) as pieces,
             ):
                 async for piece in pieces:
                     yield piece
@@ -100,6 +100,18 @@ class OpenAIProvider:
             failure = self._failures.of(error, model=request.model, sent=self._spare(body) | {"tools"} & body.keys())
             failure.mended = self._learn(failure.field, body)
             raise failure from error
+
+    def _opened(
+        self, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[AsyncAPIResponse[Any]]:
+        """Return the answer to a request, whose body is still to be read."""
+        return self._client.chat.completions.with_streaming_response.create(
+            model=body["model"], messages=body["messages"], stream=True, extra_headers=headers, extra_body=body
+        )
+
+    def _events(self) -> Events:
+        """Return what takes the events of an answer."""
+        return _State()
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         """Return the request's fields, without those that the server refuses."""
@@ -115,14 +127,17 @@ class OpenAIProvider:
             **({"tools": _tools(request)} if request.tools else {}),
             **self._extra,
         }
-        return {name: value for name, value in body.items() if name in _NEEDED or name not in self._refused}
+        return self._without_refused(body)
+
+    def _without_refused(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in body.items() if name in self.needed or name not in self._refused}
 
     def _spare(self, body: dict[str, Any]) -> set[str]:
         """Return what the request can do without, or be without in this form.
 
         `system` is the role of the system prompt, `content` that of a message which has calls of tools and no text.
         """
-        spare = set(body) - _NEEDED
+        spare = set(body) - self.needed
         messages = body["messages"]
         spare |= {"system"} if any(message["role"] == "system" for message in messages) else set()
         return spare | ({"content"} if any(message["content"] is None for message in messages) else set())

@@ -83,8 +83,9 @@ def _error(event: dict[str, Any]) -> Any:
 
     Anthropic's type marks it, vLLM's object; others send theirs without any mark.
     """
-    if event.get("error"):
-        return event["error"]
+    failed = event.get("response")  # Of OpenAI's Responses, which tell a failure so.
+    if error := event.get("error") or (failed.get("error") if isinstance(failed, dict) else None):
+        return error
     marked = "error" in (event.get("type"), event.get("object"))
     bare = "choices" not in event and isinstance(event.get("message", event.get("detail")), str)
     return event if marked or bare else None

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from cloudia.worker.providers.anthropic import AnthropicProvider
 from cloudia.worker.providers.base import FailureKind, Provider, ToolCall, Usage
 from cloudia.worker.providers.openai import OpenAIProvider
+from cloudia.worker.providers.responses import ResponsesProvider
 from tests.patience import HANGS
-from tests.worker.providers import anthropic_events, openai_events
+from tests.worker.providers import anthropic_events, openai_events, responses_events
 from tests.worker.providers.calls import (
     BROKEN,
     HELLO_PIECES,
@@ -59,7 +60,7 @@ class Api:
         return self.adapter(reach(url, "acme", read=read))
 
 
-_O, _A = openai_events, anthropic_events
+_O, _A, _R = openai_events, anthropic_events, responses_events
 APIS = {
     "openai": Api(
         OpenAIProvider,
@@ -84,6 +85,18 @@ APIS = {
         ),
         begun=events(_A.began(), _A.said("Hel")),
         error={"type": "error", "error": {"type": "overloaded_error", "message": "you said: well?"}},
+    ),
+    "responses": Api(
+        ResponsesProvider,
+        hello=answer(events(*_R.HELLO)),
+        stream=_R.STREAM,
+        called=answer(
+            events(
+                _R.BEGAN, _R.item("function_call", 0, call_id="call_a", name="weather"), _R.called(0, "{}"), _R.ended()
+            )
+        ),
+        begun=events(_R.BEGAN, _R.said("Hel")),
+        error={"type": "error", "code": "server_error", "message": "you said: well?"},
     ),
 }
 
