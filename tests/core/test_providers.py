@@ -54,6 +54,20 @@ def test_an_entry_is_whole(spec: ProviderSpec) -> None:
     assert list(inspect.signature(adapter).parameters) == ["reach"]
 
 
+def test_the_page_on_providers_is_true() -> None:
+    """It has a line for each entry, with its URL and its key's variable, and the cases that it names are there."""
+    root = PACKAGE.parent
+    page = (root / "docs" / "providers.md").read_text("utf-8")
+    lines = [line for line in page.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    assert [line.split("`")[1] for line in lines] == [*PROVIDERS]
+    for spec, line in zip(PROVIDERS.values(), lines, strict=True):
+        assert f"`{spec.key_variable}`" in line
+        assert spec.vendor_url in line
+        assert f"`{spec.default_model}`" in page or not spec.default_model
+    cases = {path.stem for path in (root / "tests" / "providers").glob("*/*.json")}
+    assert set(re.findall(r"`((?:openai|anthropic)-[a-z0-9-]+)`", page)) <= cases
+
+
 def test_the_defaults_are_entries() -> None:
     """What is spoken where nobody chose, and to a URL of which no more is known, are in the registry."""
     assert Settings().llm_provider == DEFAULT_PROVIDER
