@@ -34,6 +34,7 @@ _SETTINGS: Mapping[str, Any] = {
     "worker_visibility_seconds": 4,
     "worker_lease_seconds": 4,
     "worker_poll_seconds": 1,
+    "reconcile_after_seconds": 5.0,
     "llm_breaker_errors": 30,
     "llm_breaker_open_seconds": 2.0,
     "llm_first_token_seconds": 5.0,

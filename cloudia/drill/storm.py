@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-__all__ = ["Blow", "Message", "Storm", "StormSize", "make_storm"]
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+__all__ = ["ALONE", "Alone", "Blow", "Message", "Storm", "StormSize", "Way", "make_storm"]
 
 Target: TypeAlias = Literal["worker", "gateway", "redis", "client"]
+Way: TypeAlias = Literal["api", "late", "dies", "later"]
+"""Who accepts a message: the HTTP API; a function that is slow to send it; one that dies before; one of a later version."""
+Alone: TypeAlias = Literal["order", "orphans", "skew"]
+"""What can be drilled alone: messages posted at once, functions that die between their writes, versions that differ."""
+ALONE: tuple[Alone, ...] = get_args(Alone)
 
 _DUPLICATES = 0.1
 """Share of the messages that are sent twice."""
 _WORDS = (5, 60)
+_BURST = (2, 5)
+_LATE = 0.3
+"""Share of the messages of a burst that are sent after the others of it: the queue has them in another order."""
+_CONNECTIONS = 2
+_SHARE_ALONE = 0.5
+"""Share of the messages that what is drilled alone strikes."""
 _FAULTS = (("500", 0.12), ("cut", 0.10), ("429", 0.04), ("garbage", 0.04))
 """The provider's faults and their shares, for a storm in which 30 % of the calls fail."""
 _FAILING = sum(share for _, share in _FAULTS)
@@ -34,6 +48,17 @@ class StormSize:
     client_cuts: float = 0.5
     pace: float = 0.2
     """Mean time between two messages of a conversation."""
+    bursts: float = 0.2
+    """Share of the messages that begin a burst: 2 to 5 of one conversation at once, on one connection and several."""
+    orphans: float = 0.02
+    """Share of the messages whose function dies before it sends them; likewise of those of a later version."""
+    skew: float = 0.05
+
+    def only(self, names: Collection[Alone]) -> StormSize:
+        """Return the size of a storm of these alone: nothing is killed, and the provider does not fail."""
+        shares = {name: _SHARE_ALONE if name in names else 0.0 for name in ALONE}
+        calm = replace(self, failures=0.0, worker_kills=0.0, gateway_kills=0.0, redis_restarts=0.0, client_cuts=0.0)
+        return replace(calm, bursts=shares["order"], orphans=shares["orphans"], skew=shares["skew"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +68,11 @@ class Message:
     after: float
     content: str
     twice: bool
+    at_once: bool = False
+    """Whether it is posted at the same moment as the one before."""
+    connection: int = 0
+    """On which of its user's two connections its events are awaited."""
+    way: Way = "api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +97,7 @@ def make_storm(size: StormSize, *, horizon: float = 600.0) -> Storm:
     """Return the storm of a size; its blows reach `horizon` seconds, and end with the last job."""
     dice = random.Random(size.seed)  # noqa: S311 - a storm must come again
     counts = [size.jobs // size.conversations + (n < size.jobs % size.conversations) for n in range(size.conversations)]
-    conversations = tuple(
-        tuple(_message(dice, size, number, turn) for turn in range(count)) for number, count in enumerate(counts)
-    )
+    conversations = tuple(tuple(_messages(dice, size, number, count)) for number, count in enumerate(counts))
     blows: list[Blow] = []
     for target, interval in _intervals(size):
         at = 0.0
@@ -88,10 +116,37 @@ def _intervals(size: StormSize) -> tuple[tuple[Target, float], ...]:
     )
 
 
-def _message(dice: random.Random, size: StormSize, number: int, turn: int) -> Message:
-    words = dice.randint(*_WORDS)
+def _messages(dice: random.Random, size: StormSize, number: int, count: int) -> Iterator[Message]:
+    """Yield the messages of a conversation. The first is posted alone: there is no conversation before it."""
+    left = 0
+    for turn in range(count):
+        at_once = left > 0
+        left = left - 1 if at_once else _burst(dice, size) if turn else 0
+        late = _LATE if at_once or left else 0.0
+        yield _message(dice, size, f"conversation {number}, message {turn}", at_once=at_once, late=late)
+
+
+def _burst(dice: random.Random, size: StormSize) -> int:
+    """Return how many messages are posted together with another one."""
+    return dice.randint(*_BURST) - 1 if dice.random() < size.bursts else 0
+
+
+def _way(dice: random.Random, shares: dict[Way, float]) -> Way:
+    kind = dice.random()
+    for way, share in shares.items():
+        if kind < share:
+            return way
+        kind -= share
+    return "api"
+
+
+def _message(dice: random.Random, size: StormSize, name: str, *, at_once: bool, late: float) -> Message:
+    way = _way(dice, {"dies": size.orphans, "later": size.skew, "late": late})
     return Message(
-        after=dice.expovariate(1 / size.pace),
-        content=f"conversation {number}, message {turn} [[words:{words}]]",
-        twice=dice.random() < _DUPLICATES,
+        after=0.0 if at_once else dice.expovariate(1 / size.pace),
+        content=f"{name} [[words:{dice.randint(*_WORDS)}]]",
+        twice=dice.random() < _DUPLICATES and way == "api",
+        at_once=at_once,
+        connection=dice.randrange(_CONNECTIONS) if size.bursts else 0,
+        way=way,
     )

@@ -12,7 +12,7 @@ from cloudia.protocol import TERMINAL_STATUSES, event_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cloudia.protocol import Event
+    from cloudia.protocol import AttemptRecord, Event
 
 __all__ = ["Sent", "Verdict", "judge"]
 
@@ -35,6 +35,10 @@ class Sent:
     """How the client saw it end."""
     job: Mapping[str, Any] = field(default_factory=dict)
     """The job's record over HTTP, at the end."""
+    ends: set[tuple[str, int | None]] = field(default_factory=set)
+    """The ends that came over its connection, each with its attempt, also after the client had seen one."""
+    attempts: Sequence[AttemptRecord] = ()
+    """The attempts at it, as its record in the table has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,14 @@ def judge(
     buried = set(dead_letters)
     outcome = Counter(_outcome(one, buried, details) for one in sent)
     twice = sum(_answered_twice(one, histories.get(one.conversation_id, ()), details) for one in sent)
-    disorder = sum(_out_of_order(history, details) for history in histories.values())
+    attempts = {one.job_id: one.attempts for one in sent}
+    disorder = sum(_out_of_order(history, attempts, details) for history in histories.values())
     missed = sum(_missed(one, details) for one in sent)
     doubled = sum(_doubled(one, details) for one in sent)
     mine = {one.job_id for one in sent}
-    answered = Counter(call["job_id"] for call in calls if call["outcome"] == "answered" and call["job_id"] in mine)
+    answered_calls = [call for call in calls if call["outcome"] == "answered" and call["job_id"] in mine]
+    answered = Counter(call["job_id"] for call in answered_calls)
+    twice += _attempts_answered_twice(answered_calls, details)
     return Verdict(
         accepted=len(sent),
         answered=outcome["answered"],
@@ -120,23 +127,46 @@ def _outcome(one: Sent, buried: set[str], details: list[str]) -> str:
 
 
 def _answered_twice(one: Sent, history: Sequence[Mapping[str, Any]], details: list[str]) -> int:
-    """Return 1 where a message has more than one answer or stands more than once, or its repetition became another job."""
+    """Return 1 where a message was answered more than once, stands more than once, or its repetition became another job.
+
+    An answer overwrites another one of its job in the history: so what is counted are the attempts that recorded an end, and
+    the ends that were told.
+    """
     answers = [message for message in history if message["job_id"] == one.job_id and message["role"] == "assistant"]
     questions = [message for message in history if message["job_id"] == one.job_id and message["role"] == "user"]
     ended = one.job.get("status") in TERMINAL_STATUSES
-    if len(answers) == int(ended) and len(questions) == 1 and set(one.again) <= {one.job_id}:
+    commits = sum(attempt.outcome in TERMINAL_STATUSES for attempt in one.attempts)
+    once = len(answers) == int(ended) and commits <= 1 and len(one.ends) <= 1
+    if once and len(questions) == 1 and set(one.again) <= {one.job_id}:
         return 0
-    details.append(f"I2 {one.job_id}: {len(answers)} answers, {len(questions)} questions, again {one.again}")
+    counts = (
+        f"{len(answers)} answers, {commits} recorded, told {sorted(map(str, one.ends))}, {len(questions)} questions"
+    )
+    details.append(f"I2 {one.job_id}: {counts}, again {one.again}")
     return 1
 
 
-def _out_of_order(history: Sequence[Mapping[str, Any]], details: list[str]) -> int:
-    """Return how many answers of a conversation were recorded before that of an earlier message."""
+def _attempts_answered_twice(calls: Iterable[Mapping[str, Any]], details: list[str]) -> int:
+    """Return how many attempts the provider answered more than once: two workers were at the same one."""
+    answered = Counter((call["job_id"], call["attempt"]) for call in calls)
+    wrong = {key: count for key, count in answered.items() if count > 1}
+    details += [
+        f"I2 {job_id}: attempt {attempt} was answered {count} times" for (job_id, attempt), count in wrong.items()
+    ]
+    return len(wrong)
+
+
+def _out_of_order(
+    history: Sequence[Mapping[str, Any]], attempts: Mapping[str, Sequence[AttemptRecord]], details: list[str]
+) -> int:
+    """Return how many turns of a conversation were begun or recorded before the end of an earlier one."""
     answers = [message for message in history if message["role"] == "assistant"]
     wrong = 0
     for before, after in pairwise(answers):
-        if after["created_at"] < before["created_at"]:
-            details.append(f"I3 {after['job_id']} was answered before {before['job_id']}")
+        ends = [attempt.ended_at for attempt in attempts.get(before["job_id"], ()) if attempt.ended_at]
+        begins = [attempt.began_at for attempt in attempts.get(after["job_id"], ())]
+        if after["created_at"] < before["created_at"] or (ends and begins and min(begins) < max(ends)):
+            details.append(f"I3 {after['job_id']} was begun or answered before the end of {before['job_id']}")
             wrong += 1
     return wrong
 

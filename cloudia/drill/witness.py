@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 import time
+from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cloudia import telemetry
 from cloudia.client import Answer, Client
+from cloudia.client.stream import EventStream
+from cloudia.client.tokens import TokenSource
 from cloudia.cloud.cloud import Cloud
 from cloudia.cloud.identity import issue_token
 from cloudia.drill.verdict import Sent, Verdict, judge
 from cloudia.errors import PartError, TimedOutError, UnavailableError
 from cloudia.local.chaos import Chaos
 from cloudia.operate.dead_letters import DeadLetters
-from cloudia.protocol import PostMessage
+from cloudia.protocol import Accepted, PostMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from typing import Self
 
-    from cloudia.drill.storm import Message
+    from cloudia.drill.storm import Message, Way
     from cloudia.local.run_file import PlannedRun
-    from cloudia.protocol import Accepted
+    from cloudia.protocol import Event, QueuedJob
     from cloudia.settings import Settings
 
 __all__ = ["DrillView", "Witness", "ended"]
 
 _SEND_SECONDS = 60.0
+_LATE_SECONDS = 0.3
+"""How long after its transaction a slow function sends: longer than the others of its burst take."""
 _STALL_SECONDS = 120.0
 """When nothing has ended for this long, what has not ended counts as lost."""
 _LEDGER_SECONDS = 1.0
@@ -56,17 +64,23 @@ class Witness:
         self._settings = settings
         self._conversations = conversations
         self._view = view
-        self.clients = [
-            Client(
-                run.urls.api_url, run.urls.websocket_url, issue_token(token_secret, f"user-{number}", seconds=4 * 3600)
-            )
-            for number in range(len(conversations))
+        self._cloud = Cloud(settings)
+        self._ends: defaultdict[str, set[tuple[str, int | None]]] = defaultdict(set)
+        tokens = [issue_token(token_secret, _user(number), seconds=4 * 3600) for number in range(len(conversations))]
+        self._connections = [
+            tuple(_Heard(run.urls.api_url, run.urls.websocket_url, token, self._ends) for _ in range(each))
+            for token, each in zip(tokens, map(_connections, conversations), strict=True)
         ]
         self._sent: list[Sent] = []
         self._ended = 0
         self._calls: dict[int, Mapping[str, Any]] = {}
         self._open = contextlib.AsyncExitStack()
         self._patience = asyncio.timeout(None)
+
+    @property
+    def clients(self) -> list[Client]:
+        """All clients of all conversations."""
+        return [client for clients in self._connections for client in clients]
 
     async def __aenter__(self) -> Self:
         for client in self.clients:
@@ -81,7 +95,7 @@ class Witness:
         ledger = asyncio.create_task(self._keep_ledger())
         try:
             async with asyncio.timeout(_STALL_SECONDS) as self._patience:
-                await asyncio.gather(*(self._talk(number) for number in range(len(self.clients))))
+                await asyncio.gather(*(self._talk(number) for number in range(len(self._connections))))
         except TimeoutError:
             pass  # The verdict says what is missing.
         finally:
@@ -91,38 +105,70 @@ class Witness:
         """Ask the stack how everything ended, and judge."""
         await self._read_ledger()
         for sent in self._sent:
-            sent.job = await _patiently(lambda sent=sent: self.clients[sent.conversation].api.job(sent.job_id))
+            sent.job = await _patiently(lambda sent=sent: self._connections[sent.conversation][0].api.job(sent.job_id))
+        records = await asyncio.to_thread(self._cloud.jobs.records, [sent.job_id for sent in self._sent])
         histories = {}
         for sent in self._sent:
+            sent.ends, sent.attempts = self._ends[sent.job_id], records[sent.job_id].attempt_history
             if sent.conversation_id not in histories:
                 histories[sent.conversation_id] = await self._history(sent)
         dead_letters = await asyncio.to_thread(self._dead_letters)
         return judge(self._sent, histories=histories, dead_letters=dead_letters, calls=self._calls.values())
 
     async def _talk(self, number: int) -> None:
-        """Send the messages of a conversation one after another, without waiting for answers; then wait for these."""
+        """Send the messages of a conversation burst by burst, without waiting for answers; then wait for these."""
         conversation_id = None
-        following = []
-        for turn, message in enumerate(self._conversations[number]):
-            await asyncio.sleep(message.after)
-            accepted, again = await self._send(self.clients[number], message, conversation_id)
-            conversation_id = accepted.conversation_id
-            sent = Sent(number, turn, accepted.job_id, accepted.message_id, conversation_id, again)
-            self._sent.append(sent)
-            following.append(asyncio.create_task(self._follow(number, sent)))
+        following: list[asyncio.Task[None]] = []
+        for burst in _bursts(self._conversations[number]):
+            await asyncio.sleep(burst[0][1].after)
+            sending = (self._send(number, turn, message, conversation_id) for turn, message in burst)
+            for (_, message), sent in zip(burst, await asyncio.gather(*sending), strict=True):
+                conversation_id = sent.conversation_id
+                self._sent.append(sent)
+                following.append(asyncio.create_task(self._follow(self._connections[number][message.connection], sent)))
             self._show()
         await asyncio.gather(*following)
 
-    async def _send(self, client: Client, message: Message, conversation_id: str | None) -> tuple[Accepted, list[str]]:
+    async def _send(self, number: int, turn: int, message: Message, conversation_id: str | None) -> Sent:
+        client = self._connections[number][message.connection]
         session_id = await client.connected(timeout=_SEND_SECONDS)
         post = PostMessage(message.content, conversation_id, session_id, secrets.token_urlsafe(12))
-        accepted: Accepted = await _patiently(lambda: client.api.post_message(post))
+        accepted: Accepted
+        if message.way == "api":
+            accepted = await _patiently(lambda: client.api.post_message(post))
+        else:
+            job = await _patiently(lambda: asyncio.to_thread(self._record, number, post))
+            await self._enqueue(job, message.way)
+            accepted = Accepted(job.job_id, job.conversation_id, job.message_id)
         again = [(await _patiently(lambda: client.api.post_message(post))).job_id] if message.twice else []
-        return accepted, again
+        return Sent(number, turn, accepted.job_id, accepted.message_id, accepted.conversation_id, again)
 
-    async def _follow(self, number: int, sent: Sent) -> None:
+    def _record(self, number: int, post: PostMessage) -> QueuedJob:
+        """Do the first of a function's two writes."""
+        job, _ = self._cloud.intake.accept(
+            user_id=_user(number),
+            content=post.content,
+            conversation_id=post.conversation_id,
+            session_id=post.session_id,
+            idempotency_key=post.idempotency_key,
+            traceparent=telemetry.new_traceparent(),
+        )
+        return job
+
+    async def _enqueue(self, job: QueuedJob, way: Way) -> None:
+        """Do the second one: late, as a later version does, or not at all, as one that died."""
+        queue = self._cloud.queue
+        if way == "late":
+            await asyncio.sleep(_LATE_SECONDS)
+            await _patiently(lambda: asyncio.to_thread(queue.send, job))
+        if way == "later":
+            body = json.dumps({**json.loads(job.encode()), "added": {"by": ["a", "later", "version"]}})
+            send = partial(queue.send_raw, body, group=job.conversation_id, deduplication_id=job.job_id)
+            await _patiently(lambda: asyncio.to_thread(send))
+
+    async def _follow(self, client: Client, sent: Sent) -> None:
         answer = Answer(sent.job_id)
-        async for event in self.clients[number].follow(sent.job_id):
+        async for event in client.follow(sent.job_id):
             sent.events.append(event)
             answer.apply(event)
             sent.text, sent.status = answer.text, answer.status
@@ -145,7 +191,7 @@ class Witness:
             self._calls |= {record["sequence"]: record for record in counted["records"]}
 
     async def _history(self, sent: Sent) -> list[Mapping[str, Any]]:
-        api, cursor = self.clients[sent.conversation].api, None
+        api, cursor = self._connections[sent.conversation][0].api, None
         found: list[Mapping[str, Any]] = []
         while True:
             page = await api.messages(sent.conversation_id, limit=100, cursor=cursor)
@@ -156,9 +202,50 @@ class Witness:
 
     def _dead_letters(self) -> list[str]:
         """Return the job ids in the DLQ."""
-        cloud = Cloud(self._settings)
-        shelf = DeadLetters(cloud.dead_letters, cloud.queue, cloud.jobs).look()
+        shelf = DeadLetters(self._cloud.dead_letters, self._cloud.queue, self._cloud.jobs).look()
         return [letter.job.job_id for letter in shelf.letters if letter.job]
+
+
+class _Heard(Client):
+    """A client that notes each end of a job that comes over its connection, also one that it has no use for."""
+
+    def __init__(
+        self, api_url: str, websocket_url: str, token: str, ends: dict[str, set[tuple[str, int | None]]]
+    ) -> None:
+        super().__init__(api_url, websocket_url, token)
+        self.stream = _Ear(websocket_url, TokenSource(token), ends)
+
+
+class _Ear(EventStream):
+    def __init__(self, url: str, tokens: TokenSource, ends: dict[str, set[tuple[str, int | None]]]) -> None:
+        super().__init__(url, tokens)
+        self._ends = ends
+
+    async def events(self) -> AsyncIterator[Event]:
+        async for event in super().events():
+            if event.terminal and event.job_id:
+                self._ends[event.job_id].add((event.type, event.attempt))
+            yield event
+
+
+def _user(number: int) -> str:
+    return f"user-{number}"
+
+
+def _connections(messages: Sequence[Message]) -> int:
+    """Return how many connections a conversation has."""
+    return 1 + max((message.connection for message in messages), default=0)
+
+
+def _bursts(messages: Sequence[Message]) -> list[list[tuple[int, Message]]]:
+    """Return the messages, each with its place, in lists of those that are posted at once."""
+    bursts: list[list[tuple[int, Message]]] = []
+    for turn, message in enumerate(messages):
+        if message.at_once and bursts:
+            bursts[-1].append((turn, message))
+        else:
+            bursts.append([(turn, message)])
+    return bursts
 
 
 async def ended(task: asyncio.Task[None]) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia.drill.storm import StormSize, make_storm
+from cloudia.drill.storm import ALONE, Alone, StormSize, make_storm
 from cloudia.drill.verdict import Sent, judge
-from cloudia.protocol import Event
+from cloudia.drill.witness import _bursts
+from cloudia.protocol import AttemptRecord, Event
 from tests.support import cli
 
 if TYPE_CHECKING:
@@ -27,6 +28,32 @@ def test_the_same_seed_is_the_same_storm() -> None:
     assert [blow.at for blow in storm.blows] == sorted(blow.at for blow in storm.blows)
     assert {blow.target for blow in storm.blows} == {"worker", "gateway", "redis", "client"}
     assert sum(rate for _, rate in storm.faults) == pytest.approx(0.3)
+
+
+def test_a_storm_posts_at_once_on_one_connection_and_on_several() -> None:
+    """Bursts of 2 to 5, none of them a conversation's first message; by functions that die, and of a later version, too."""
+    storm = make_storm(StormSize(jobs=2000, conversations=20, seed=3))
+    messages = [message for conversation in storm.conversations for message in conversation]
+    assert not any(conversation[0].at_once for conversation in storm.conversations)
+    bursts = [burst for conversation in storm.conversations for burst in _bursts(conversation)]
+    assert {len(burst) for burst in bursts} == {1, 2, 3, 4, 5}
+    several = [{message.connection for _, message in burst} for burst in bursts if len(burst) > 1]
+    assert {len(connections) for connections in several} == {1, 2}
+    assert {message.way for message in messages} == {"api", "late", "dies", "later"}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_what_is_drilled_alone_is_alone(name: Alone) -> None:
+    """Nothing is killed and the provider does not fail; of messages there is what was named, and no other."""
+    storm = make_storm(StormSize(jobs=300, conversations=10).only([name]))
+    messages = [message for conversation in storm.conversations for message in conversation]
+    kinds = {
+        "order": any(message.at_once for message in messages),
+        "orphans": any(message.way == "dies" for message in messages),
+        "skew": any(message.way == "later" for message in messages),
+    }
+    assert (storm.blows, storm.faults) == ((), ())
+    assert [kind for kind, there in kinds.items() if there] == [name]
 
 
 def seen() -> tuple[Sent, list[dict[str, Any]]]:
@@ -73,6 +100,49 @@ def test_the_verdict_sees_each_kind_of_damage() -> None:
     assert broken(replace(sent, events=[*sent.events[:2], *sent.events[1:]]), history) == {"I4": 1}
     unannounced = replace(sent.events[1], attempt=2, id="9-0")
     assert broken(replace(sent, events=[*sent.events[:2], unannounced]), history) == {"I4": 1}
+
+
+def test_the_verdict_sees_an_answer_that_overwrote_another() -> None:
+    """I2: the history has one answer all the same; two recorded ends, two told ones, or an attempt of two workers are seen."""
+    sent, history = seen()
+    first = AttemptRecord(1, 1, "wrk_1", 1.0, ended_at=2.0, outcome="done")
+    retried, second = replace(first, outcome="retried"), replace(first, attempt=2, fence=2)
+    assert broken(replace(sent, attempts=[retried, second], ends={("done", 2)}), history) == {}
+    assert broken(replace(sent, attempts=[first, second]), history) == {"I2": 1}
+    assert broken(replace(sent, ends={("done", 1), ("done", 2)}), history) == {"I2": 1}
+    calls = [{"job_id": "job_a", "attempt": attempt, "outcome": "answered"} for attempt in "112"]
+    judged = [judge([sent], histories={"cnv_a": history}, dead_letters=(), calls=some) for some in (calls[1:], calls)]
+    assert [(verdict.broken, verdict.paid_twice) for verdict in judged] == [({}, 1), ({"I2": 1}, 2)]
+
+
+def test_the_verdict_sees_a_turn_that_did_not_wait() -> None:
+    """I3: begun before the end of the turn before it, though it was recorded later; also where that took two attempts."""
+    sent, history = seen()
+    other = replace(sent, job_id="job_b", message_id="msg_b", again=[], events=[])
+    after = [{**history[0], "job_id": "job_b"}, {"job_id": "job_b", "role": "assistant", "created_at": "3"}]
+    attempts = [AttemptRecord(1, 1, "wrk_1", 1.0, ended_at=2.0), AttemptRecord(2, 2, "wrk_1", 4.0, ended_at=5.0)]
+
+    def wrong(began_at: float) -> int:
+        turns = [replace(sent, attempts=attempts), replace(other, attempts=[AttemptRecord(1, 1, "wrk_2", began_at)])]
+        return judge(turns, histories={"cnv_a": [*history, *after]}, dead_letters=(), calls=[]).out_of_order
+
+    assert [wrong(began_at) for began_at in (1.5, 3.0, 5.0)] == [1, 1, 0]
+
+
+def test_bad_names_of_drills(tmp_path: Path) -> None:
+    """What is no drill is a usage error, and nothing is started."""
+    done = cli("drill", "--only", "order,nothing", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "order, orphans, skew" in done.stderr
+
+
+def test_i1_i3_i9_hold_where_nothing_else_is_wrong(tmp_path: Path) -> None:
+    """I1, I3, I9: posts at once, functions that die between their writes, and of a later version: 0 left, 0 out of order."""
+    drilled = ("--only", "order,orphans,skew", "--jobs", "40", "--conversations", "8", "--json")
+    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout)
+    assert (verdict["broken"], verdict["answered"]) == ({}, 40)
 
 
 def test_i1_i2_i3_i4_hold_in_a_short_storm(tmp_path: Path) -> None:
