@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
+from tests.cli.recording import answers, recording
 from tests.patience import HANGS
 from tests.sim.llm.conftest import Server, started, wait_until
 from tests.support import clean_environment
@@ -29,34 +28,6 @@ HELLO = 'data: {"choices":[{"delta":{"content":"Hello"}}]}\n\n'
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with started(tmp_path_factory.mktemp("provider") / "stderr.log") as server:
         yield server
-
-
-@contextmanager
-def _recording(file: Path, url: str, *options: str, **environment: str) -> Iterator[str]:
-    """Record until the block ends. Give the URL to ask."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cloudia", "llm", "record", str(file), url, "--json", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**clean_environment(), **environment},
-        cwd=file.parent,
-    )
-    try:
-        assert process.stdout
-        yield json.loads(process.stdout.readline())["url"]
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=HANGS)
-        assert process.returncode == 0, err
-        assert json.loads(out)["answers"] == (len(_answers(file)) if file.exists() else 0)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate(timeout=HANGS)
-
-
-def _answers(file: Path) -> list[dict[str, Any]]:
-    return [exchange for turn in json.loads(file.read_text())["turns"] for exchange in turn["exchanges"]]
 
 
 def _wire(url: str) -> tuple[bytes, bool]:
@@ -100,13 +71,13 @@ def test_a_client_sees_no_difference_and_the_case_plays_the_same(
     provider.post("cases", case=case)
     direct = _wire(f"{provider.url}/v1")
     provider.post("cases", case=case)
-    with _recording(file, f"{provider.url}/v1", "--text") as url:
+    with recording(file, f"{provider.url}/v1", "--text") as url:
         assert _wire(url) == direct
         wait_until(file.exists)
     assert KEY not in file.read_text()
     assert "a=b" not in file.read_text()
     assert json.loads(file.read_text())["turns"][0]["send"] == "my plan"
-    (answer,) = _answers(file)
+    (answer,) = answers(file)
     pauses = [piece["pause_ms"] for piece in exchange.get("body", []) if "pause_ms" in piece]
     kept = [piece["pause_ms"] for piece in answer["body"] if piece.get("pause_ms", 0) >= 40]
     assert len(kept) == len(pauses)
@@ -130,7 +101,7 @@ def test_unless_asked_nothing_that_was_said_is_kept(provider: Server, tmp_path: 
     provider.delete("cases")
     provider.post("settings", ttft=0, tps=0)
     provider.post("replies", text="Humboldt, the parrot.")
-    with _recording(file, f"{provider.url}/v1") as url:
+    with recording(file, f"{provider.url}/v1") as url:
         came, _ = _wire(url)
         assert b"Humboldt" in came
         wait_until(file.exists)
@@ -145,7 +116,7 @@ def test_a_provider_that_is_not_there(tmp_path: Path) -> None:
     """The client is answered 502, nothing is kept, and a proxy of the environment is not asked for what is on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         dead = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    with _recording(tmp_path / "mine.json", f"{dead}/v1", http_proxy="http://127.0.0.1:9") as url:
+    with recording(tmp_path / "mine.json", f"{dead}/v1", http_proxy="http://127.0.0.1:9") as url:
         assert _wire(url)[0].startswith(b"HTTP/1.1 502 ")
     assert not (tmp_path / "mine.json").exists()
 
