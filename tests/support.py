@@ -21,6 +21,7 @@ from cloudia.cloud.cloud import Cloud as CloudOfSettings
 from cloudia.cloud.identity import issue_token
 from cloudia.deploy.provision import provision, secret_values
 from cloudia.local.project import Project
+from cloudia.providers import PROVIDERS
 from cloudia.settings import Settings, to_environment
 from tests.forks import can_fork, fork
 from tests.patience import HANGS
@@ -36,7 +37,8 @@ CLI = [sys.executable, "-m", "cloudia"]
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """Return this process's environment without what would configure cloudia, AWS or an LLM."""
-    prefixes = ("CLOUDIA_", "AWS_", "OPENAI_", "ANTHROPIC_", "REDIS_URL")
+    keys = {spec.key_variable for spec in PROVIDERS.values()}
+    prefixes = ("CLOUDIA_", "AWS_", "OPENAI_", "ANTHROPIC_", "REDIS_URL", *keys)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {**kept, "COLUMNS": "120", **extra}
 

@@ -39,6 +39,8 @@ _FINISH: dict[str, FinishReason] = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "refusal",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
 }
 """Any other word is a stop: https://docs.anthropic.com/en/api/handling-stop-reasons."""
 
@@ -75,7 +77,8 @@ class AnthropicProvider:
         except ProviderError:
             raise
         except Exception as error:
-            failure = self._failures.of(error, model=request.model, sent=body.keys() - _NEEDED)
+            told = {"max_tokens", *({"tools"} if request.tools else ())}
+            failure = self._failures.of(error, model=request.model, sent=(body.keys() - _NEEDED) | told)
             if failure.field in body:
                 self._extra.pop(failure.field, None)
                 failure.mended = True

@@ -44,11 +44,16 @@ _FINISH: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
     "model_length": "length",
+    "max_output_tokens": "length",
     "content_filter": "content_filter",
     "safety": "content_filter",
     "recitation": "content_filter",
     "prohibited_content": "content_filter",
     "sensitive": "content_filter",
+    "blocklist": "content_filter",
+    "spii": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "error_toxic": "content_filter",
     "refusal": "refusal",
     "tool_calls": "tool_calls",
     "tool_use": "tool_calls",
@@ -59,7 +64,7 @@ _FINISH: dict[str, FinishReason] = {
     "insufficient_system_resource": "error",
     "malformed_function_call": "error",
 }
-"""As OpenAI, Mistral, Gemini, DeepSeek, Zhipu, vLLM and OpenRouter spell it; any other word is a stop."""
+"""As OpenAI, Mistral, Gemini, DeepSeek, Zhipu, vLLM, OpenRouter, Bedrock and Cohere spell it; any other word is a stop."""
 
 
 class OpenAIProvider:

@@ -97,12 +97,20 @@ _BY_PHRASE: tuple[tuple[Cause, re.Pattern[str]], ...] = (
         ),
     ),
     ("policy", re.compile(r"content.?(policy|filter|management)|safety (system|filter)|usage polic")),
+    (
+        "model",
+        re.compile(
+            r"(invalid|unknown) model\b|model not (found|exist)|model .{0,60}(does not exist|not found)|not a valid model"
+            r"|model identifier is invalid|no models? (is |are )?(currently )?loaded"
+        ),
+    ),
     ("key", re.compile(r"api.?key.{0,20}(not valid|invalid)|(incorrect|invalid) api.?key")),
 )
+_CODES = ("code", "type", "status", "status_code", "http_status_code")
 _MODEL = re.compile(r"\b(model|deployment)")
 _FAULT = re.compile(
     r"unsupported|not supported|n.t support|unknown|unrecognized|unexpected|extra|not permitted|not allowed|forbidden"
-    r"|invalid|deprecated|not enabled|too large|cannot"
+    r"|invalid|deprecated|not enabled|too large|cannot|must be|must not|at most|exceed|maximum"
 )
 _SYSTEM = re.compile(
     r"system (role|message|prompt|instruction)|developer instruction|[\"'`]system[\"'`]|role.{0,3}[:=].{0,3}system"
@@ -158,7 +166,7 @@ def _refusal(status: int | None, facts: _Facts, sent: Collection[str]) -> Refusa
     kind = status_kind(status) if status else told or "unavailable"
     if "tools" in sent and _TOOLS.search(facts.message):
         return Refusal("rejected", "tools")
-    if status in {_BAD_REQUEST, _UNPROCESSABLE} and (field := _field(facts, sent)):
+    if cause is None and status in {_BAD_REQUEST, _UNPROCESSABLE} and (field := _field(facts, sent)):
         return Refusal("rejected", "field", field)
     if cause is None:
         cause = _phrase(facts.message, kind)
@@ -221,9 +229,7 @@ def _facts(value: Any) -> _Facts:
         if isinstance(level, str):
             messages.append(level)
             continue
-        codes += [
-            str(level[key]).lower() for key in ("code", "type", "status") if isinstance(level.get(key), str | int)
-        ]
+        codes += [str(level[key]).lower() for key in _CODES if isinstance(level.get(key), str | int)]
         messages += [level[key] for key in ("message", "msg") if isinstance(level.get(key), str)]
         if isinstance(level.get("param"), str):
             named.append(level["param"])

@@ -89,7 +89,13 @@ class EventReader:
             line = line.removeprefix(_BYTE_ORDER_MARK)
             self._at_start = not line.strip()
             self.is_document = line.lstrip().startswith(_DOCUMENT)
-        if self.done or self._keep(line):
+        if self.done:
+            return None
+        if line.startswith(b"data:") and self._is_whole():  # Some servers leave the blank line between events out.
+            before = self._event()
+            self._keep(line)
+            return before
+        if self._keep(line):
             return None
         if line.startswith(b"error:"):  # llama.cpp's field for an error, in place of data.
             self.begun = True
@@ -108,9 +114,20 @@ class EventReader:
             return False
         return True
 
+    def _is_whole(self) -> bool:
+        """Tell whether the data so far is an object, in one line."""
+        if len(self._data) != 1 or self.is_document:
+            return False
+        try:
+            return isinstance(_parsed(self._data[0]), dict)
+        except ValueError:
+            return False
+
     def _event(self) -> dict[str, Any] | None:
         """Return the object of the event whose lines were kept; None where it has none."""
         text, name = b"\n".join(self._data).strip(), self._name
+        while text.startswith(b"data:"):  # Of a proxy that took a line for its data.
+            text = text[5:].lstrip()
         self._data.clear()
         self._name = b""
         self.begun |= bool(text)

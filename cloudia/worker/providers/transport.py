@@ -39,6 +39,10 @@ _NO_KEY = "none"
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 _NAMES = (socket.gaierror, aiohttp.ClientConnectorDNSError)
+_FIELD_ADVICE = {
+    "max_tokens": "Lower llm.max_tokens: the model may not give so many.",
+    "max_completion_tokens": "Lower llm.max_tokens: the model may not give so many.",
+}
 _SENSELESS = (ValueError, LookupError, TypeError, AttributeError)
 """What reading an answer that makes no sense ends in."""
 _TLS = (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError)
@@ -214,7 +218,7 @@ class Failures:
     ) -> ProviderError:
         if refusal.field:
             reason += f": it refuses {refusal.field}"
-        advice = self._advice(refusal.cause, model)
+        advice = _FIELD_ADVICE.get(refusal.field or "") or self._advice(refusal.cause, model)
         return ProviderError(
             refusal.kind,
             reason,

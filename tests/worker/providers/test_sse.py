@@ -60,6 +60,14 @@ def test_the_data_of_an_event_may_have_several_lines() -> None:
     assert read(b'data: {"a":\n: between\ndata: 1,\nevent: x\ndata:  "b": 2}\n\n') == [{"a": 1, "b": 2}]
 
 
+def test_events_may_lack_the_blank_line_between_them() -> None:
+    """Data that is whole is an event when other data follows it, at once; half of an object goes on."""
+    assert read(b'data: {"a": 1}\ndata: {"b": 2}\ndata: [DONE]\n\n') == [{"a": 1}, {"b": 2}]
+    reader = EventReader()
+    assert reader.feed(b'data: {"a": 1}\ndata: {\n') == [{"a": 1}]
+    assert reader.feed(b'data: "b": 2}\n\n') == [{"b": 2}]
+
+
 def test_a_byte_order_mark_at_the_beginning_is_passed_over() -> None:
     """One that a server puts there costs no event."""
     assert read(b'\xef\xbb\xbfdata: {"a": 1}\n\ndata: {"b": 2}\n\n') == [{"a": 1}, {"b": 2}]
@@ -76,7 +84,7 @@ def test_a_last_event_that_no_blank_line_ends_counts_where_it_is_whole(end: byte
     """The standard drops it, for it may be half of an event; half an object is none, and servers forget the line."""
     assert read(b'data: {"a": 1}\n\ndata: {"b": 2}' + end) == [{"a": 1}, {"b": 2}]
     assert read(b'data: {"a": 1}\n\ndata: {"b": ' + end) == [{"a": 1}]
-    assert read(b'data: {"a": 1}\n\ndata: {"b": 2}\ndata: {' + end) == [{"a": 1}]
+    assert read(b'data: {"a": 1}\n\ndata: {\ndata: "b": ' + end) == [{"a": 1}]
     assert read(b'data: {"a": 1}\n\ndat' + end) == [{"a": 1}]
 
 
