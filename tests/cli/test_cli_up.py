@@ -204,6 +204,7 @@ def test_up_on_a_running_stack(stack: RunningStack) -> None:
     assert quiet.stderr == ""
 
 
+@pytest.mark.long
 async def test_two_ups_at_the_same_moment(folder: Path, temporary: Path) -> None:
     """Of two `up --detach` at one moment, one starts the stack and both exit 0 with the same one."""
     environment = {"TMPDIR": str(temporary)}

@@ -155,6 +155,7 @@ async def test_i4_who_followed_the_job_sees_its_second_life(
     assert events[-1].attempt == 1
 
 
+@pytest.mark.long
 async def test_i1_i2_a_redrive_that_is_killed_and_run_again_answers_each_once(
     own: RunningStack, letters: JobQueue
 ) -> None:

@@ -192,6 +192,7 @@ async def test_i1_the_worker_buries_and_answers(engine: str, stack: RunningStack
         list(destroy(own.aws, own.stack))
 
 
+@pytest.mark.long
 def test_a_stack_on_this_engine(engine: str, cloud: Cloud, tmp_path: Path) -> None:
     """`up` uses an engine that runs, says what it is, answers, and leaves it running; a job that fails is a dead letter."""
     found = who_answers(engine)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.long
+
 SHORT, SLOW = "[[words:5]]", "[[words:3000]]"
 """What the simulated LLM answers in a moment, and in half a minute."""
 

@@ -145,6 +145,7 @@ def test_i1_i3_i9_hold_where_nothing_else_is_wrong(tmp_path: Path) -> None:
     assert (verdict["broken"], verdict["answered"]) == ({}, 40)
 
 
+@pytest.mark.long
 def test_i1_i2_i3_i4_hold_in_a_short_storm(tmp_path: Path) -> None:
     """I1 to I4: workers, gateways and Redis killed, 30 % of the LLM's calls failing, clients cut; nothing is lost."""
     done = cli("drill", "--jobs", "60", "--conversations", "12", "--seed", "1", "--json", folder=tmp_path, timeout=200)

@@ -55,6 +55,7 @@ def _nothing_runs(folder: Path, temporary: Path) -> None:
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.long
 def test_the_pipeline(checkout: Path, tmp_path: Path) -> None:
     """Every step of the workflow passes: the stack is up, answers, is asserted on, and nothing of it is left."""
     install, *steps = _STEPS

@@ -154,6 +154,7 @@ def test_an_engine_that_came_back_is_provisioned(own: RunningStack) -> None:
 # --- the supervisor dies ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     """When the supervisor is killed its parts end too; no verb trusts what it noted, and the next `up` cleans up."""
     folder, temporary = tmp_path / "project", tmp_path / "tmp"
@@ -184,6 +185,7 @@ async def test_a_supervisor_that_is_killed(tmp_path: Path) -> None:
 # --- what is kept -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_persist(tmp_path: Path) -> None:
     """With `--persist` conversations and jobs are there after `down` and `up`; without it nothing is kept."""
     running = start_stack(tmp_path, "--persist")

@@ -311,6 +311,7 @@ def test_a_suite(suite: pytest.Pytester, stack: RunningStack, monkeypatch: pytes
     assert not supervisors(suite.path)
 
 
+@pytest.mark.long
 def test_the_example(suite: pytest.Pytester) -> None:
     """The suite of `examples/tested` passes as it stands, and leaves nothing in its folder and nothing running."""
     folder = suite.path / "tested"

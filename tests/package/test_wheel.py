@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.long
 def test_what_is_in_it(environments: Environments) -> None:
     """The wheel has the package and its data, its licence, and nothing of the repository beside it."""
     with zipfile.ZipFile(environments.wheel) as wheel:

@@ -17,6 +17,8 @@ from tests.support import RunningStack, elsewhere, start_stack, stop_stack
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.long
+
 
 def _converses(stack: RunningStack) -> None:
     """Prove that a message is answered through this stack's own parts, and that the next one knows it."""

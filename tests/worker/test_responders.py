@@ -88,6 +88,7 @@ async def test_the_calculator_example(own: RunningStack) -> None:
     assert "6 * 7 = 42" in sent["reply"]
 
 
+@pytest.mark.long
 async def test_the_retrieval_example(own: RunningStack) -> None:
     """What the local files say about the question goes to the LLM with it."""
     knowledge = own.folder / "knowledge"

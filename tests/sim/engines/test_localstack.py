@@ -138,6 +138,7 @@ def test_what_else_may_answer(stack: RunningStack) -> None:
 # --- the container --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_a_container_for_a_stack(stand_in: StandInDocker, folder: Path) -> None:
     """A container is published on loopback, comes again where it was killed, and is gone with `down`.
 
