@@ -31,7 +31,7 @@ def record(
     Point a stack at the URL that it prints (`cloudia up --llm URL`), send messages, press Ctrl-C. Keys are never kept.
     """
     from cloudia.cli.llm_record import record_case  # noqa: PLC0415 - lazy
-    from cloudia.local.plan import real_llm  # noqa: PLC0415 - lazy
+    from cloudia.local.llm import real_llm  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     STATE.json = json

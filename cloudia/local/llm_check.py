@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
 from cloudia.errors import UsageError
-from cloudia.local.plan import real_llm
+from cloudia.local.llm import real_llm
 from cloudia.sim.checks import Check
 from cloudia.stack import Stack
 from cloudia.worker.providers.base import ChatMessage, ChatRequest, ProviderError

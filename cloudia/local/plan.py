@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from cloudia.deploy.http_api import http_api_url
-from cloudia.errors import UsageError
 from cloudia.hosts import page_origins
 from cloudia.local.credentials import engine_credentials, own_redis, provider_keys
 from cloudia.local.environments import of_reader
+from cloudia.local.llm import plan_llm
 from cloudia.local.models import choose_model
 from cloudia.local.run_file import Urls
-from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED, base_url
+from cloudia.providers import PROVIDERS
 from cloudia.sim.engines import ENGINES, check_zips
 from cloudia.sim.engines.engine import Folders
 from cloudia.sim.ports import LOOPBACK, choose_port
-from cloudia.sim.probes import gateway_says_ready, http_json, redis_answers
+from cloudia.sim.probes import gateway_says_ready, http_answers, http_json, redis_answers
 from cloudia.sim.redis_server import check_redis, find_redis, write_access
-from cloudia.sim.spec import PartSpec, environment_of_others
+from cloudia.sim.spec import PartSpec, environment_of_others, python_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,14 +29,11 @@ if TYPE_CHECKING:
     from cloudia.local.secrets import Secrets
     from cloudia.settings import Reader, Resolved, Settings
 
-__all__ = ["Plan", "make_plan", "real_llm"]
+__all__ = ["Plan", "make_plan"]
 
 _LOCAL_POLL_SECONDS = 1
 """A long poll holds up the stop of a worker for as long as it waits, and costs nothing on a laptop."""
 _LOCAL_GRACE_SECONDS = 5.0
-_NO_KEY = "none"
-"""What is said to a server that may not ask for a key: an SDK does without none."""
-_SIMULATED_MODEL = "sim-1"
 _TOKEN_SECONDS = 3600.0
 
 
@@ -108,7 +103,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
             )
         )
 
-    llm, llm_url, llm_spec = _llm(chosen, secrets)
+    llm, llm_url, llm_spec = plan_llm(chosen, secrets)
     if llm_spec:
         specs.append(llm_spec)
     elif chosen.up_llm in PROVIDERS:
@@ -143,69 +138,10 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     # A real key of a provider never lies in an engine: the worker has it in its environment.
     no_keys = {f"{name}_api_key": "" for name in PROVIDERS} | provider_keys(chosen.up_llm, secrets)
     environment = _environment(settings.changed(**no_keys), "deploy", "functions")
-    provision = Command(_python("cloudia.deploy.provision"), {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(own)})
-    return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
-
-
-def real_llm(chosen: Settings) -> tuple[Settings, str]:
-    """Return the settings that a worker would have, and the URL of the provider that it would ask.
-
-    Where `up.llm` is the simulated one, that is the one of `llm.provider`. `UsageError` where there is none, or no key.
-    """
-    named = chosen.changed(up_llm=chosen.llm_provider) if chosen.up_llm == SIMULATED else chosen
-    values, url = _named_llm(named)
-    return named.changed(**values), url
-
-
-def _llm(chosen: Settings, secrets: Secrets) -> tuple[dict[str, Any], str, PartSpec | None]:
-    """Return the settings, the URL and, for the simulated one, the part of the LLM that `up.llm` names."""
-    if chosen.up_llm == SIMULATED:
-        return _simulated_llm(chosen, secrets)
-    return *_named_llm(chosen), None
-
-
-def _named_llm(chosen: Settings) -> tuple[dict[str, Any], str]:
-    """Return the settings and the URL of a provider that `up.llm` names."""
-    if chosen.up_llm in PROVIDERS:
-        spec = PROVIDERS[chosen.up_llm]
-        account = chosen.accounts[spec.name]
-        if not account.api_key and (spec.needs_key or (spec.signs and chosen.aws_access_key_id)):
-            raise UsageError(
-                f"there is no API key of {spec.name}",
-                hint=f"Set {spec.key_variable}, in the environment or in .env.",
-                code="no_api_key",
-            )
-        return {"llm_provider": spec.name}, base_url(spec, account.base_url, region=chosen.aws_region)
-    if urlsplit(chosen.up_llm).scheme in {"http", "https"}:
-        name = ANY_URL.name
-        settings = {
-            "llm_provider": name,
-            f"{name}_base_url": chosen.up_llm,
-            f"{name}_api_key": chosen.accounts[name].api_key or _NO_KEY,
-        }
-        return settings, chosen.up_llm
-    raise UsageError(f"{chosen.up_llm!r} is no LLM", hint=f"It is {LLM_WORDS}.")
-
-
-def _simulated_llm(chosen: Settings, secrets: Secrets) -> tuple[dict[str, Any], str, PartSpec]:
-    """Return the same of the simulated provider, which stands in for all the others."""
-    port = choose_port()
-    url = f"http://{LOOPBACK}:{port}"
-    settings = {"llm_model": chosen.llm_model or _SIMULATED_MODEL, **provider_keys(chosen.up_llm, secrets)}
-    settings |= {f"{spec.name}_base_url": f"{url}{spec.stand_in_path}" for spec in PROVIDERS.values()}
-    command = _python("cloudia.sim.llm", "--host", LOOPBACK, "--port", str(port))
-    part = PartSpec(
-        "llm",
-        command,
-        {
-            **environment_of_others(),
-            "CLOUDIA_CONTROL_TOKEN": secrets.control,
-            "CLOUDIA_PROVIDER_KEY": secrets.provider,
-        },
-        lambda _pid: _answers(f"{url}/_cloudia/health"),
-        "simulated provider",
+    provision = Command(
+        python_module("cloudia.deploy.provision"), {**environment, "CLOUDIA_OWN_SECRETS": json.dumps(own)}
     )
-    return settings, url, part
+    return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 
 
 def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> list[PartSpec]:
@@ -221,11 +157,11 @@ def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> li
         )
 
     async def edge_ready(_pid: int) -> bool:
-        return await _answers(asked)
+        return await http_answers(asked)
 
     async def gateway_ready(_pid: int) -> bool:
         if settings.auth_jwks_url:  # Nobody here can sign a token that it would take.
-            return await _answers(f"http://{LOOPBACK}:{settings.gateway_port}/health")
+            return await http_answers(f"http://{LOOPBACK}:{settings.gateway_port}/health")
         return await gateway_says_ready(settings.websocket_url, own_token())
 
     async def worker_ready(pid: int) -> bool:
@@ -237,7 +173,7 @@ def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> li
     return [
         PartSpec(
             "api",
-            _python("cloudia.sim.edge"),
+            python_module("cloudia.sim.edge"),
             {
                 **_environment(settings, "edge", "functions"),
                 "CLOUDIA_TOKEN_SECRET": secrets.token,
@@ -249,7 +185,7 @@ def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> li
         ),
         PartSpec(
             "gateway",
-            _python("cloudia.gateway"),
+            python_module("cloudia.gateway"),
             _environment(settings, "gateway"),
             gateway_ready,
             settings.websocket_url,
@@ -257,7 +193,7 @@ def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> li
         *(
             PartSpec(
                 "worker",
-                _python("cloudia.worker"),
+                python_module("cloudia.worker"),
                 _environment(settings, "worker"),
                 worker_ready,
                 f"{settings.llm_provider} {settings.llm_model}".strip(),
@@ -287,11 +223,6 @@ def _environment(settings: Settings, *readers: Reader) -> dict[str, str]:
     return {**environment, "PYTHONUNBUFFERED": "1"}
 
 
-def _python(module: str, *arguments: str) -> list[str]:
-    """Return the command line of a module. With -P, no file of the project's folder hides a library."""
-    return [sys.executable, "-P", "-m", module, *arguments]
-
-
 def _gateway_port(resolved: Resolved) -> int:
     """Return the gateway's port: the one that was asked for, else a free one."""
     return choose_port(resolved.settings.gateway_port if "gateway_port" in resolved.sources else 0)
@@ -307,8 +238,3 @@ def _inside(folder: Path | None, name: str) -> Path | None:
     inner = folder / name
     inner.mkdir(exist_ok=True)
     return inner
-
-
-async def _answers(url: str) -> bool:
-    await http_json(url)
-    return True

@@ -10,7 +10,7 @@ from typing import Any
 
 from cloudia.direct import opener
 
-__all__ = ["gateway_says_ready", "get_json", "http_json", "redis_answers"]
+__all__ = ["gateway_says_ready", "get_json", "http_answers", "http_json", "redis_answers"]
 
 _SECONDS = 2.0
 
@@ -18,6 +18,12 @@ _SECONDS = 2.0
 async def http_json(url: str, *, token: str = "") -> Any:
     """Return the JSON that a loopback URL answers with 2xx. Any failure raises."""
     return await asyncio.to_thread(get_json, url, token=token)
+
+
+async def http_answers(url: str) -> bool:
+    """Tell that a URL answers with JSON, as `http_json` raises where it does not."""
+    await http_json(url)
+    return True
 
 
 def get_json(url: str, *, token: str = "") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -13,11 +14,15 @@ from cloudia.providers import PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-__all__ = ["PartKind", "PartSpec", "environment_of_others", "kind_of"]
+__all__ = ["PartKind", "PartSpec", "environment_of_others", "kind_of", "python_module"]
 
 PartKind: TypeAlias = Literal["engine", "redis", "llm", "api", "gateway", "worker"]
 
-_OF_THE_USER = ("CLOUDIA_", "AWS_", "REDIS_URL", *(f"{name.upper()}_" for name in PROVIDERS))
+_OF_THE_USER = (
+    *("CLOUDIA_", "AWS_", "REDIS_URL"),
+    *(f"{name.upper()}_" for name in PROVIDERS),
+    *(name for spec in PROVIDERS.values() for name in (spec.key_variable, spec.base_url_variable) if name),
+)
 _NUMBER = re.compile(r"-\d+\Z")
 
 
@@ -43,6 +48,11 @@ class PartSpec:
     def name(self) -> str:
         """`worker`, or `worker-2` where there are several; its log is called after it."""
         return self.kind if self.number is None else f"{self.kind}-{self.number}"
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """Return the command line of a module. With -P, no file of the project's folder hides a library."""
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def kind_of(name: str) -> str:
