@@ -16,7 +16,8 @@
         ├── ForbiddenError        403
         ├── NotFoundError         404
         ├── ConflictError         409
-        └── TooLargeError         413
+        ├── TooLargeError         413
+        └── TooManyRequestsError  429
 
 Every error is one sentence, a `hint` that says what to do, and a `code` that programs compare.
 """
@@ -45,6 +46,7 @@ __all__ = [
     "RequestError",
     "TimedOutError",
     "TooLargeError",
+    "TooManyRequestsError",
     "UnauthorizedError",
     "UnavailableError",
     "UsageError",
@@ -169,6 +171,17 @@ class TooLargeError(RequestError):
     code: ErrorCode = "too_large"
 
 
+class TooManyRequestsError(RequestError):
+    """The caller has used up what it may have for now; `retry_after` whole seconds later there may be more."""
+
+    status = 429
+    code: ErrorCode = "too_many_requests"
+
+    def __init__(self, message: str, *, hint: str = "", code: ErrorCode | None = None, retry_after: int = 1) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after = retry_after
+
+
 _BY_STATUS = {
     kind.status: kind
     for kind in (
@@ -178,6 +191,7 @@ _BY_STATUS = {
         NotFoundError,
         ConflictError,
         TooLargeError,
+        TooManyRequestsError,
     )
 }
 

@@ -197,6 +197,16 @@ class Settings:
         high=10_000_000,
     )
 
+    limits_jobs_per_user: int = _setting(
+        0, "jobs of a user in flight; one more is a 429; 0 is no limit", "functions", low=0, high=100
+    )
+    limits_messages_per_minute: int = _setting(
+        0, "messages of a user in a minute; one more is a 429; 0 is no limit", "functions", low=0, high=100_000
+    )
+    limits_connections_per_user: int = _setting(
+        0, "connections of a user to a gateway; one more is refused; 0 is no limit", "gateway", low=0, high=100_000
+    )
+
     llm_provider: str = _setting(DEFAULT_PROVIDER, "API that the worker speaks", "worker up", choices=tuple(PROVIDERS))
     llm_model: str = _setting(
         "", "model; empty is the provider's default here, or with `up` what a local server has", "worker up"
@@ -287,7 +297,10 @@ class Settings:
     """By provider, one each; `value` and `changed` know their settings by the names `openai_api_key` and so on."""
 
     worker_responder: str = _setting("", "module:function that answers; empty is the configured LLM", "worker up")
-    worker_concurrency: int = _setting(32, "jobs that a worker holds at once", "worker", low=1, high=2000)
+    worker_concurrency: int = _setting(32, "jobs that a worker has in work at once", "worker", low=1, high=2000)
+    worker_waiting: int = _setting(
+        256, "jobs that it holds beside those while one user has most of its places", "worker", low=0, high=2000
+    )
     worker_poll_seconds: int = _setting(20, "long poll of the queue", "functions worker gateway", low=0, high=20)
     worker_visibility_seconds: int = _setting(
         60, "visibility of a job in work, renewed at a third", "worker", low=3, high=43_200

@@ -232,7 +232,7 @@ class Stack:
                     _grant(self.session_secret, "GetParameter"),
                     _grant(self.conversations, "GetItem", "PutItem", "UpdateItem"),
                     _grant(self.messages, "PutItem"),
-                    _grant(self.jobs, "GetItem", "PutItem"),
+                    _grant(self.jobs, "GetItem", "BatchGetItem", "PutItem"),
                     _grant(self.idempotency, "GetItem", "PutItem"),
                     _grant(self.jobs_queue, "GetQueueUrl", "SendMessage"),
                 ),

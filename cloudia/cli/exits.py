@@ -11,6 +11,7 @@ from cloudia.errors import (
     RefusedError,
     RequestError,
     TimedOutError,
+    TooManyRequestsError,
     UnauthorizedError,
     UsageError,
 )
@@ -30,6 +31,7 @@ _CODES: tuple[tuple[type[CloudiaError], int], ...] = (
     (TimedOutError, 5),
     (DeadLetteredError, 6),
     (LLMUnavailableError, 7),
+    (TooManyRequestsError, FAILED),
     (UsageError, USAGE),
     (RequestError, USAGE),
 )

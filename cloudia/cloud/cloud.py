@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from cloudia.cloud.aws import Aws
 from cloudia.cloud.history import History
-from cloudia.cloud.intake import Intake
 from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.parameters import Parameters
 from cloudia.cloud.presence import Presence
@@ -16,6 +15,7 @@ from cloudia.stack import Stack
 
 if TYPE_CHECKING:
     from cloudia.cloud.identity import Identity
+    from cloudia.cloud.intake import Intake
     from cloudia.cloud.orphans import Orphans
     from cloudia.settings import Settings
 
@@ -43,7 +43,10 @@ class Cloud:
     @cached_property
     def intake(self) -> Intake:
         """Accepts messages."""
-        return Intake(self.aws.dynamodb, self.stack)
+        from cloudia.cloud.allowances import Limits  # noqa: PLC0415 - what is limited is read by who accepts
+        from cloudia.cloud.intake import Intake  # noqa: PLC0415
+
+        return Intake(self.aws.dynamodb, self.stack, Limits.of(self.settings))
 
     @cached_property
     def jobs(self) -> Jobs:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 from cloudia import ids
+from cloudia.cloud.allowances import Allowance, Limits
 from cloudia.cloud.aws import call
 from cloudia.cloud.items import from_item, to_item, values
-from cloudia.cloud.jobs import job_record, queued_job
+from cloudia.cloud.jobs import Jobs, job_record, queued_job
 from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
-from cloudia.errors import ConflictError, NotFoundError, UnavailableError
+from cloudia.errors import CloudiaError, ConflictError, NotFoundError, TooManyRequestsError, UnavailableError
 from cloudia.protocol import QueuedJob
 from cloudia.telemetry import trace_id
 
@@ -26,14 +27,17 @@ __all__ = ["Intake"]
 _JOB_DAYS = 30
 _KEY_HOURS = 24
 _TITLE_CHARACTERS = 60
+_NO_LIMITS = Limits()
 
 
 class Intake:
     """Where messages become jobs, in DynamoDB. Blocks; raises `UnavailableError` where DynamoDB is away."""
 
-    def __init__(self, dynamodb: DynamoDBClient, stack: Stack) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, stack: Stack, limits: Limits = _NO_LIMITS) -> None:
         self._db = dynamodb
         self._stack = stack
+        self._jobs = Jobs(dynamodb, stack)
+        self._limits = limits
 
     def accept(
         self,
@@ -49,7 +53,7 @@ class Intake:
 
         The same key again returns the first job; it has to be sent again only where no worker has begun it, because the
         first request may have died between its two writes. `NotFoundError` for a conversation that is not the user's,
-        `ConflictError` where the key stands for another message.
+        `ConflictError` where the key stands for another message, `TooManyRequestsError` where the user's limits are reached.
         """
         fingerprint = hashlib.sha256(f"{conversation_id or ''}\n{content}".encode()).hexdigest()
         key = hashlib.sha256(f"{user_id}\n{idempotency_key}".encode()).hexdigest() if idempotency_key else None
@@ -80,7 +84,14 @@ class Intake:
                 previous_message_id=previous,
                 traceparent=traceparent,
             )
-            reasons = self._record(job, key, fingerprint, starts=conversation_id is None)
+            try:
+                allowance = self._allowance(job)
+            except TooManyRequestsError:
+                replay = self._replay(key, fingerprint, content) if key else None
+                if replay:  # It was counted when it was accepted.
+                    return replay
+                raise
+            reasons = self._record(job, key, fingerprint, starts=conversation_id is None, allowance=allowance)
             if not reasons:
                 return job, True
             if key and reasons[-1] == "ConditionalCheckFailed":
@@ -89,7 +100,30 @@ class Intake:
                     return replay
             # Another message of this conversation was accepted meanwhile: take the next place.
             pause(attempt)
-        raise UnavailableError("this conversation is too busy", hint="Try again.", code="conversation_busy")
+        raise self._too_busy()
+
+    def _too_busy(self) -> CloudiaError:
+        if self._limits.any:  # What a user sends at the same moment meets at what is counted of it.
+            return TooManyRequestsError("you send too much at once", hint="Send the message again in 1 s.")
+        return UnavailableError("this conversation is too busy", hint="Try again.", code="conversation_busy")
+
+    def _allowance(self, job: QueuedJob) -> Allowance | None:
+        """Return what a user has used up once this job is accepted. `TooManyRequestsError` where it may not be."""
+        if not self._limits.any:
+            return None
+        answer = call(
+            self._db.get_item,
+            TableName=self._stack.idempotency.name,
+            Key=to_item({"key": Allowance.key(job.user_id)}),
+            ConsistentRead=True,
+        )
+        allowance = Allowance.of(from_item(answer.get("Item", {})))
+        if allowance.full(self._limits):
+            records = self._jobs.records(allowance.open_jobs)
+            allowance = allowance.without(
+                {job_id for job_id in allowance.open_jobs if job_id not in records or records[job_id].ended}
+            )
+        return allowance.taken(job.job_id, now=job.accepted_at, limits=self._limits)
 
     def _conversation(self, user_id: str, conversation_id: str) -> dict[str, Any] | None:
         answer = call(
@@ -100,7 +134,9 @@ class Intake:
         )
         return from_item(answer["Item"]) if "Item" in answer else None
 
-    def _record(self, job: QueuedJob, key: str | None, fingerprint: str, *, starts: bool) -> list[str]:
+    def _record(
+        self, job: QueuedJob, key: str | None, fingerprint: str, *, starts: bool, allowance: Allowance | None
+    ) -> list[str]:
         """Write all of an accepted message, or nothing. Return the cancellation reasons, the key's last; none is success."""
         created = ids.iso(job.accepted_at)
         conversation_key = {"user_id": job.user_id, "conversation_id": job.conversation_id}
@@ -162,6 +198,18 @@ class Intake:
             {"Put": {"TableName": self._stack.jobs.name, "Item": to_item(record)}},
             {"Put": {"TableName": self._stack.messages.name, "Item": to_item(message)}},
         ]
+        if allowance:
+            writes.append(
+                {
+                    "Put": {
+                        "TableName": self._stack.idempotency.name,
+                        "Item": to_item(allowance.item(job.user_id)),
+                        "ConditionExpression": "attribute_not_exists(#key) OR version = :before",
+                        "ExpressionAttributeNames": {"#key": "key"},
+                        "ExpressionAttributeValues": values(before=allowance.version - 1),
+                    }
+                }
+            )
         if key:
             entry = {
                 "key": key,

@@ -17,6 +17,7 @@ from cloudia.errors import (
     InvalidRequestError,
     RefusedError,
     RequestError,
+    TooManyRequestsError,
     UnavailableError,
     UsageError,
 )
@@ -107,10 +108,13 @@ def function(work: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[s
 
     @wraps(work)
     def handler(event: Event, context: Any) -> dict[str, Any]:  # noqa: ARG001
+        retry_after = 1
         try:
             status, body = work(Request(event, services()))
         except RequestError as error:
             status, body = error.status, error.to_json()
+            if isinstance(error, TooManyRequestsError):
+                retry_after = error.retry_after
         except (UsageError, RefusedError) as error:  # Ours: it names a setting or a grant, and nothing of a request.
             telemetry.log(
                 "request failed", level=logging.ERROR, function=work.__module__, code=error.code, reason=error.message
@@ -124,7 +128,8 @@ def function(work: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[s
             status, body = 500, _INTERNAL
         if in_lambda():  # It freezes the process, with the listener's thread in it, until the next request.
             telemetry.flush(_LISTENER_SECONDS)
-        headers = _HEADERS if status < _SERVER_ERROR else {**_HEADERS, "retry-after": "1"}
+        again = status >= _SERVER_ERROR or status == TooManyRequestsError.status
+        headers = {**_HEADERS, "retry-after": str(retry_after)} if again else _HEADERS
         return {"statusCode": status, "headers": headers, "body": json.dumps(body, ensure_ascii=False)}
 
     return handler

@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 import os
-from contextlib import asynccontextmanager, suppress
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,13 @@ from cloudia.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from websockets.asyncio.server import ServerConnection
     from websockets.datastructures import Headers
     from websockets.http11 import Request, Response
 
+    from cloudia.cloud.identity import Caller
     from cloudia.gateway.services import Services
 
 __all__ = ["Gateway"]
@@ -58,6 +60,8 @@ class Gateway:
         self._sockets: set[ServerConnection] = set()
         self._connections: dict[str, dict[str, Connection]] = {}
         """By session and id. A session has more than one only until Redis has told which of them was replaced."""
+        self._users: dict[str, Counter[str]] = {}
+        """By user, how many connections each of the sessions has."""
         self._subscribed = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -155,15 +159,47 @@ class Gateway:
     @asynccontextmanager
     async def _opened(self, socket: ServerConnection) -> AsyncIterator[Connection]:
         """Do the hello, and hold the session's registration for as long as the connection lasts."""
-        settings, to = self._to.settings, self._to
+        settings = self._to.settings
         async with asyncio.timeout(settings.gateway_hello_seconds):
             hello = Hello.decode(await socket.recv())
         try:
             async with asyncio.timeout(settings.gateway_hello_seconds):
-                session_id, expires_at = await asyncio.to_thread(self._session, hello)
+                caller, session_id = await asyncio.to_thread(self._session, hello)
                 await self._subscribed.wait()
         except TimeoutError as error:
             raise UnavailableError("the gateway cannot serve anybody now", hint="Try again.") from error
+        with self._counted(caller.user_id, session_id):
+            async with self._registered(socket, hello, caller, session_id) as connection:
+                yield connection
+
+    @contextmanager
+    def _counted(self, user_id: str, session_id: str) -> Iterator[None]:
+        """Count a connection to its user. `UnavailableError` where that one has as many sessions here as may be.
+
+        A session that comes again is let in: its connection before is replaced.
+        """
+        most = self._to.settings.limits_connections_per_user
+        sessions = self._users.setdefault(user_id, Counter())
+        if 0 < most <= len(sessions) and session_id not in sessions:
+            raise UnavailableError(
+                f"you have {most} connections here", hint="Close one of them.", code="too_many_connections"
+            )
+        sessions[session_id] += 1
+        try:
+            yield
+        finally:
+            sessions[session_id] -= 1
+            if not sessions[session_id]:
+                del sessions[session_id]
+            if not sessions:
+                self._users.pop(user_id, None)
+
+    @asynccontextmanager
+    async def _registered(
+        self, socket: ServerConnection, hello: Hello, caller: Caller, session_id: str
+    ) -> AsyncIterator[Connection]:
+        """Register a connection for as long as the block runs."""
+        settings, to = self._to.settings, self._to
         last = hello.last_event_id
         resumed = await to.log.holds(session_id, last) if last and last != START else hello.session_id is not None
         connection = Connection(
@@ -171,7 +207,7 @@ class Gateway:
             connection_id=part_id("con"),
             session_id=session_id,
             after=last or START,
-            expires_at=expires_at,
+            expires_at=caller.expires_at,
             log=to.log,
             most_bytes=settings.gateway_send_bytes,
             stall_seconds=settings.gateway_ping_seconds,
@@ -192,13 +228,13 @@ class Gateway:
             with suppress(UnavailableError):  # The registration expires by itself.
                 await to.sessions.unregister(session_id, connection_id=connection.id)
 
-    def _session(self, hello: Hello) -> tuple[str, float]:
-        """Return the session of a hello, the one it names if it is the caller's, else a new one; and when its token expires."""
+    def _session(self, hello: Hello) -> tuple[Caller, str]:
+        """Return the caller of a hello and its session: the one it names if it is the caller's, else a new one."""
         caller = self._to.identity.caller(hello.token)
         if hello.session_id is None:
-            return self._to.identity.new_session(caller.user_id), caller.expires_at
+            return caller, self._to.identity.new_session(caller.user_id)
         self._to.identity.check_session(hello.session_id, caller.user_id)
-        return hello.session_id, caller.expires_at
+        return caller, hello.session_id
 
     async def _refuse(self, socket: ServerConnection, close_code: int, error: CloudiaError) -> None:
         telemetry.log("connection refused", code=error.code, close_code=close_code)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from cloudia import __version__, telemetry
 from cloudia.cloud.presence import BEAT_SECONDS
 from cloudia.cloud.queue import BATCH
-from cloudia.errors import UnavailableError
+from cloudia.errors import InvalidRequestError, UnavailableError
+from cloudia.protocol import QueuedJob
 from cloudia.telemetry.events import MessageReceived
 from cloudia.worker.attempt import Again, Back, Delete, Leave
 from cloudia.worker.delivery import Deliveries
 from cloudia.worker.probes import serve_probes
+from cloudia.worker.shares import Shares
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -45,6 +47,7 @@ class Worker:
         self._to = services
         self._deliveries = Deliveries(services)
         self._lanes: dict[str, deque[Received]] = {}
+        self._shares = Shares(services.settings.worker_concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -59,6 +62,7 @@ class Worker:
         if self._stopping.is_set():
             self._hurry.set()
         self._stopping.set()
+        self._shares.open()
         self._room.set()
 
     async def run(self) -> None:
@@ -88,7 +92,9 @@ class Worker:
         backoff = _FIRST_BACKOFF
         settings = self._to.settings
         while not self._stopping.is_set():
-            room = settings.worker_concurrency - len(self._to.receipts)
+            # Where one user has most of the places, more is received, to see whether others wait behind.
+            waiting = settings.worker_waiting if self._shares.uneven else 0
+            room = settings.worker_concurrency + waiting - len(self._to.receipts)
             if room <= 0:
                 self._room.clear()
                 self._full = True
@@ -172,7 +178,9 @@ class Worker:
                     await self._hand_back(lane, 0)
                     break
                 message = lane[0]
-                outcome = await self._take(message)
+                async with self._shares.place(_user(message)):
+                    self._room.set()  # There may be more to hold now than places.
+                    outcome = Back(0) if self._stopping.is_set() else await self._take(message)
                 match outcome:
                     case Again():
                         continue
@@ -239,7 +247,7 @@ class Worker:
                     version=__version__,
                     pid=os.getpid(),
                     polled_at=self._polled_at,
-                    in_work=len(self._to.receipts),
+                    in_work=self._shares.in_work,
                     routes=[route.to_json() for route in self._to.llm.routes],
                 )
                 told = True
@@ -278,3 +286,11 @@ class Worker:
         with suppress(Exception):  # The record expires by itself.
             await asyncio.to_thread(self._to.presence.leave, "worker", self._to.worker_id)
         await self._to.aclose()
+
+
+def _user(message: Received) -> str:
+    """Return whose message it is; one that is no job counts for itself."""
+    try:
+        return QueuedJob.decode(message.body).user_id
+    except InvalidRequestError:
+        return message.group

@@ -8,12 +8,6 @@ import time
 import pytest
 
 from cloudia.deadlines import deadline, is_late
-from tests.clock import Clock
-
-
-def pytest_asyncio_loop_factories() -> dict[str, type[asyncio.AbstractEventLoop]]:
-    """Run the first of these tests in a loop whose time moves to what comes next."""
-    return {"clock": Clock, "real": asyncio.SelectorEventLoop}
 
 
 async def test_what_takes_longer_is_ended() -> None:
@@ -29,8 +23,6 @@ async def test_what_takes_longer_is_ended() -> None:
 
 async def test_an_answer_that_came_while_the_loop_was_blocked_is_taken() -> None:
     """It is there and unread when the deadline passes: the block gets it."""
-    if isinstance(asyncio.get_running_loop(), Clock):
-        pytest.skip("its time does not pass")
     answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -34,6 +34,7 @@ def test_the_exported_names_are_locked() -> None:
         "RequestError",
         "TimedOutError",
         "TooLargeError",
+        "TooManyRequestsError",
         "UnauthorizedError",
         "UnavailableError",
         "UsageError",

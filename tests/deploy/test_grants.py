@@ -105,6 +105,7 @@ def as_a_function(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     """This process has a function's environment, and has not made its services yet."""
     for name, value in cloud.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CLOUDIA_LIMITS_JOBS_PER_USER", "1")  # Who comes to the limit has the jobs in flight looked at.
     function_services.cache_clear()
     yield
     function_services.cache_clear()
@@ -133,6 +134,8 @@ def _events(cloud: Cloud, function: str) -> Iterator[dict[str, Any]]:
             message = {"content": SHORT, "session_id": session, "idempotency_key": "k"}
             yield _event(cloud, message)
             yield _event(cloud, message)
+            for job_id, _ in cloud.jobs.in_state("open", most=10):
+                _fail(cloud, job_id)
             yield _event(cloud, {"content": SHORT, "conversation_id": job.conversation_id})
         case "list_conversations":
             yield _event(cloud)

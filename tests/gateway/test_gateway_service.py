@@ -11,6 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from cloudia import __version__
+from cloudia.protocol import Hello
 from tests.gateway.nodes import Node, append, frames_until, greet, next_frame, opened, running, said_no, texts
 from tests.gateway.test_gateway_slow_readers import narrow
 from tests.patience import HANGS
@@ -177,3 +178,21 @@ async def test_a_client_that_is_gone_is_forgotten(shared_cloud: Cloud, token: st
         socket.transport.resume_reading()
         with pytest.raises(ConnectionClosed):
             await next_frame(socket)
+
+
+async def test_a_user_has_no_more_sessions_than_may_be(shared_cloud: Cloud, token: str, tmp_path: Path) -> None:
+    """The third is told why and closed with 1013; a session that comes again and another user are let in."""
+    async with running(shared_cloud, tmp_path / "gateway.log", CLOUDIA_LIMITS_CONNECTIONS_PER_USER="2") as node:
+        async with opened(node) as first:
+            session = (await greet(first, token))["session_id"]
+            async with opened(node) as second, opened(node) as third, opened(node) as again, opened(node) as other:
+                await greet(second, token)
+                await third.send(Hello(token).encode())
+                code, refusal = await said_no(third)
+                assert refusal
+                assert (code, refusal["code"]) == (1013, "too_many_connections")
+                assert (await greet(again, token, session_id=session))["session_id"] == session
+                await greet(other, shared_cloud.token("somebody else"))
+        async with opened(node) as late:
+            await eventually(lambda: asyncio.to_thread(lambda: node.health()[1]["connections"] == 1))
+            await greet(late, token)

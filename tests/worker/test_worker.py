@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -133,3 +133,24 @@ async def test_i6_no_text_in_the_log(cloud: Cloud, tmp_path: Path) -> None:
     assert "xyzzy" not in text
     assert cloud.secrets["token"] not in text
     assert "simulated" not in text
+
+
+async def test_one_users_many_messages_do_not_hold_anothers_answer_up(stack: RunningStack, tmp_path: Path) -> None:
+    """With four places and forty conversations of one user in the queue, another's message is answered among the first."""
+    cloud = make_cloud(stack, worker_concurrency=4)
+    many = [cloud.accept(f"number {number} [[words:40]]", user="many") for number in range(40)]
+    one = cloud.accept("only this [[words:40]]", user="one")
+    for job in (*many, one):
+        cloud.queue.send(job)
+    async with worker(cloud, tmp_path):
+
+        def look() -> Any:
+            found = cloud.jobs.get(one.job_id, "one")
+            return found if found.ended else None
+
+        assert (await eventually(look)).status == "done"
+        records = cloud.jobs.records(job.job_id for job in many)
+        assert sum(record.ended for record in records.values()) < 20
+        await eventually(lambda: all(cloud.jobs.get(job.job_id, "many").status == "done" for job in many), every=0.2)
+        records = cloud.jobs.records(job.job_id for job in many)
+    assert {record.attempts for record in records.values()} == {1}
