@@ -28,6 +28,8 @@ _OPENINGS = {"started", "reset"}
 """What a whole answer begins with. Without one, or where events were lost after it, its text is not to be trusted."""
 _READY_SECONDS = 10.0
 _MOST_JOBS = 4096
+_MOST_EVENTS = 1000
+"""Events of a job that wait for who follows it; who is further behind gets the answer from the record."""
 _SENDS = 4
 
 
@@ -163,7 +165,7 @@ class Client:
                     if not (event.data or {}).get("resumed"):
                         self._nudge(event)
                 elif event.job_id and event.job_id not in self._ended:
-                    self._queue(event.job_id).put_nowait(event)
+                    _put(self._queue(event.job_id), event)
         except Exception as error:  # noqa: BLE001 - raised to whoever waits
             self._failure = error
             self._ready.set()
@@ -172,7 +174,16 @@ class Client:
     def _nudge(self, ready: Event | None) -> None:
         """Make everyone who follows a job look at its record: events were lost before this `ready`, or none will come."""
         for queue in self._jobs.values():
-            queue.put_nowait(ready)
+            _put(queue, ready)
+
+
+def _put(queue: asyncio.Queue[Event | None], event: Event | None) -> None:
+    """Add an event. Where too many wait they are left out, and a `ready` in their place says so, as for a connection's."""
+    if queue.qsize() >= _MOST_EVENTS:
+        while not queue.empty():
+            queue.get_nowait()
+        queue.put_nowait(Event("ready"))
+    queue.put_nowait(event)
 
 
 async def _next(queue: asyncio.Queue[Event | None], seconds: float) -> Event | None:

@@ -327,3 +327,27 @@ async def test_a_url_that_is_none_is_said(stack: RunningStack) -> None:
     async with Client(stack.run["api_url"], "http://not-a-gateway", stack.token()) as client:
         with pytest.raises(UsageError):
             await client.connected()
+
+
+async def test_i7_who_follows_too_slowly_costs_no_more_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """I7: a job whose events nobody takes keeps a thousand at most; its answer is whole all the same, from the record."""
+    client = Client("http://127.0.0.1:9", "ws://127.0.0.1:9", "token")
+    ids = {"job_id": "job", "conversation_id": "cnv", "attempt": 1}
+
+    async def events() -> AsyncIterator[Event]:
+        yield Event("started", **ids, data={})
+        for number in range(5000):
+            yield Event("delta", **ids, data={"text": f"{number} "})
+        yield Event("done", **ids, data={"message_id": "msg"})
+
+    async def job(job_id: str) -> dict[str, Any]:
+        answered = {"content": "the whole answer"}
+        return {**ids, "job_id": job_id, "status": "done", "attempts": 1, "reply_message_id": "msg", "reply": answered}
+
+    monkeypatch.setattr(client.stream, "events", events)
+    monkeypatch.setattr(client.api, "job", job)
+    await client._read()
+    assert client._queue("job").qsize() <= 1001
+    answer = _answer(await _collect(client.follow("job")))
+    assert (answer.status, answer.text) == ("done", "the whole answer")
+    await client.api.__aexit__(None, None, None)
