@@ -47,7 +47,9 @@ async def _record(file: Path, provider: str, *, text: bool, port: int, verify: s
         if STATE.json:
             print_json({"event": said["event"], "url": asked})
         else:
-            note(f"recording: `cloudia up --llm '{asked}'`, or any client of that base URL; Ctrl-C ends it")
+            note(
+                f"recording: {asked} stands for the provider in `cloudia up --llm` or any other client; Ctrl-C ends it"
+            )
 
     listener = listen("127.0.0.1", port)
     recorder = Recorder(provider, keep, note, verify=verify)

@@ -121,6 +121,30 @@ def test_a_provider_that_is_not_there(tmp_path: Path) -> None:
     assert not (tmp_path / "mine.json").exists()
 
 
+def test_a_client_that_leaves(provider: Server, tmp_path: Path) -> None:
+    """The provider sees its client leave, also while it is silent; an answer that nobody waited for is not kept."""
+    provider.delete("cases")
+    provider.delete("requests")
+    silent = {"wait_ms": 3_600_000, "body": [{"text": HELLO}]}
+    provider.post("cases", case={"api": "openai", "turns": [{"exchanges": [silent]}]})
+    with recording(tmp_path / "mine.json", f"{provider.url}/v1") as url:
+        base = httpx2.URL(url)
+        with socket.create_connection((base.host, base.port), timeout=HANGS) as connection:
+            connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}")
+            wait_until(lambda: provider.get("requests")["in_flight"] == 1)
+        wait_until(lambda: provider.get("requests")["in_flight"] == 0)
+    assert not (tmp_path / "mine.json").exists()
+
+
+@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "https://evil.example"}])
+def test_no_page_asks_through_it(provider: Server, tmp_path: Path, headers: dict[str, str]) -> None:
+    """A page of a browser, and whoever comes by a foreign name, is refused before the provider hears of it."""
+    provider.delete("requests")
+    with recording(tmp_path / "mine.json", f"{provider.url}/v1") as url:
+        assert httpx2.post(f"{url}/chat/completions", json={}, headers=headers).status_code == 403
+    assert provider.get("requests")["total"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"), [(["here.json"], "is there already"), (["new.json", "ftp://x"], "is no URL")]
 )

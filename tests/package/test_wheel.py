@@ -38,6 +38,7 @@ def test_what_is_in_it(environments: Environments) -> None:
         "cloudia/functions/openapi.json",
         "cloudia/worker/requirements.txt",
         "cloudia/web/index.html",
+        "cloudia/sim/llm/cases/openai-401.json",
     } <= names
     assert {name.split("/")[0] for name in names} == {"cloudia", f"cloudia-{__version__}.dist-info"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

@@ -83,7 +83,8 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()
-        raise MissingError(f"{Path(command[0]).name} failed: {said[-1] if said else done.returncode}")
+        why = next((line for line in said if "error" in line.lower()), str(done.returncode))
+        raise MissingError(f"{Path(command[0]).name} failed: {why}")
 
 
 @contextmanager

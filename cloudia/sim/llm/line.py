@@ -12,7 +12,7 @@ from cloudia.errors import TimedOutError, TooLargeError
 from cloudia.sim.llm.wire import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -87,6 +87,8 @@ class Line:
         self._gone = False
         self._waiter: asyncio.Future[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self.on_leave: Callable[[], object] | None = None
+        """Called when the client goes by itself, once it is watched."""
 
     async def body(self, limit: int) -> bytes:
         """Return the request's body; raises as `read_body`."""
@@ -100,6 +102,8 @@ class Line:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone = True
+        if self.on_leave:
+            self.on_leave()
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -152,6 +156,7 @@ class Line:
 
     async def hang_up(self, *, reset: bool = False) -> None:
         """Close the connection once what was written is out, or reset it at once, whatever is still owed."""
+        self.on_leave = None
         self._connection.mute()
         if reset:
             self._connection.reset()

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+from cloudia.errors import TimedOutError, TooLargeError
 from cloudia.hosts import is_loopback
 from cloudia.sim.llm import fields
 from cloudia.sim.llm.chat import MAX_BODY
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["Recorder"]
 
 _OWN = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "expect"}
+_HOP_BY_HOP = {"connection", "keep-alive"}
 _AUTHORIZING = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 _CONNECT_SECONDS = 10.0
+_LEFT = "a client left before its answer ended: it is not kept"
 
 
 class Recorder:
@@ -52,7 +56,7 @@ class Recorder:
         verify: ssl.SSLContext | bool = True,
     ) -> None:
         parts = urlsplit(provider)
-        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._direct = is_loopback(parts.hostname or "")
         self._keep = keep
         self._say = say
@@ -70,9 +74,17 @@ class Recorder:
         try:
             body = await line.body(MAX_BODY)
             line.watch()
-            await self._relay(line, scope, body)
+            relay = asyncio.ensure_future(self._relay(line, scope, body))
+            line.on_leave = relay.cancel  # The provider sees its client leave, as it would without us.
+            await asyncio.wait({relay})
+            if relay.cancelled():
+                self._say(_LEFT)
+            else:
+                relay.result()
         except GoneError:
-            self._say("a client left before its answer ended: it is not kept")
+            self._say(_LEFT)
+        except (TooLargeError, TimedOutError) as error:
+            await line.answer(413, error.to_json(), {})
         finally:
             line.close()
 
@@ -95,6 +107,10 @@ class Recorder:
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
             self._say(f"the provider cannot be reached ({type(error).__name__}): nothing is kept")
             await line.answer(502, {"error": {"message": "The recorder cannot reach the provider."}}, {})
+            return
+        except (aiohttp.ClientResponseError, HttpProcessingError):
+            self._say("the provider does not answer in HTTP that can be read: nothing is kept")
+            await line.hang_up()
             return
         except (aiohttp.ClientError, OSError) as error:
             heard.began, heard.end = clock() - began, _end(error)
@@ -119,14 +135,14 @@ class Recorder:
         heard.status = answer.status
         heard.http = "1.0" if answer.version == aiohttp.HttpVersion10 else "1.1"
         raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.raw_headers]
-        heard.headers = raw
+        heard.headers = raw = [(name, value) for name, value in raw if name.lower() not in _HOP_BY_HOP]
         lines = [f"HTTP/{heard.http} {answer.status} {answer.reason or ''}", *(f"{a}: {b}" for a, b in raw), "", ""]
         await line.take_over()
         await line.put("\r\n".join(lines).encode("latin-1"))
         try:
             async for piece, _ in answer.content.iter_chunks():
                 if piece:
-                    heard.pieces.append((clock() - began, piece))
+                    heard.note(clock() - began, piece)
                     await line.put(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         except (aiohttp.ClientError, OSError) as error:
             heard.end = _end(error)

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Heard", "Recording"]
 
 MAX_BYTES = 4 * 1024 * 1024  # of all answers; base64 and JSON make more of it
-_KEPT = ("content-type", "content-encoding", "retry-after", "cache-control", "connection", "location", "x-should-retry")
+_KEPT = ("content-type", "content-encoding", "retry-after", "cache-control", "location", "x-should-retry")
 _LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit")
-_BY_FRAMING = ("content-length", "transfer-encoding")
 _LEAST_MS = 2  # what is shorter is this machine's own doing
 _NO_TEXT = "…"
 
@@ -43,6 +42,14 @@ class Heard:
     """Seconds until the head came."""
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
     end: End = "chunked_end"
+    size: int = 0
+    """Bytes of the pieces, and of what came beyond MAX_BYTES and is not held."""
+
+    def note(self, when: float, piece: bytes) -> None:
+        """Add a piece."""
+        self.size += len(piece)
+        if self.size <= MAX_BYTES:
+            self.pieces.append((when, piece))
 
 
 class Recording:
@@ -66,11 +73,10 @@ class Recording:
 
         An answer that is compressed has its text where it cannot be taken out; it is kept only where text is.
         """
-        size = sum(len(raw) for _, raw in heard.pieces)
         coded = any(name.lower() == "content-encoding" and value.lower() != "identity" for name, value in heard.headers)
-        if self._bytes + size > MAX_BYTES or (coded and not self._text):
+        if self._bytes + heard.size > MAX_BYTES or (coded and not self._text):
             return False
-        self._bytes += size
+        self._bytes += heard.size
         self._api = self._api or heard.api
         turn = self._turns.setdefault(
             heard.job_id or object(), {"send": heard.asked if self._text else _NO_TEXT, "exchanges": [], "expect": {}}

@@ -15,8 +15,11 @@ from cloudia.sim.llm.recording import MAX_BYTES, Heard, Recording
 
 
 def _heard(*pieces: tuple[float, bytes], **more: Any) -> Heard:
-    heard: dict[str, Any] = {"api": "openai", "job_id": None, "asked": "my secret plan", "secrets": ["sk-123456"]}
-    return Heard(**{**heard, "status": 200, "began": 0.1, "pieces": list(pieces), **more})
+    given: dict[str, Any] = {"api": "openai", "job_id": None, "asked": "my secret plan", "secrets": ["sk-123456"]}
+    heard = Heard(**{**given, "status": 200, "began": 0.1, **more})
+    for when, piece in pieces:
+        heard.note(when, piece)
+    return heard
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,9 @@ def test_unless_asked_no_text_is_kept() -> None:
 
 
 def test_a_recording_is_bounded() -> None:
-    """What would make it too large to be played is not added."""
+    """What would make it too large to be played is not added, nor held while it comes."""
     recording = Recording("mine", "Recorded.", text=True)
-    assert not recording.add(_heard((0.1, b"x" * (MAX_BYTES + 1))))
+    heard = _heard(*[(0.1, b"x" * (MAX_BYTES // 2))] * 5)
+    assert len(heard.pieces) == 2
+    assert not recording.add(heard)
     assert recording.answers == 0
