@@ -207,14 +207,15 @@ class Jobs:
 
         `letter` names the dead letter that this is done for: the same one again changes nothing more. A job that SQS moved
         by itself, because its workers died, is queued or running still; it is reopened where nobody holds its lease.
-        Where the job was `edited`, its text is written to the user's message, together with the job.
+        Where the job was `edited`, its text is written to the user's message, together with the job. The model that is asked
+        for is in the record, for whoever sends the job again.
         """
         now = time.time()
         update: dict[str, Any] = {
             "TableName": self._table,
             "Key": to_item({"job_id": job.job_id}),
             "UpdateExpression": "SET #status = :queued, #state = :open, state_since = :stamp, attempts = :zero, "
-            "#error = :none, lease_until = :zero, updated_at = :stamp, redriven_from = :letter "
+            "#error = :none, lease_until = :zero, updated_at = :stamp, redriven_from = :letter, asked_model = :asked "
             "REMOVE reply_message_id, provider, #model, #usage, #finish, cancel_requested, resends",
             "ConditionExpression": "#status = :dead OR (#status IN (:queued, :running) "
             "AND (attribute_not_exists(lease_until) OR lease_until < :now) "
@@ -237,6 +238,7 @@ class Jobs:
                 now=now,
                 stamp=ids.iso(now),
                 letter=letter,
+                asked=job.model,
             ),
         }
         refused = self._reopened(update, job, edited=edited)
@@ -522,7 +524,8 @@ def queued_job(record: dict[str, Any], content: str) -> QueuedJob:
     """
     check_version(record.get("v", 1), what="the job's record")
     names = _QUEUED_FIELDS - {"content", "model"}
-    return QueuedJob(content=content, **{name: record[name] for name in names if name in record})
+    fields = {name: record[name] for name in names if name in record}
+    return QueuedJob(content=content, model=record.get("asked_model"), **fields)
 
 
 def _job(record: dict[str, Any]) -> Job:

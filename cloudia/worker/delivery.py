@@ -79,7 +79,7 @@ class Deliveries:
         trace_id = telemetry.trace_id(turn.job.traceparent)
         with telemetry.bound(job_id=turn.job.job_id, conversation_id=turn.job.conversation_id, trace_id=trace_id):
             outcome = await self._take_turn(received, turn)
-        return Again() if turn.job is not job and isinstance(outcome, Delete) else outcome
+        return outcome if turn.job is job else _behind(outcome)
 
     async def _oldest(self, job: QueuedJob) -> _Turn:
         """Return the oldest turn that has not ended, of those up to a job's."""
@@ -180,3 +180,14 @@ class Deliveries:
             failure=failure,
             attempts=0,
         )
+
+
+def _behind(outcome: Outcome) -> Outcome:
+    """Return what is done with a message when this was done with an earlier turn: it has its turn, or waits at no cost."""
+    match outcome:
+        case Delete():
+            return Again()
+        case Back(seconds):
+            return Back(seconds, begun=False)
+        case _:
+            return outcome

@@ -20,7 +20,7 @@ from cloudia.cloud.jobs import Lease
 from cloudia.cloud.redis import connect
 from cloudia.deploy.provision import provision
 from cloudia.operate import reconciler as reconciler_module
-from cloudia.operate.dead_letters import DeadLetters
+from cloudia.operate.dead_letters import DeadLetters, Edit
 from cloudia.operate.reconciler import NOT_ANSWERED, Reconciler
 from cloudia.protocol import QueuedJob
 from tests.cloud.clocks import Clock
@@ -283,6 +283,21 @@ def test_a_redrive_at_the_same_moment(clockwork: Cloud, clock: Clock, monkeypatc
     assert [each.job_id for each in queued(clockwork)] == [job.job_id]
     clock.now += TWICE
     assert reconciled(clockwork) == [(job.job_id, "sent")]
+
+
+def test_what_an_operator_changed_is_sent_again_as_it_was_changed(clockwork: Cloud, clock: Clock) -> None:
+    """A letter is redriven with another text and for another model, and its message is lost: so it is sent again."""
+    job = clockwork.accept()
+    clockwork.dead_letters.send_raw(job.encode(), group=job.conversation_id, deduplication_id="moved")
+    shelf = DeadLetters(clockwork.dead_letters, clockwork.queue, clockwork.jobs)
+    (letter,) = shelf.look().letters
+    edits = {letter.message.message_id: Edit("another text", "another-model")}
+    assert [one.outcome for one in shelf.redrive([letter], edits=edits)] == ["redriven"]
+    changed = queued(clockwork)
+    assert [(each.content, each.model) for each in changed] == [("another text", "another-model")]
+    clock.now += TWICE
+    assert reconciled(clockwork) == [(job.job_id, "sent")]
+    assert queued(clockwork) == changed
 
 
 # --- the command -----------------------------------------------------------------------------------------------------------

@@ -40,6 +40,20 @@ async def test_i1_turns_behind_a_failing_one_do_not_pay_for_it(stack: RunningSta
     assert depth(cloud, cloud.stack.dead_letters.name) == 2
 
 
+async def test_i1_a_message_that_has_an_earlier_turn_answered_does_not_pay_for_it(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    """I1: the first turn was never sent, and fails once; the second one's message may be received once more, and comes back."""
+    cloud = make_cloud(stack, llm_model="sim-ahead", llm_quick_retry_seconds=0)
+    fault(stack, kind="status", status=503, count=1, model="sim-ahead")
+    first = cloud.accept("turn 1 [[words:5]]")
+    second = accept(cloud, "turn 2 [[words:5]]", conversation=first.conversation_id)
+    wear(cloud, MOST - 1)
+    async with worker(cloud, tmp_path):
+        records = [await ended(cloud, job) for job in (first, second)]
+    assert [(record.status, record.attempts) for record in records] == [("done", 2), ("done", 1)]
+
+
 async def test_i1_a_job_that_could_not_be_begun_pays_nothing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """I1: DynamoDB is away at each receive that is left; the job is answered when it is back, and no dead letter."""
     job = accept(cloud, "when you are back [[words:5]]")
