@@ -332,7 +332,7 @@ async def test_a_url_that_is_none_is_said(stack: RunningStack) -> None:
 async def test_i7_who_follows_too_slowly_costs_no_more_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """I7: a job whose events nobody takes keeps a thousand at most; its answer is whole all the same, from the record."""
     client = Client("http://127.0.0.1:9", "ws://127.0.0.1:9", "token")
-    ids = {"job_id": "job", "conversation_id": "cnv", "attempt": 1}
+    ids: dict[str, Any] = {"job_id": "job", "conversation_id": "cnv", "attempt": 1}
 
     async def events() -> AsyncIterator[Event]:
         yield Event("started", **ids, data={})
