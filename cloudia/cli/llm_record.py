@@ -14,7 +14,7 @@ from cloudia.sim.llm.access import NoPages
 from cloudia.sim.llm.recorder import Recorder
 from cloudia.sim.llm.recording import Recording
 from cloudia.sim.llm.server import Server, listen
-from cloudia.worker.providers.transport import trusting
+from cloudia.worker.providers.trust import trusting
 
 if TYPE_CHECKING:
     import ssl

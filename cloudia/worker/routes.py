@@ -14,7 +14,8 @@ from cloudia.providers import PROVIDERS, SIMULATED, base_url
 from cloudia.worker.breaker import Limits
 from cloudia.worker.context import tokens
 from cloudia.worker.llm import Llm, Route
-from cloudia.worker.providers.transport import Reach
+from cloudia.worker.providers.reach import Reach
+from cloudia.worker.providers.trust import trusting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +31,6 @@ __all__ = ["make_llm", "make_provider", "room"]
 
 def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
     """Return the configured LLM. Blocks; `UsageError` where a key is missing, or a setting is not what it should be."""
-    from cloudia.worker.providers.transport import trusting  # noqa: PLC0415 - no earlier than the adapters
-
     limits = Limits(
         settings.llm_breaker_errors,
         settings.llm_breaker_window_seconds,

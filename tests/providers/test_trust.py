@@ -210,7 +210,7 @@ async def test_loopback_is_never_reached_through_a_proxy(
 
 def test_a_worker_refuses_it_at_its_start(tmp_path: Path) -> None:
     """`UsageError`, as for any setting that is wrong."""
-    from cloudia.worker.providers.transport import trusting  # noqa: PLC0415 - the SDKs' transport
+    from cloudia.worker.providers.trust import trusting  # noqa: PLC0415 - only here
 
     with pytest.raises(UsageError, match="no certificates in"):
         trusting(str(tmp_path / "nowhere.pem"))

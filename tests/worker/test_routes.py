@@ -13,7 +13,7 @@ from cloudia.providers import PROVIDERS, ProviderSpec
 from cloudia.settings import Settings
 from cloudia.stack import Parameter, Stack
 from cloudia.worker.providers.base import Provider
-from cloudia.worker.providers.transport import Reach
+from cloudia.worker.providers.reach import Reach
 from cloudia.worker.routes import make_llm, make_provider
 
 TIMEOUT = httpx2.Timeout(5)

@@ -27,7 +27,7 @@ from cloudia.worker.providers.usage import AnthropicUsage
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
-    from cloudia.worker.providers.transport import Reach
+    from cloudia.worker.providers.reach import Reach
 
 __all__ = ["AnthropicProvider"]
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from openai import AsyncAPIResponse
 
+    from cloudia.worker.providers.reach import Reach
     from cloudia.worker.providers.reading import Events
-    from cloudia.worker.providers.transport import Reach
 
 __all__ = ["OpenAIProvider"]
 

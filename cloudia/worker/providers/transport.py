@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import os
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 
-from cloudia.errors import UsageError
 from cloudia.worker.providers.base import ProviderError
 from cloudia.worker.providers.pauses import pause_of_headers, pause_until_reset
 from cloudia.worker.providers.refusals import Refusal, refusal_in_stream, refusal_of_status
@@ -31,8 +27,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from cloudia.worker.providers.base import Cause
+    from cloudia.worker.providers.reach import Reach
 
-__all__ = ["Address", "Failures", "Reach", "client_options", "trusting"]
+__all__ = ["Failures", "client_options"]
 
 _NO_KEY = "none"
 """What is said to a server that asks for no key: an SDK does without none."""
@@ -50,51 +47,6 @@ _PROXY = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, http
 _NO_HTTP = (HttpProcessingError, aiohttp.ClientResponseError)
 _CONNECTOR = (aiohttp.ClientConnectorError,)
 _TRUST = "Does it speak https, with a certificate that is trusted here (llm.ca_bundle names more authorities)?"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A base URL, its query apart: the SDKs put their paths behind it. Azure's has one, `?api-version=…`."""
-
-    url: str
-    query: dict[str, str]
-
-    @classmethod
-    def of(cls, base_url: str) -> Address:
-        """Return the parts of a URL as it is configured."""
-        parts = urlsplit(base_url)
-        return cls(urlunsplit(parts._replace(query="", fragment="")), dict(parse_qsl(parts.query)))
-
-    @property
-    def shown(self) -> str:
-        """The URL, without a user and a password in it."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """How a provider is reached, and what is added to each of its requests."""
-
-    name: str
-    url: str
-    """The base URL, maybe with a query."""
-    api_key: str
-    key_setting: str
-    """The setting of the key, and the variable that it is usual in."""
-    timeout: httpx2.Timeout
-    verify: ssl.SSLContext | bool = True
-    """Which certificates are trusted."""
-    region: str = ""
-    """AWS's, of a provider whose requests are signed by AWS's credentials where there is no key."""
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-    extra_headers: Mapping[str, str] = field(default_factory=dict)
-    extra_query: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def address(self) -> Address:
-        """The URL's parts."""
-        return Address.of(self.url)
 
 
 def client_options(sdk: ModuleType, reach: Reach) -> dict[str, Any]:
@@ -122,26 +74,6 @@ def _direct_hosts(url: str) -> dict[str, None]:
         if ipaddress.ip_address(host).is_loopback and ":" not in host:
             hosts.add(host)
     return {f"all://{host}": None for host in hosts}
-
-
-def trusting(ca_bundle: str) -> ssl.SSLContext | bool:
-    """Return what trusts the authorities of a file or a folder beside the machine's; where none is named, REQUESTS_CA_BUNDLE's.
-
-    What SSL_CERT_FILE names stands for the machine's, as it does for httpx and OpenSSL. True where only these are trusted.
-    `UsageError` where there are no certificates.
-    """
-    path = ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE", "")
-    if not path:
-        return True
-    context = httpx2.create_ssl_context()
-    try:
-        context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(
-            f"there are no certificates in {path}",
-            hint="llm.ca_bundle or REQUESTS_CA_BUNDLE names a file of them, in PEM, or a folder as OpenSSL has it.",
-        ) from error
-    return context
 
 
 class Failures:

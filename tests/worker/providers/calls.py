@@ -24,7 +24,7 @@ from cloudia.worker.providers.base import (
     ToolCall,
     Usage,
 )
-from cloudia.worker.providers.transport import Reach
+from cloudia.worker.providers.reach import Reach
 from tests.patience import HANGS
 
 if TYPE_CHECKING:

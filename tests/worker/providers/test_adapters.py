@@ -36,7 +36,7 @@ from tests.worker.providers.server import Server, answer, events, serving
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from cloudia.worker.providers.transport import Reach
+    from cloudia.worker.providers.reach import Reach
 
 
 @dataclass(frozen=True)
