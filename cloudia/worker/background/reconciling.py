@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from cloudia import telemetry
@@ -27,9 +28,16 @@ class Reconciling:
         self._presence = presence
         self._worker_id = worker_id
         self._interval = after_seconds / _PART
+        self._stopping = threading.Event()
 
     async def run(self) -> None:
-        """Reconcile, until cancelled."""
+        """Reconcile, until cancelled; what is under way then ends with the job that it is at."""
+        try:
+            await self._run()
+        finally:
+            self._stopping.set()
+
+    async def _run(self) -> None:
         told = True
         while True:
             await asyncio.sleep(self._interval)
@@ -57,3 +65,5 @@ class Reconciling:
                 seconds=round(done.quiet_seconds),
                 times=done.resends,
             )
+            if self._stopping.is_set():
+                return
