@@ -383,6 +383,8 @@ class Jobs:
     ) -> None:
         """Give a lease back before its time, noting why the attempt failed and after how many seconds another follows.
 
+        One without an error is a worker that stops: it costs the job no attempt.
+
         `LostLeaseError` as in `renew`.
         """
         now = time.time()
@@ -390,8 +392,9 @@ class Jobs:
         self._guarded(
             lease,
             "SET lease_until = :until, #status = :queued, updated_at = :stamp, #error = :error, "
-            "attempt_history = :attempts",
+            "attempt_history = :attempts ADD attempts :counted",
             names={"#error": "error"},
+            counted=0 if error else -1,
             until=0,
             queued="queued",
             stamp=ids.iso(now),

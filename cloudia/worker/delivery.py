@@ -106,7 +106,8 @@ class Deliveries:
                 await self._tell_again(job, ended)
                 return Delete()
             case Held(expires_at):
-                wait = max(1, math.ceil(expires_at - time.time()))
+                # By the clocks of two machines, one of which may have been set: never longer than a lease.
+                wait = max(1, min(math.ceil(expires_at - time.time()), seconds))
                 telemetry.log("job is held by another worker", seconds=wait)
                 return Back(wait)
             case Unknown():
