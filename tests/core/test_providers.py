@@ -15,6 +15,7 @@ import pytest
 import cloudia
 from cloudia.providers import ANY_URL, DEFAULT_PROVIDER, LLM_WORDS, PROVIDERS, SIMULATED, ProviderSpec
 from cloudia.settings import SETTINGS, Settings, dotted
+from cloudia.sim.llm.corpus import corpus
 from cloudia.stack import Stack
 
 PACKAGE = Path(cloudia.__file__).parent
@@ -64,7 +65,8 @@ def test_the_page_on_providers_is_true() -> None:
         assert f"`{spec.key_variable}`" in line
         assert spec.vendor_url in line
         assert f"`{spec.default_model}`" in page or not spec.default_model
-    cases = {path.stem for path in (root / "tests" / "providers").glob("*/*.json")}
+    own = {path.stem for path in (root / "tests" / "providers" / "own").glob("*.json")}
+    cases = own | {case["name"] for case in corpus()}
     assert set(re.findall(r"`((?:openai|anthropic)-[a-z0-9-]+)`", page)) <= cases
 
 
