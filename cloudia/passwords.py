@@ -16,7 +16,9 @@ MASK = "••••"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*")
 _AFTER_AUTHORITY = re.compile(r"[/?#\\]")
 _PARAMETER = re.compile(r"(?i)[?&#;]([^=&#;?]*(?:pass|pwd|secret|token|key|auth|credential|signature)[^=&#;?]*)=")
-_NAME = re.compile(r"(?i)(?:SECRET|TOKEN|PASSWORD|PASSWD|PWD|CREDENTIALS|(?:API|ACCESS|PRIVATE)_?KEY(?:_ID)?)S?\Z")
+_NAME = re.compile(
+    r"(?i)(?:SECRET|TOKEN|PASSWORD|PASSWD|PWD|CREDENTIALS|(?:API|ACCESS|PRIVATE)_?KEY(?:_ID)?)S?\Z|\AAWS_BEARER_TOKEN_"
+)
 
 
 def names_secret(variable: str) -> bool:

@@ -21,6 +21,8 @@ settings.load_profile("suite")
 
 # The files that take longest, so that none of them begins when the others are done.
 _FIRST = (
+    "tests/security/test_targets.py",
+    "tests/security/test_terminal.py",
     "tests/web/",
     "tests/package/",
     "tests/worker/test_worker_lifetimes.py",
@@ -53,6 +55,21 @@ _FIRST = (
 )
 
 
+# What attacks, deploys or breaks a stack on purpose is with the long tests as a whole.
+_LONG = (
+    "tests/security/",
+    "tests/drill/",
+    "tests/deploy/test_grants.py",
+    "tests/deploy/test_zips.py",
+    "tests/cli/test_chaos.py",
+    "tests/cli/test_cli_chosen.py",
+    "tests/cli/test_cli_provision.py",
+    "tests/cli/test_cli_restart.py",
+    "tests/web/test_page_access.py",
+    "tests/worker/test_worker_refused.py",
+)
+
+
 # Their files share what takes long to make: environments, a browser.
 _TOGETHER = ("tests/package/", "tests/web/")
 
@@ -77,8 +94,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)  # Before `-m` chooses.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first."""
+    """Mark what is long, and put the files that take longest first."""
+    for item in items:
+        if item.nodeid.startswith(_LONG):
+            item.add_marker(pytest.mark.long)
 
     def place(item: pytest.Item) -> int:
         return next((index for index, name in enumerate(_FIRST) if item.nodeid.startswith(name)), len(_FIRST))

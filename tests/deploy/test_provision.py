@@ -17,6 +17,7 @@ from cloudia.cloud.aws import Aws
 from cloudia.deploy.change import Change
 from cloudia.deploy.provision import destroy, provision, secret_values
 from cloudia.errors import CloudiaError, RefusedError
+from cloudia.providers import PROVIDERS
 from cloudia.settings import Settings
 from cloudia.stack import Parameter, Stack
 from tests.patience import HANGS
@@ -41,7 +42,7 @@ def by_name(changes: Iterable[Change]) -> dict[str, Change]:
 
 
 def secrets(stack: Stack) -> dict[str, str]:
-    settings = Settings().changed(openai_api_key="key-o", anthropic_api_key="key-a")
+    settings = Settings().changed(**{f"{name}_api_key": f"key-{name}" for name in PROVIDERS})
     return secret_values(stack, settings, {"token": "t" * 32, "session": "s" * 32})
 
 

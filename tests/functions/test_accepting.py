@@ -101,6 +101,7 @@ def test_messages_sent_at_once_are_all_accepted(quiet: QuietCloud, user: str) ->
     assert chain[1:] == ids
 
 
+@pytest.mark.long
 async def test_i3_messages_sent_at_once_are_answered_in_the_order_of_their_history(
     quiet: QuietCloud, user: str, tmp_path: Path
 ) -> None:

@@ -278,6 +278,7 @@ async def test_a_retry_begins_anew_and_a_dead_letter_says_where(own: RunningStac
         own.cli("chaos", "off")
 
 
+@pytest.mark.long
 async def test_an_open_breaker_counts_down_and_asks_again(own: RunningStack, tmp_path: Path) -> None:
     """The friendly error counts down; `r` asks again, and when the LLM is back it answers."""
     async with chatting(own, tmp_path) as chat:
