@@ -118,6 +118,11 @@ class RunningStack:
         run = self.project.require_run()
         return self.project.page_url(run)
 
+    @property
+    def page_code(self) -> str:
+        """The code in that address."""
+        return self.page_url.partition("code=")[2]
+
     def token(self, user: str = "local", **options: Any) -> str:
         """Return a token of a user."""
         return issue_token(self.project.secrets().token, user, **options)

@@ -211,8 +211,7 @@ def _edge(stack: RunningStack) -> str:
 
 def _page_config(stack: RunningStack, http: httpx2.Client) -> dict[str, Any]:
     """Return what the page is told once it has traded its code."""
-    code = stack.project.secrets().page
-    key = http.post("/page/session", headers={"authorization": f"Bearer {code}"}).json()["key"]
+    key = http.post("/page/session", headers={"authorization": f"Bearer {stack.page_code}"}).json()["key"]
     config: dict[str, Any] = http.get("/page/config", headers={"x-cloudia": key}).json()
     return config
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 import jwt
@@ -27,15 +27,10 @@ def http(stack: RunningStack) -> Iterator[httpx2.Client]:
         yield client
 
 
-def _code(stack: RunningStack) -> str:
-    """Return the code that opens the page now."""
-    return parse_qs(urlsplit(stack.page_url).query)["code"][0]
-
-
 @pytest.fixture
 def opened(stack: RunningStack, http: httpx2.Client) -> dict[str, str]:
     """The headers of a page that was opened by its whole address: the cookie, and the key."""
-    traded = http.post("/page/session", headers={"authorization": f"Bearer {_code(stack)}"})
+    traded = http.post("/page/session", headers={"authorization": f"Bearer {stack.page_code}"})
     assert traded.status_code == 200
     assert traded.headers["cache-control"] == "no-store"
     name, _, value = traded.headers["set-cookie"].partition(";")[0].partition("=")
@@ -45,7 +40,7 @@ def opened(stack: RunningStack, http: httpx2.Client) -> dict[str, str]:
 
 def test_the_code_is_traded_for_a_cookie_that_no_script_reads(stack: RunningStack, http: httpx2.Client) -> None:
     """It is HttpOnly, of this site only, of the page's paths only, has the stack's port in its name, and is not the code."""
-    secret, code = stack.project.secrets().page, _code(stack)
+    secret, code = stack.project.secrets().page, stack.page_code
     traded = http.post("/page/session", headers={"authorization": f"Bearer {code}"})
     first, *attributes = [part.strip().lower() for part in traded.headers["set-cookie"].split(";")]
     assert {"httponly", "samesite=strict", "path=/page"} <= set(attributes)
@@ -61,9 +56,9 @@ def test_a_code_is_traded_once(stack: RunningStack, http: httpx2.Client) -> None
     def trade(code: str) -> int:
         return http.post("/page/session", headers={"authorization": f"Bearer {code}"}).status_code
 
-    code = _code(stack)
+    code = stack.page_code
     assert [trade(code), trade(code)] == [200, 403]
-    assert [trade(_code(stack)), trade(code)] == [200, 403]
+    assert [trade(stack.page_code), trade(code)] == [200, 403]
 
 
 @pytest.mark.parametrize("code", ["", "wrong", "é", "x" * 5000])
