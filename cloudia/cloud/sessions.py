@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from cloudia.cloud.channels import SILENCE_SECONDS, published
 from cloudia.cloud.redis import Keys, redis_errors
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ __all__ = ["Notice", "Published", "Replaced", "Sessions"]
 
 _TTL_SECONDS = 90
 """A registration outlives this many seconds without a refresh."""
-_SILENCE_SECONDS = 10.0
 
 # Registers a connection, and tells the node of the one before it, if there is one, that it was replaced.
 _REGISTER = """
@@ -104,34 +105,15 @@ class Sessions:
             await self._unregister(keys=[self._keys.connection(session_id)], args=[connection_id])
 
     async def notices(
-        self, node_id: str, *, subscribed: asyncio.Event, silence_seconds: float = _SILENCE_SECONDS
+        self, node_id: str, *, subscribed: asyncio.Event, silence_seconds: float = SILENCE_SECONDS
     ) -> AsyncIterator[Notice]:
-        """Yield what is published for a node. `subscribed` is set while nothing can be missed.
-
-        A Redis that is silent for `silence_seconds`, and after that does not answer a ping in as many, is away.
-        """
-        pubsub = self._redis.pubsub()
-        try:
-            async with redis_errors(self._redis):
-                await pubsub.subscribe(self._keys.node(node_id))
-            pinged = False
-            while True:
-                async with redis_errors(self._redis, wait_seconds=silence_seconds):
-                    message = await pubsub.get_message(timeout=silence_seconds)
-                    if message is None and pinged:
-                        raise TimeoutError
-                    if message is None:
-                        await pubsub.ping()
-                pinged = message is None
-                if message is None:
-                    continue
-                if message["type"] == "subscribe":
-                    subscribed.set()
-                elif message["type"] == "message":
-                    yield _notice(message["data"])
-        finally:
-            subscribed.clear()
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+        """Yield what is published for a node, as `channels.published` does."""
+        channel = self._keys.node(node_id)
+        async with aclosing(
+            published(self._redis, channel, subscribed=subscribed, silence_seconds=silence_seconds)
+        ) as notices:
+            async for data in notices:
+                yield _notice(data)
 
 
 def _notice(data: str) -> Notice:
