@@ -171,7 +171,9 @@ class Settings:
     localstack_auth_token: str = _setting(
         "", "token of LocalStack, for images from 2026.03 on", "up", env=("LOCALSTACK_AUTH_TOKEN",), secret=True
     )
-    redis_url: str = _setting("", "Redis; empty starts one of our own", "worker gateway up cli", env=("REDIS_URL",))
+    redis_url: str = _setting(
+        "", "Redis; empty starts one of our own", "functions worker gateway up cli", env=("REDIS_URL",)
+    )
 
     api_url: str = _setting("", "where clients find the HTTP API", "edge up cli")
     api_port: int = _setting(0, "port of the local HTTP API; 0 takes a free one", "edge deploy up", low=0, high=65535)
@@ -302,6 +304,9 @@ class Settings:
         256, "jobs that it holds beside those while one user has most of its places", "worker", low=0, high=2000
     )
     worker_poll_seconds: int = _setting(20, "long poll of the queue", "functions worker gateway", low=0, high=20)
+    worker_cancel_poll_seconds: float = _setting(
+        2.0, "how often the worker asks for stops that Redis did not tell it of", "worker", low=0.05, high=60
+    )
     worker_visibility_seconds: int = _setting(
         60, "visibility of a job in work, renewed at a third", "worker", low=3, high=43_200
     )

@@ -126,6 +126,8 @@ class Function:
 
     name: str
     grants: tuple[Grant, ...]
+    publishes: bool = False
+    """Whether it tells the workers through Redis, where its environment has `redis.url`."""
     memory_mb: int = 256
     timeout_seconds: int = 29
     """An HTTP API waits for 30: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
@@ -250,7 +252,7 @@ class Stack:
             ),
             Function("list_messages", (user, _grant(self.conversations, "GetItem"), _grant(self.messages, "Query"))),
             Function("get_job", (user, _grant(self.jobs, "GetItem"), _grant(self.messages, "GetItem"))),
-            Function("cancel_job", (user, _grant(self.jobs, "GetItem", "UpdateItem"))),
+            Function("cancel_job", (user, _grant(self.jobs, "GetItem", "UpdateItem")), publishes=True),
             Function("health", (user, _grant(self.presence, "Query"), _grant(self.jobs_queue, "GetQueueUrl"))),
         )
 

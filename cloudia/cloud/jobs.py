@@ -311,14 +311,20 @@ class Jobs:
         return _job(from_item(answer["Attributes"]))
 
     def cancel_requested(self, job_ids: Iterable[str]) -> set[str]:
-        """Return which of these jobs somebody asked to stop."""
+        """Return which of these jobs somebody asked to stop, as it was written last."""
         wanted = list(job_ids)
         found: set[str] = set()
         for start in range(0, len(wanted), _BATCH_GET):
             keys = [to_item({"job_id": job_id}) for job_id in wanted[start : start + _BATCH_GET]]
             answer = call(
                 self._db.batch_get_item,
-                RequestItems={self._table: {"Keys": keys, "ProjectionExpression": "job_id, cancel_requested"}},
+                RequestItems={
+                    self._table: {
+                        "Keys": keys,
+                        "ProjectionExpression": "job_id, cancel_requested",
+                        "ConsistentRead": True,
+                    }
+                },
             )
             for item in answer["Responses"].get(self._table, []):
                 fields = from_item(item)

@@ -1,6 +1,6 @@
-"""What a process has in Redis: the event log, the sessions and the cached contexts, over one client.
+"""What a process has in Redis: the event log, the sessions, the cached contexts and the stops, over one client.
 
-Apart from `cloud.Cloud`, so that functions, which never speak to Redis, do not carry its library.
+Apart from `cloud.Cloud`, so that the functions do not carry the library of Redis; the one that stops a job asks `stops` alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from cloudia.cloud.cache import ContextCache
 from cloudia.cloud.events import EventLog
 from cloudia.cloud.redis import connect
 from cloudia.cloud.sessions import Sessions
+from cloudia.cloud.stops import Stops
 
 if TYPE_CHECKING:
     from cloudia.settings import Settings
@@ -46,6 +47,11 @@ class Realtime:
     def contexts(self) -> ContextCache:
         """The conversations that were answered last."""
         return ContextCache(self.redis, self._settings.stack_name)
+
+    @cached_property
+    def stops(self) -> Stops:
+        """Which jobs are to be looked at."""
+        return Stops(self.redis, self._settings.stack_name)
 
     async def aclose(self) -> None:
         """Close the connections."""

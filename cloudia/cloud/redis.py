@@ -59,6 +59,11 @@ class Keys:
         """Return the channel of a gateway node."""
         return f"{self._prefix}:node:{node_id}"
 
+    @property
+    def stops(self) -> str:
+        """The channel of the jobs that somebody wants stopped."""
+        return f"{self._prefix}:stops"
+
     def context(self, conversation_id: str) -> str:
         """Return the key of a conversation's cached context, a string."""
         return f"{self._prefix}:context:{conversation_id}"

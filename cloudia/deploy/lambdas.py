@@ -17,7 +17,7 @@ from cloudia.hosts import page_origins
 from cloudia.settings import to_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from cloudia.cloud.aws import Aws
     from cloudia.deploy.zips.functions import FunctionZip
@@ -34,19 +34,21 @@ _UNGUARDED = "health"
 _SERVER_ERROR = 500
 
 
-def function_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables of a function: what it reads, and of secrets the engine's key alone; it asks SSM for the others.
+def function_environment(settings: Settings, function: Function) -> dict[str, str]:
+    """Return the variables of a function: what it reads. It asks SSM for secrets.
+
+    Beside the engine's key it has the password of Redis, where it is the one that publishes.
 
     The credentials that a Lambda has by itself are not those of the stack, and on AWS they are those of its role.
     """
-    return to_environment(settings, "functions")
+    return to_environment(settings if function.publishes else settings.changed(redis_url=""), "functions")
 
 
 def deploy(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
     """Build the zips, bring Lambda and the HTTP API into step with them, and yield each resource."""
     zips = build_functions(stack, native_jwks=bool(settings.auth_jwks_url))
     defined = {function.name: function for function in stack.functions}
-    functions = _Functions(aws, function_environment(settings))
+    functions = _Functions(aws, settings)
     arns = {}
     for each in zips:
         change, arns[each.name] = functions.provision(stack.function_name(each.name), defined[each.name], each)
@@ -96,9 +98,9 @@ def _last_line(text: object) -> str:
 
 
 class _Functions:
-    def __init__(self, aws: Aws, environment: Mapping[str, str]) -> None:
+    def __init__(self, aws: Aws, settings: Settings) -> None:
         self._lambda = aws.lambda_
-        self._environment = dict(environment)
+        self._settings = settings
 
     def provision(self, name: str, defined: Function, wanted: FunctionZip) -> tuple[Change, str]:
         """Return what was done, and the function's ARN."""
@@ -107,7 +109,7 @@ class _Functions:
             "Handler": wanted.handler,
             "Timeout": defined.timeout_seconds,
             "MemorySize": defined.memory_mb,
-            "Environment": {"Variables": self._environment},
+            "Environment": {"Variables": function_environment(self._settings, defined)},
         }
         there = found(self._lambda.get_function_configuration, FunctionName=name)
         if there is None:

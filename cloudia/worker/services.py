@@ -66,7 +66,7 @@ async def make_services(settings: Settings) -> Services:
     realtime = Realtime(settings) if settings.redis_url else None
     worker_id, after = part_id("wrk"), settings.reconcile_after_seconds
     reconciler = Reconciler(cloud.orphans, cloud.jobs, cloud.history, cloud.queue, after_seconds=after)
-    cache, log = (realtime.contexts, realtime.log) if realtime else (None, None)
+    cache, log, stops = (realtime.contexts, realtime.log, realtime.stops) if realtime else (None, None, None)
     refusals = Refusals()
     return Services(
         worker_id=worker_id,
@@ -80,7 +80,7 @@ async def make_services(settings: Settings) -> Services:
         refusals=refusals,
         receipts=Receipts(cloud.queue, refusals, visibility_seconds=settings.worker_visibility_seconds),
         leases=Leases(cloud.jobs, refusals, seconds=settings.worker_lease_seconds),
-        cancels=Cancels(cloud.jobs),
+        cancels=Cancels(cloud.jobs, stops, poll_seconds=settings.worker_cancel_poll_seconds),
         outbox=Outbox(log, frame_seconds=settings.events_frame_ms / 1000),
         reconciling=Reconciling(reconciler, cloud.presence, worker_id=worker_id, after_seconds=after),
         llm=make_llm(settings, cloud.parameters, cloud.stack),

@@ -402,6 +402,16 @@ def test_a_cancel_is_a_wish_until_the_job_ends(cloud: Cloud) -> None:
     assert (late.status, late.cancel_requested) == ("done", False)
 
 
+def test_a_wish_is_read_as_it_was_written(cloud: Cloud) -> None:
+    """Who is told of a wish looks at once: a replica of DynamoDB's that lags would say that there is none."""
+    asked: list[dict[str, Any]] = []
+    event = "provide-client-params.dynamodb.BatchGetItem"
+    cloud.aws.dynamodb.meta.events.register(event, lambda params, **_: asked.append(params))
+    job, _ = accept(cloud.intake)
+    cloud.jobs.cancel_requested([job.job_id])
+    assert [table["ConsistentRead"] for request in asked for table in request["RequestItems"].values()] == [True]
+
+
 def test_a_cancel_takes_no_lease_away(cloud: Cloud) -> None:
     """The worker that is told to stop is the one that records how far it came."""
     lease = new_lease(cloud)

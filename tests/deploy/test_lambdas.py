@@ -367,7 +367,7 @@ def test_a_function_that_fails_says_why(deployable: Cloud) -> None:
 
 
 def test_no_secret_is_in_the_variables() -> None:
-    """A function gets what it reads, and asks SSM for secrets: none is among its variables."""
+    """A function gets what it reads, and asks SSM for secrets; the one that publishes alone has the URL of Redis."""
     settings = Settings().changed(
         stack_name="mine",
         aws_endpoint_url="http://127.0.0.1:1",
@@ -379,13 +379,16 @@ def test_no_secret_is_in_the_variables() -> None:
         worker_concurrency=3,
         redis_url="redis://:secret@host",
     )
-    assert function_environment(settings) == {
+    told = {
         "CLOUDIA_STACK_NAME": "mine",
         "CLOUDIA_AWS_ENDPOINT_URL": "http://127.0.0.1:1",
         "CLOUDIA_AUTH_ISSUER": "me",
         "CLOUDIA_LIMITS_CONTENT_BYTES": "99",
         "CLOUDIA_LOG_LEVEL": "debug",
     }
+    for function in Stack("mine").functions:
+        redis = {"CLOUDIA_REDIS_URL": "redis://:secret@host"} if function.name == "cancel_job" else {}
+        assert function_environment(settings, function) == told | redis
 
 
 def test_the_engine_passes_nothing_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cloudia.cloud.jobs import Lease
+from cloudia.cloud.redis import connect
+from cloudia.cloud.stops import Stops
 from cloudia.worker.failures import Failure
+from tests.functions.apis import Users, edge_of
+from tests.gateway.lines import line
+from tests.patience import HANGS
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx2
 
     from cloudia.protocol import JobStatus
-    from tests.functions.apis import QuietCloud, Users
+    from tests.functions.apis import QuietCloud
 
 SHORT, SLOW = "[[words:5]]", "[[words:3000]]"
 """What the simulated LLM answers in a moment, and in half a minute."""
@@ -127,3 +135,34 @@ def test_a_failed_attempt_shows_why(quiet: QuietCloud, user: str) -> None:
     quiet.cloud.jobs.release(lease, error=failure.to_json())
     job = client.get(f"/jobs/{job_id}").json()
     assert (job["status"], job["attempts"], job["error"], job["reply"]) == ("queued", 1, failure.to_json(), None)
+
+
+async def test_the_workers_are_told_of_a_cancel(quiet: QuietCloud, user: str) -> None:
+    """A job that is to stop is published once it is written; one that has ended is not."""
+    client, settings = quiet.client(user), quiet.cloud.settings
+    running, over = (client.post("/messages", json={"content": "hello"}).json()["job_id"] for _ in range(2))
+    quiet.cloud.jobs.abandon(over, owner="a test", error={})
+    subscribed = asyncio.Event()
+    async with connect(settings.redis_url) as redis:
+        stops = Stops(redis, settings.stack_name).published(subscribed=subscribed)
+        heard = asyncio.ensure_future(anext(stops))
+        await asyncio.wait_for(subscribed.wait(), HANGS)
+        for job_id in (over, running):
+            await asyncio.to_thread(client.post, f"/jobs/{job_id}/cancel")
+        assert await asyncio.wait_for(heard, HANGS) == running
+        assert quiet.cloud.jobs.cancel_requested([running]) == {running}
+        await stops.aclose()
+
+
+@pytest.mark.parametrize("state", ["refusing", "silent"])
+async def test_a_cancel_does_not_depend_on_redis(quiet: QuietCloud, user: str, tmp_path: Path, state: str) -> None:
+    """I8: without Redis a cancel is written and accepted all the same, and the log says that the worker sees it later."""
+    job_id = quiet.client(user).post("/messages", json={"content": "hello"}).json()["job_id"]
+    async with line(quiet.cloud.settings.redis_url) as away:
+        setattr(away, state, True)
+        async with edge_of(quiet.cloud, tmp_path / "edge.log", redis_url=away.url) as (url, _):
+            with Users(url, quiet.cloud.token) as users:
+                response = await asyncio.to_thread(users.client(user).post, f"/jobs/{job_id}/cancel")
+    assert (response.status_code, response.json()) == (202, {"job_id": job_id, "status": "queued"})
+    assert quiet.cloud.jobs.cancel_requested([job_id]) == {job_id}
+    assert "stop not published" in (tmp_path / "edge.log").read_text()

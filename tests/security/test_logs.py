@@ -407,7 +407,7 @@ def secrets_of(environment: dict[str, str]) -> set[str]:
     [
         (("worker",), {"openai", "anthropic", "redis", "aws", "db"}),
         (("gateway",), {"redis", "aws", "db"}),
-        (("edge", "functions"), {"aws", "db"}),
+        (("edge", "functions"), {"redis", "aws", "db"}),
     ],
 )
 def test_a_part_gets_the_secrets_that_it_needs(
