@@ -28,6 +28,7 @@ _ROWS = (
     ("events missed", "events_missed", True),
     ("events doubled", "events_doubled", True),
     ("LLM calls paid twice", "paid_twice", False),
+    ("jobs taken over", "taken_over", False),
 )
 
 
@@ -44,7 +45,8 @@ def drill(
     only: Annotated[
         str | None,
         typer.Option(
-            metavar="NAMES", help="Nothing but these, comma-separated: order, orphans, skew; nothing is killed."
+            metavar="NAMES",
+            help="Nothing but these, comma-separated: order, orphans, skew, stopped; nothing is killed.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

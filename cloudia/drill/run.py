@@ -40,7 +40,7 @@ _SETTINGS: Mapping[str, Any] = {
     "llm_first_token_seconds": 5.0,
     "llm_gap_seconds": 5.0,
 }
-_PROVIDER = {"ttft": 0.03, "tps": 300}
+_FIRST_TOKEN_SECONDS = 0.03
 
 
 def run_drill(size: StormSize, *, workers: int, view: DrillView, progress: Progress) -> Verdict:
@@ -52,7 +52,7 @@ def run_drill(size: StormSize, *, workers: int, view: DrillView, progress: Progr
         try:
             run = start.detached(project, flags, progress)
             chaos = Chaos(run)
-            chaos.set_pace(**_PROVIDER, seed=size.seed)
+            chaos.set_pace(ttft=_FIRST_TOKEN_SECONDS, tps=size.tokens_per_second, seed=size.seed)
             for fault, rate in storm.faults:
                 chaos.add_fault(fault, rate=rate)
             return asyncio.run(_run(project, run, storm, view))
@@ -73,12 +73,24 @@ async def _run(project: Project, run: PlannedRun, storm: Storm, view: DrillView)
 async def _blow(project: Project, blows: Sequence[Blow], witness: Witness) -> None:
     """Strike at the storm's times, until cancelled."""
     began = time.monotonic()
-    for blow in blows:
-        await asyncio.sleep(max(0.0, blow.at - (time.monotonic() - began)))
-        if blow.target == "client":
-            await witness.clients[blow.number % len(witness.clients)].stream.cut()
-            continue
-        run = await asyncio.to_thread(project.live_run)
-        if run:
-            with contextlib.suppress(NoStackError):  # It is down already: the blow before is not mended yet.
-                Chaos(run).kill(blow.target, pick=blow.number)
+    async with asyncio.TaskGroup() as group:
+        for blow in blows:
+            await asyncio.sleep(max(0.0, blow.at - (time.monotonic() - began)))
+            group.create_task(_strike(project, blow, witness))
+
+
+async def _strike(project: Project, blow: Blow, witness: Witness) -> None:
+    if blow.target == "client":
+        await witness.clients[blow.number % len(witness.clients)].stream.cut()
+        return
+    run = await asyncio.to_thread(project.live_run)
+    if not run:
+        return
+    chaos = Chaos(run)
+    with contextlib.suppress(NoStackError):  # It is down already: the blow before is not mended yet.
+        if not blow.seconds:
+            chaos.kill(blow.target, pick=blow.number)
+            return
+        names = list(chaos.processes(blow.target))
+        with chaos.paused(names[blow.number % len(names)]):
+            await asyncio.sleep(blow.seconds)

@@ -14,8 +14,9 @@ __all__ = ["ALONE", "Alone", "Blow", "Message", "Storm", "StormSize", "Way", "ma
 Target: TypeAlias = Literal["worker", "gateway", "redis", "client"]
 Way: TypeAlias = Literal["api", "late", "dies", "later"]
 """Who accepts a message: the HTTP API; a function that is slow to send it; one that dies before; one of a later version."""
-Alone: TypeAlias = Literal["order", "orphans", "skew"]
-"""What can be drilled alone: messages posted at once, functions that die between their writes, versions that differ."""
+Alone: TypeAlias = Literal["order", "orphans", "skew", "stopped"]
+"""What can be drilled alone: messages posted at once, functions that die between their writes, versions that differ, workers
+that stand still for longer than their leases."""
 ALONE: tuple[Alone, ...] = get_args(Alone)
 
 _DUPLICATES = 0.1
@@ -27,6 +28,11 @@ _LATE = 0.3
 _CONNECTIONS = 2
 _SHARE_ALONE = 0.5
 """Share of the messages that what is drilled alone strikes."""
+_STOPS_ALONE = 6.0
+_STOP_SECONDS = 6.0
+"""Longer than a drill's lease and visibility, so that another worker has the job when this one goes on."""
+_SLOW = 40.0
+"""Tokens per second where workers are stopped: most of the time they are in the middle of an answer."""
 _FAULTS = (("500", 0.12), ("cut", 0.10), ("429", 0.04), ("garbage", 0.04))
 """The provider's faults and their shares, for a storm in which 30 % of the calls fail."""
 _FAILING = sum(share for _, share in _FAULTS)
@@ -46,6 +52,7 @@ class StormSize:
     gateway_kills: float = 9.0
     redis_restarts: float = 15.0
     client_cuts: float = 0.5
+    worker_stops: float = 0.0
     pace: float = 0.2
     """Mean time between two messages of a conversation."""
     bursts: float = 0.2
@@ -53,12 +60,22 @@ class StormSize:
     orphans: float = 0.02
     """Share of the messages whose function dies before it sends them; likewise of those of a later version."""
     skew: float = 0.05
+    tokens_per_second: float = 300.0
+    """Of the provider."""
 
     def only(self, names: Collection[Alone]) -> StormSize:
         """Return the size of a storm of these alone: nothing is killed, and the provider does not fail."""
+        stopped = "stopped" in names
         shares = {name: _SHARE_ALONE if name in names else 0.0 for name in ALONE}
         calm = replace(self, failures=0.0, worker_kills=0.0, gateway_kills=0.0, redis_restarts=0.0, client_cuts=0.0)
-        return replace(calm, bursts=shares["order"], orphans=shares["orphans"], skew=shares["skew"])
+        return replace(
+            calm,
+            bursts=shares["order"],
+            orphans=shares["orphans"],
+            skew=shares["skew"],
+            worker_stops=_STOPS_ALONE if stopped else 0.0,
+            tokens_per_second=_SLOW if stopped else self.tokens_per_second,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +94,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """Something that breaks, `at` seconds into the storm; `number` picks which one."""
+    """Something that breaks, `at` seconds into the storm; `number` picks which one. It is killed, or stopped for `seconds`."""
 
     at: float
     target: Target
     number: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +117,22 @@ def make_storm(size: StormSize, *, horizon: float = 600.0) -> Storm:
     counts = [size.jobs // size.conversations + (n < size.jobs % size.conversations) for n in range(size.conversations)]
     conversations = tuple(tuple(_messages(dice, size, number, count)) for number, count in enumerate(counts))
     blows: list[Blow] = []
-    for target, interval in _intervals(size):
+    for target, interval, seconds in _intervals(size):
         at = 0.0
         while interval and (at := at + dice.uniform(0.5, 1.5) * interval) < horizon:
-            blows.append(Blow(at, target, dice.randrange(1_000_000)))
+            blows.append(Blow(at, target, dice.randrange(1_000_000), seconds))
     faults = tuple((fault, share / _FAILING * size.failures) for fault, share in _FAULTS if size.failures)
     return Storm(conversations, tuple(sorted(blows, key=lambda blow: blow.at)), faults)
 
 
-def _intervals(size: StormSize) -> tuple[tuple[Target, float], ...]:
+def _intervals(size: StormSize) -> tuple[tuple[Target, float, float], ...]:
+    """Return what breaks, the mean interval, and for how long it is stopped."""
     return (
-        ("worker", size.worker_kills),
-        ("gateway", size.gateway_kills),
-        ("redis", size.redis_restarts),
-        ("client", size.client_cuts),
+        ("worker", size.worker_kills, 0.0),
+        ("gateway", size.gateway_kills, 0.0),
+        ("redis", size.redis_restarts, 0.0),
+        ("client", size.client_cuts, 0.0),
+        ("worker", size.worker_stops, _STOP_SECONDS),
     )
 
 

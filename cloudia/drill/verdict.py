@@ -56,6 +56,8 @@ class Verdict:
     events_doubled: int
     paid_twice: int
     """LLM calls of one job beyond the first that the provider answered in full: allowed, and counted."""
+    taken_over: int
+    """Jobs of a worker that was killed or stood still, answered by another attempt: what a storm is to bring about."""
     details: tuple[str, ...] = ()
 
     @property
@@ -109,6 +111,7 @@ def judge(
         events_missed=missed,
         events_doubled=doubled,
         paid_twice=sum(count - 1 for count in answered.values()),
+        taken_over=sum(any(attempt.outcome is None for attempt in one.attempts[:-1]) for one in sent),
         details=tuple(details[:50]),
     )
 

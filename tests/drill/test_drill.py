@@ -51,8 +51,10 @@ def test_what_is_drilled_alone_is_alone(name: Alone) -> None:
         "order": any(message.at_once for message in messages),
         "orphans": any(message.way == "dies" for message in messages),
         "skew": any(message.way == "later" for message in messages),
+        "stopped": {(blow.target, blow.seconds > 4) for blow in storm.blows} == {("worker", True)},
     }
-    assert (storm.blows, storm.faults) == ((), ())
+    assert bool(storm.blows) == kinds["stopped"]
+    assert not storm.faults
     assert [kind for kind, there in kinds.items() if there] == [name]
 
 
@@ -76,6 +78,13 @@ def seen() -> tuple[Sent, list[dict[str, Any]]]:
 def broken(sent: Sent, history: list[dict[str, Any]], *, dead: tuple[str, ...] = ()) -> dict[str, int]:
     """Return which invariants a verdict says are broken."""
     return judge([sent], histories={"cnv_a": history}, dead_letters=dead, calls=[]).broken
+
+
+def over(attempts: list[AttemptRecord]) -> int:
+    """Return how many jobs a verdict says were taken over, of one with these attempts."""
+    sent, history = seen()
+    judged = judge([replace(sent, attempts=attempts)], histories={"cnv_a": history}, dead_letters=(), calls=[])
+    return judged.taken_over
 
 
 def test_what_is_as_it_should_be_breaks_nothing() -> None:
@@ -109,6 +118,7 @@ def test_the_verdict_sees_an_answer_that_overwrote_another() -> None:
     retried, second = replace(first, outcome="retried"), replace(first, attempt=2, fence=2)
     assert broken(replace(sent, attempts=[retried, second], ends={("done", 2)}), history) == {}
     assert broken(replace(sent, attempts=[first, second]), history) == {"I2": 1}
+    assert [over([first]), over([replace(first, ended_at=None, outcome=None), second])] == [0, 1]
     assert broken(replace(sent, ends={("done", 1), ("done", 2)}), history) == {"I2": 1}
     calls = [{"job_id": "job_a", "attempt": attempt, "outcome": "answered"} for attempt in "112"]
     judged = [judge([sent], histories={"cnv_a": history}, dead_letters=(), calls=some) for some in (calls[1:], calls)]
@@ -133,7 +143,7 @@ def test_bad_names_of_drills(tmp_path: Path) -> None:
     """What is no drill is a usage error, and nothing is started."""
     done = cli("drill", "--only", "order,nothing", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "order, orphans, skew" in done.stderr
+    assert "order, orphans, skew, stopped" in done.stderr
 
 
 def test_i1_i3_i9_hold_where_nothing_else_is_wrong(tmp_path: Path) -> None:
@@ -143,6 +153,17 @@ def test_i1_i3_i9_hold_where_nothing_else_is_wrong(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads(done.stdout)
     assert (verdict["broken"], verdict["answered"]) == ({}, 40)
+
+
+@pytest.mark.long
+def test_i2_i3_hold_where_workers_stand_still(tmp_path: Path) -> None:
+    """I2, I3: a worker is stopped for longer than its leases, another one takes over, then it goes on: one answer each."""
+    drilled = ("--only", "stopped", "--jobs", "40", "--conversations", "8", "--json")
+    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout)
+    assert (verdict["broken"], verdict["answered"]) == ({}, 40)
+    assert verdict["taken_over"] > 0
 
 
 @pytest.mark.long
