@@ -132,6 +132,8 @@ class Attempt:
 
     async def _run(self) -> Outcome:
         attempt, most = self._lease.job.attempts, self._to.settings.worker_max_attempts
+        if self._lease.fence > 1:  # The first attempt after a redrive is not the first that a client sees.
+            self._stream.emit("reset", reason="new_attempt", max_attempts=most)
         if attempt > most:
             # Every attempt was begun and none came to an end: this job takes its workers down with it.
             return await self._give_up(Failure("worker_lost", "The worker died at this job, each time."))
@@ -158,10 +160,8 @@ class Attempt:
     async def _answer(self) -> None:
         """Stream the answer into `_text` and to the client."""
         most = self._to.settings.worker_max_attempts
-        if self._lease.fence == 1:  # The first attempt after a redrive is not the first that a client sees.
+        if self._lease.fence == 1:
             self._stream.emit("started", message_id=ids.reply_id(self._job.message_id), max_attempts=most)
-        else:
-            self._stream.emit("reset", reason="new_attempt", max_attempts=most)
         turn = Turn(
             job_id=self._job.job_id,
             conversation_id=self._job.conversation_id,

@@ -156,8 +156,8 @@ class Deliveries:
         stream = self._to.outbox.open(job, attempt=ended.job.attempts, fence=ended.fence)
         reply_id = ids.reply_id(job.message_id)
         reply = await asyncio.to_thread(self._to.history.message, job.conversation_id, reply_id)
+        stream.emit("reset", reason="events_interrupted")
         if reply and reply.content:
-            stream.emit("reset", reason="events_interrupted")
             stream.text(reply.content)
         kind, data = last_event(
             ended.job.status,

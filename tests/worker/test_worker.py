@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudia.cloud.events import EventLog
+from cloudia.cloud.jobs import Lease
 from cloudia.cloud.redis import connect
 from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.worker.working import USER, accept, depth, ended, log_lines, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cloudia.protocol import JobStatus
 
 
 async def test_a_job_is_answered_recorded_and_deleted(cloud: Cloud, tmp_path: Path) -> None:
@@ -154,3 +157,26 @@ async def test_one_users_many_messages_do_not_hold_anothers_answer_up(stack: Run
         await eventually(lambda: all(cloud.jobs.get(job.job_id, "many").status == "done" for job in many), every=0.2)
         records = cloud.jobs.records(job.job_id for job in many)
     assert {record.attempts for record in records.values()} == {1}
+
+
+@pytest.mark.parametrize(("attempts", "fate"), [(5, "dead_lettered"), (1, "cancelled"), (2, "failed")])
+async def test_i4_an_end_without_an_attempt_is_announced(
+    cloud: Cloud, tmp_path: Path, attempts: int, fate: JobStatus
+) -> None:
+    """I4: a later attempt begins with `reset` also where it only ends the job, or tells the end that another recorded."""
+    job = accept(cloud, "is anybody there?", session="ses_announced")
+    for number in range(attempts):
+        lease = cloud.jobs.lease(job.job_id, f"wrk_dead{number}", -1.0)
+    assert isinstance(lease, Lease)
+    if fate == "cancelled":
+        cloud.jobs.request_cancel(job.job_id, USER)
+    if fate == "failed":
+        cloud.jobs.finish(lease, fate, content="", error={"code": "llm_rejected"})
+    async with worker(cloud, tmp_path):
+        await eventually(lambda: depth(cloud, cloud.stack.jobs_queue.name) == 0)
+    assert cloud.jobs.get(job.job_id, USER).status == fate
+    redis = connect(cloud.settings.redis_url)
+    log = EventLog(redis, cloud.stack.name, ttl_seconds=60, max_length=100)
+    kinds = [json.loads(entry.payload)["type"] for entry in await log.after("ses_announced", "0-0")]
+    await redis.aclose()
+    assert kinds == ["reset", "cancelled" if fate == "cancelled" else "error"]
