@@ -99,7 +99,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cloudia llm record local.json http://127.0.0.1:11434/v1 --text",
     ),
     "llm replay": ("cloudia llm replay slow-start.json",),
-    "drill": ("cloudia drill --jobs 200", "cloudia drill --only order,orphans,skew", "cloudia drill --only stopped"),
+    "drill": (
+        "cloudia drill --jobs 200",
+        "cloudia drill --only order,orphans,skew",
+        "cloudia drill --only stopped",
+        "cloudia drill --responder my_bot:answer",
+    ),
     "worker": ("cloudia worker",),
     "gateway": ("cloudia gateway",),
     "provision": ("cloudia provision --json",),

@@ -49,16 +49,24 @@ def drill(
             help="Nothing but these, comma-separated: order, orphans, skew, stopped; nothing is killed.",
         ),
     ] = None,
+    responder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION", help="Answer by this one of the working folder's project, not the LLM alone."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run a storm against a stack of its own, then check from outside that nothing was lost, doubled or out of order.
 
     Messages come one by one and in bursts into one conversation; some functions die before they send what they accepted, some
-    are of a later version. Exits 1 where an invariant broke.
+    are of a later version. Exits 1 where an invariant broke. With --responder the project's settings and code are used, and
+    the simulated LLM; LLM calls are not counted, for a responder may make as many as it likes.
     """
     from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
     from cloudia.drill.run import run_drill  # noqa: PLC0415 - lazy
     from cloudia.drill.storm import StormSize  # noqa: PLC0415 - lazy
+    from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
     STATE.json = json
     size = StormSize(
@@ -69,7 +77,8 @@ def drill(
     began = time.monotonic()
     with Bar("starting a stack", jobs) as bar:
         view = _View(bar)
-        verdict = run_drill(size, workers=workers, view=view, progress=view)
+        root = find_project().root if responder else None
+        verdict = run_drill(size, workers=workers, responder=responder or "", root=root, view=view, progress=view)
     seconds = time.monotonic() - began
     if json:
         print_json({**verdict.to_json(), "seed": seed, "seconds": round(seconds, 1)})
@@ -116,7 +125,7 @@ def _show(verdict: Verdict, seconds: float) -> None:
     for label, name, breaks in _ROWS:
         count = getattr(verdict, name)
         style = "" if not breaks else "bold red" if count else "green"
-        table.add_row(Text(label, style), Text(str(count), style))
+        table.add_row(Text(label, style), Text("not counted" if count is None else str(count), style))
     console().print(table)
     for detail in verdict.details:
         note(detail)

@@ -13,8 +13,8 @@ from cloudia.drill.storm import make_storm
 from cloudia.drill.witness import Witness, ended
 from cloudia.errors import NoStackError
 from cloudia.local import start
+from cloudia.local.borrowed import OWN_PARTS, BorrowedProject
 from cloudia.local.chaos import Chaos
-from cloudia.local.project import Project
 from cloudia.local.stop import stop_stack
 
 if TYPE_CHECKING:
@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     from cloudia.drill.storm import Blow, Storm, StormSize
     from cloudia.drill.verdict import Verdict
     from cloudia.drill.witness import DrillView
+    from cloudia.local.project import Project
     from cloudia.local.run_file import PlannedRun
     from cloudia.local.start import Progress
 
 __all__ = ["run_drill"]
 
-# A killed worker's jobs come back when visibility and lease run out: in a drill within seconds.
 _SETTINGS: Mapping[str, Any] = {
+    **OWN_PARTS,
+    # A drill's users send as fast as they like.
+    "limits_jobs_per_user": 0,
+    "limits_messages_per_minute": 0,
+    "limits_connections_per_user": 0,
+    # A killed worker's jobs come back when visibility and lease run out: in a drill within seconds.
     "up_restart_seconds": 0.5,
     "worker_visibility_seconds": 4,
     "worker_lease_seconds": 4,
@@ -43,25 +49,33 @@ _SETTINGS: Mapping[str, Any] = {
 _FIRST_TOKEN_SECONDS = 0.03
 
 
-def run_drill(size: StormSize, *, workers: int, view: DrillView, progress: Progress) -> Verdict:
-    """Run a drill in a folder of its own, and leave nothing behind."""
+def run_drill(
+    size: StormSize, *, workers: int, responder: str = "", root: Path | None = None, view: DrillView, progress: Progress
+) -> Verdict:
+    """Run a drill in a folder of its own, and leave nothing behind.
+
+    A `responder` of the user's own is that of the project in the folder `root`, with the project's settings; no other state
+    of it is used, nor changed.
+    """
     storm = make_storm(size)
     with tempfile.TemporaryDirectory(prefix="cloudia-drill-") as name:
-        project = Project(Path(name))
-        flags = {**_SETTINGS, "up_workers": workers, "up_engine": "ministack", "up_llm": "sim"}
+        home = Path(name)
+        project = BorrowedProject(root or home, home)
+        flags = {**_SETTINGS, "up_workers": workers, "worker_responder": responder}
         try:
-            run = start.detached(project, flags, progress)
-            chaos = Chaos(run)
+            run = start.detached(project, flags, progress, supervisor=("cloudia.drill.supervise", str(home)))
+            chaos = Chaos(run, project)
             chaos.set_pace(ttft=_FIRST_TOKEN_SECONDS, tps=size.tokens_per_second, seed=size.seed)
             for fault, rate in storm.faults:
                 chaos.add_fault(fault, rate=rate)
-            return asyncio.run(_run(project, run, storm, view))
+            return asyncio.run(_run(project, run, storm, view, provider=None if responder else chaos))
         finally:
             stop_stack(project)
 
 
-async def _run(project: Project, run: PlannedRun, storm: Storm, view: DrillView) -> Verdict:
-    async with Witness(run, project.settings_of(run), project.secrets().token, storm.conversations, view) as witness:
+async def _run(project: Project, run: PlannedRun, storm: Storm, view: DrillView, *, provider: Chaos | None) -> Verdict:
+    settings, secret = project.settings_of(run), project.secrets().token
+    async with Witness(run, settings, secret, storm.conversations, view, provider=provider) as witness:
         weather = asyncio.create_task(_blow(project, storm.blows, witness))
         try:
             await witness.talk()

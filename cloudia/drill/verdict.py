@@ -54,8 +54,9 @@ class Verdict:
     out_of_order: int
     events_missed: int
     events_doubled: int
-    paid_twice: int
-    """LLM calls of one job beyond the first that the provider answered in full: allowed, and counted."""
+    paid_twice: int | None
+    """LLM calls of one job beyond the first that the provider answered in full: allowed, and counted. None where a responder
+    of the user's own may ask as often as it likes; then neither are answers counted that one attempt asked for twice."""
     taken_over: int
     """Jobs of a worker that was killed or stood still, answered by another attempt: what a storm is to bring about."""
     details: tuple[str, ...] = ()
@@ -81,12 +82,12 @@ def judge(
     *,
     histories: Mapping[str, Sequence[Mapping[str, Any]]],
     dead_letters: Iterable[str],
-    calls: Iterable[Mapping[str, Any]],
+    calls: Iterable[Mapping[str, Any]] | None,
 ) -> Verdict:
     """Judge a storm.
 
     `histories` are the messages of each conversation over HTTP, `dead_letters` the job ids in the DLQ, `calls` the provider's
-    own records of its requests.
+    own records of its requests, None where they don't count.
     """
     details: list[str] = []
     buried = set(dead_letters)
@@ -97,7 +98,7 @@ def judge(
     missed = sum(_missed(one, details) for one in sent)
     doubled = sum(_doubled(one, details) for one in sent)
     mine = {one.job_id for one in sent}
-    answered_calls = [call for call in calls if call["outcome"] == "answered" and call["job_id"] in mine]
+    answered_calls = [call for call in calls or () if call["outcome"] == "answered" and call["job_id"] in mine]
     answered = Counter(call["job_id"] for call in answered_calls)
     twice += _attempts_answered_twice(answered_calls, details)
     return Verdict(
@@ -110,7 +111,7 @@ def judge(
         out_of_order=disorder,
         events_missed=missed,
         events_doubled=doubled,
-        paid_twice=sum(count - 1 for count in answered.values()),
+        paid_twice=None if calls is None else sum(count - 1 for count in answered.values()),
         taken_over=sum(any(attempt.outcome is None for attempt in one.attempts[:-1]) for one in sent),
         details=tuple(details[:50]),
     )

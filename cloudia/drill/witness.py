@@ -19,7 +19,6 @@ from cloudia.cloud.cloud import Cloud
 from cloudia.cloud.identity import issue_token
 from cloudia.drill.verdict import Sent, Verdict, judge
 from cloudia.errors import PartError, TimedOutError, UnavailableError
-from cloudia.local.chaos import Chaos
 from cloudia.operate.dead_letters import DeadLetters
 from cloudia.protocol import Accepted, PostMessage
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cloudia.drill.storm import Message, Way
+    from cloudia.local.chaos import Chaos
     from cloudia.local.run_file import PlannedRun
     from cloudia.protocol import Event, QueuedJob
     from cloudia.settings import Settings
@@ -50,7 +50,10 @@ class DrillView(Protocol):
 
 
 class Witness:
-    """One client for each conversation of a stack that runs."""
+    """One client for each conversation of a stack that runs.
+
+    `provider` is whose records of its requests are read; None where they tell nothing of how often a message was answered.
+    """
 
     def __init__(
         self,
@@ -59,14 +62,17 @@ class Witness:
         token_secret: str,
         conversations: Sequence[Sequence[Message]],
         view: DrillView,
+        *,
+        provider: Chaos | None,
     ) -> None:
-        self._run = run
+        self._provider = provider
         self._settings = settings
         self._conversations = conversations
         self._view = view
         self._cloud = Cloud(settings)
         self._ends: defaultdict[str, set[tuple[str, int | None]]] = defaultdict(set)
-        tokens = [issue_token(token_secret, _user(number), seconds=4 * 3600) for number in range(len(conversations))]
+        issue = partial(issue_token, token_secret, issuer=settings.auth_issuer, audience=settings.auth_audience)
+        tokens = [issue(_user(number), seconds=4 * 3600) for number in range(len(conversations))]
         self._connections = [
             tuple(_Heard(run.urls.api_url, run.urls.websocket_url, token, self._ends) for _ in range(each))
             for token, each in zip(tokens, map(_connections, conversations), strict=True)
@@ -113,7 +119,8 @@ class Witness:
             if sent.conversation_id not in histories:
                 histories[sent.conversation_id] = await self._history(sent)
         dead_letters = await asyncio.to_thread(self._dead_letters)
-        return judge(self._sent, histories=histories, dead_letters=dead_letters, calls=self._calls.values())
+        calls = self._calls.values() if self._provider else None
+        return judge(self._sent, histories=histories, dead_letters=dead_letters, calls=calls)
 
     async def _talk(self, number: int) -> None:
         """Send the messages of a conversation burst by burst, without waiting for answers; then wait for these."""
@@ -186,8 +193,10 @@ class Witness:
             await asyncio.sleep(_LEDGER_SECONDS)
 
     async def _read_ledger(self) -> None:
+        if self._provider is None:
+            return
         with contextlib.suppress(PartError):
-            counted = await asyncio.to_thread(Chaos(self._run).requests)
+            counted = await asyncio.to_thread(self._provider.requests)
             self._calls |= {record["sequence"]: record for record in counted["records"]}
 
     async def _history(self, sent: Sent) -> list[Mapping[str, Any]]:

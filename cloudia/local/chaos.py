@@ -41,10 +41,11 @@ _SECONDS = 5.0
 
 
 class Chaos:
-    """What can be broken of the stack that `run` describes."""
+    """What can be broken of the stack that `run` describes; `project` is that of the folder it notes, unless one is given."""
 
-    def __init__(self, run: PlannedRun) -> None:
+    def __init__(self, run: PlannedRun, project: Project | None = None) -> None:
         self._run = run
+        self._project = project or Project(run.project)
 
     # --- the provider -------------------------------------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ class Chaos:
             None if body is None else json.dumps(body).encode(),
             {
                 "content-type": "application/json",
-                "authorization": f"Bearer {Project(self._run.project).secrets().control}",
+                "authorization": f"Bearer {self._project.secrets().control}",
             },
             method=method,
         )

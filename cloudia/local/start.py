@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,9 +14,10 @@ from cloudia.errors import PartError
 from cloudia.local.run_file import PlannedRun
 from cloudia.local.stop import supervisor_of
 from cloudia.local.supervisor import Supervisor
+from cloudia.sim.spec import python_module
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cloudia.local.project import Project
     from cloudia.local.run_file import RunFile
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "detached", "in_foreground", "running"]
 
+_SUPERVISOR = "cloudia.local.supervisor"
 _READY_SECONDS = 900.0
 """Longer than the engine's installation may take; a part that does not answer is given up far earlier."""
 _LOOK_SECONDS = 0.03
@@ -62,8 +63,13 @@ def in_foreground(project: Project, resolved: Resolved, watcher: Watcher) -> Non
     asyncio.run(run())
 
 
-def detached(project: Project, flags: Mapping[str, Any], view: Progress) -> PlannedRun:
+def detached(
+    project: Project, flags: Mapping[str, Any], view: Progress, *, supervisor: Sequence[str] = (_SUPERVISOR,)
+) -> PlannedRun:
     """Start a stack that outlives this process. Return what it noted when every part has answered.
+
+    `supervisor` is a module that is run in the project's folder, with its arguments; the flags come as JSON in
+    `CLOUDIA_FLAGS`.
 
     Raises the error that ended the start, as the supervisor noted it.
     """
@@ -72,7 +78,7 @@ def detached(project: Project, flags: Mapping[str, Any], view: Progress) -> Plan
     log.write_bytes(b"")
     with log.open("ab") as out:  # Another `up` of the same moment writes there too.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cloudia.local.supervisor"],
+            python_module(*supervisor),
             cwd=project.root,
             env={**os.environ, "CLOUDIA_FLAGS": json.dumps(flags)},
             stdin=subprocess.DEVNULL,

@@ -31,13 +31,13 @@ from cloudia.settings import public_environment
 from cloudia.sim.engines.docker import remove_container
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Iterator
+    from collections.abc import Callable, Collection, Coroutine, Iterator
 
     from cloudia.local.run_file import RunState
     from cloudia.settings import Resolved
     from cloudia.sim.spec import PartKind
 
-__all__ = ["Supervisor", "Watcher"]
+__all__ = ["Planner", "Supervisor", "Watcher", "supervise"]
 
 _STOP_ORDER: tuple[tuple[PartKind, ...], ...] = (("api", "worker"), ("gateway", "llm"), ("redis", "engine"))
 """First whoever takes work, then whoever does it, last what they stand on."""
@@ -61,13 +61,23 @@ class Watcher(Protocol):
         """Learn that every part has answered; `run` is what `run.json` says."""
 
 
+class Planner(Protocol):
+    """Whoever makes the plan; `make_plan` does, or what changes a plan of it."""
+
+    async def __call__(
+        self, project: Project, resolved: Resolved, *, temporary: Path, say: Callable[[str], None]
+    ) -> Plan:
+        """Return the plan."""
+
+
 class Supervisor:
     """Runs one stack. `run` returns after `stop`."""
 
-    def __init__(self, project: Project, resolved: Resolved, watcher: Watcher) -> None:
+    def __init__(self, project: Project, resolved: Resolved, watcher: Watcher, planner: Planner = make_plan) -> None:
         self._project = project
         self._resolved = resolved
         self._watcher = watcher
+        self._planner = planner
         self._stop = asyncio.Event()
         self._provisioned = asyncio.Event()
         self._process = Process.own()
@@ -92,7 +102,7 @@ class Supervisor:
             try:
                 self._write()
                 self._plan = await self._unless_stopped(
-                    make_plan(self._project, self._resolved, temporary=temporary, say=self._say)
+                    self._planner(self._project, self._resolved, temporary=temporary, say=self._say)
                 )
                 if self._plan:
                     await self._run(self._plan)
@@ -320,18 +330,19 @@ class _Quiet:
         print(f"ready at {run.urls.web_url}", flush=True)  # noqa: T201 - its log, which keeps no secret
 
 
-async def _main(project: Project) -> None:
-    supervisor = Supervisor(project, project.settings(json.loads(os.environ.pop("CLOUDIA_FLAGS", "{}"))), _Quiet())
+async def _main(project: Project, planner: Planner) -> None:
+    resolved = project.settings(json.loads(os.environ.pop("CLOUDIA_FLAGS", "{}")))
+    supervisor = Supervisor(project, resolved, _Quiet(), planner)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)
     await supervisor.run()
 
 
-def main() -> int:
-    """Run the stack of the working folder; flags come as JSON in `CLOUDIA_FLAGS`. Return the exit status."""
+def supervise(project: Project, planner: Planner = make_plan) -> int:
+    """Run a project's stack without a terminal; flags come as JSON in `CLOUDIA_FLAGS`. Return the exit status."""
     try:
-        asyncio.run(_main(Project(Path.cwd())))
+        asyncio.run(_main(project, planner))
     except CloudiaError as error:
         print(json.dumps(error.to_json()), flush=True)  # noqa: T201 - its log
         return 1
@@ -339,4 +350,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(supervise(Project(Path.cwd())))

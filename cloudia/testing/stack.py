@@ -12,13 +12,13 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.local.borrowed import OWN_PARTS, BorrowedProject
 from cloudia.local.project import Project, find_folder
 from cloudia.local.run_file import PlannedRun
 from cloudia.local.stop import stop_stack
 from cloudia.settings import from_toml
 from cloudia.testing.llm import ScriptedLLM
 from cloudia.testing.logs import Logs
-from cloudia.testing.project import BorrowedProject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RunningStack"]
 
-_OURS: Mapping[str, Any] = {
-    "up_engine": "ministack",
-    "aws_endpoint_url": "",
-    "redis_url": "",
-    "up_llm": "sim",
-    "up_persist": False,
-    "up_reload": False,
-    "api_port": 0,
-    "gateway_port": 0,
-    "auth_jwks_url": "",
-}
-"""What a test's stack has of its own, whatever the project says: no test leaves the machine, costs money, or takes a port."""
 _UNLESS_SET: Mapping[str, Any] = {
     # What a test sends is its author's, who wants to see why a responder failed.
     "log_tracebacks": True,
@@ -164,7 +152,7 @@ class RunningStack:
             raise UsageError(
                 f"cloudia_settings is not TOML: {error}", hint='One setting a line: worker.responder = "app:answer".'
             ) from error
-        flags = {**_OURS, **from_toml("cloudia_settings", document).values}
+        flags = {**OWN_PARTS, **from_toml("cloudia_settings", document).values}
         named = self._project.settings(flags).sources
         return {**{name: value for name, value in _UNLESS_SET.items() if name not in named}, **flags}
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import CloudiaError
+from cloudia.local.borrowed import BorrowedProject
 from cloudia.local.supervisor import Supervisor
-from cloudia.testing.project import BorrowedProject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -125,6 +125,13 @@ def test_the_verdict_sees_an_answer_that_overwrote_another() -> None:
     assert [(verdict.broken, verdict.paid_twice) for verdict in judged] == [({}, 1), ({"I2": 1}, 2)]
 
 
+def test_a_verdict_without_calls_says_so() -> None:
+    """Where the provider's records don't count, nothing is said of them; every other invariant is held all the same."""
+    sent, history = seen()
+    verdict = judge([sent], histories={"cnv_a": [*history, history[1]]}, dead_letters=(), calls=None)
+    assert (verdict.broken, verdict.paid_twice, verdict.to_json()["paid_twice"]) == ({"I2": 1}, None, None)
+
+
 def test_the_verdict_sees_a_turn_that_did_not_wait() -> None:
     """I3: begun before the end of the turn before it, though it was recorded later; also where that took two attempts."""
     sent, history = seen()
@@ -164,6 +171,30 @@ def test_i2_i3_hold_where_workers_stand_still(tmp_path: Path) -> None:
     verdict = json.loads(done.stdout)
     assert (verdict["broken"], verdict["answered"]) == ({}, 40)
     assert verdict["taken_over"] > 0
+
+
+_RESPONDER = """
+import asyncio
+
+async def answer(turn):
+    yield "".join([text async for text in turn.llm.stream(turn.messages)])
+    async for text in turn.llm.stream(turn.messages):
+        await asyncio.sleep(0.01)
+        yield text
+"""
+
+
+@pytest.mark.long
+def test_i1_i2_i3_i4_hold_over_a_responder_of_the_users_own(tmp_path: Path) -> None:
+    """I1 to I4: the storm runs over the project's responder, which asks the LLM twice; the project's folder is left alone."""
+    (tmp_path / "cloudia.toml").write_text("limits.jobs_per_user = 1\n")
+    (tmp_path / "my_bot.py").write_text(_RESPONDER)
+    drilled = ("--responder", "my_bot:answer", "--jobs", "40", "--conversations", "8", "--failures", "0.1", "--json")
+    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout)
+    assert (verdict["broken"], verdict["accepted"], verdict["paid_twice"]) == ({}, 40, None)
+    assert not (tmp_path / ".cloudia").exists()
 
 
 @pytest.mark.long

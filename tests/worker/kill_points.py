@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.drill.storm import Message
 from cloudia.drill.witness import Witness
+from cloudia.local.chaos import Chaos
 from cloudia.settings import to_environment
 from tests.forks import fork
 from tests.support import RunningStack, child, clean_environment, start_stack, stop_stack
@@ -50,9 +51,8 @@ async def kill_at(stack: RunningStack, *steps: str, times: int) -> Verdict:
     conversations = [[message] * _TURNS] * max(1, len(steps) * times // _TURNS)
     settings = stack.settings
     environment = {**clean_environment(), **to_environment(settings)}
-    async with Witness(
-        stack.project.require_run(), settings, stack.project.secrets().token, conversations, _Silent()
-    ) as witness:
+    run, secret = stack.project.require_run(), stack.project.secrets().token
+    async with Witness(run, settings, secret, conversations, _Silent(), provider=Chaos(run)) as witness:
         talking = asyncio.create_task(witness.talk())
         dying = {
             step: fork(
