@@ -118,10 +118,23 @@ async def test_json_instead_of_a_stream(provider: Server) -> None:
     assert "JSON instead of an event stream" in await _said(_chosen(f"{provider.url}/v1"))
 
 
-async def test_a_base_url_without_v1(provider: Server) -> None:
-    """What is probably missing is said."""
+@pytest.mark.parametrize(
+    ("api", "path", "said"),
+    [
+        ("openai", "", "does the base URL lack /v1?"),
+        ("openai", "/api/v2", "check the base URL."),
+        ("anthropic", "/v1", "leave the version out of the base URL"),
+        ("anthropic", "/other", "check the base URL."),
+    ],
+)
+async def test_a_base_url_that_leads_nowhere(provider: Server, api: str, path: str, said: str) -> None:
+    """What is probably wrong is said: Anthropic's API has its version in the path behind the URL, others in the URL."""
     provider.delete("cases")
-    assert "lack /v1" in await _said(_chosen(provider.url))
+    found = await _said(
+        Settings().changed(**{"up_llm": api, f"{api}_api_key": "sk-mine", f"{api}_base_url": provider.url + path})
+    )
+    assert said in found
+    assert ("lack /v1" in found) == ("lack /v1" in said)
 
 
 async def test_refused_fields_are_left_out(provider: Server) -> None:

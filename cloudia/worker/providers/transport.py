@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import re
 import socket
 import ssl
 from contextlib import suppress
@@ -34,6 +35,7 @@ __all__ = ["Failures", "client_options"]
 _NO_KEY = "none"
 """What is said to a server that asks for no key: an SDK does without none."""
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_VERSION = re.compile(r"/v\d")
 
 _NAMES = (socket.gaierror, aiohttp.ClientConnectorDNSError)
 _FIELD_ADVICE = {
@@ -168,12 +170,19 @@ class Failures:
             "quota": "The account's quota or credit is used up: see the provider's billing page.",
             "forbidden": "This key is not allowed to do this, or not from this country or region.",
             "model": f"There is no model {model} at {url}, or this key may not use it: set llm.model.",
-            "url": f"There is nothing at {url}{self._path}, or no model {model}: does the base URL lack /v1?",
+            "url": f"There is nothing at {url}{self._path}, or no model {model}: {self._version_advice()}",
             "context": "The conversation is too long for the model's context: begin a new one, or shorten the message.",
             "policy": "Its content policy forbids this message: write it otherwise.",
             "tools": f"{model} or its server takes no tools: set llm.model to one that does, or start the server with them.",
         }
         return advice.get(cause, "")
+
+    def _version_advice(self) -> str:
+        """Return what may be wrong with the base URL: an API's version stands in it, or in the path that is put behind it."""
+        in_url, in_path = (bool(_VERSION.search(path)) for path in (urlsplit(self._address.url).path, self._path))
+        if in_url and in_path:
+            return "leave the version out of the base URL, it is in the path already."
+        return "check the base URL." if in_url or in_path else "does the base URL lack /v1?"
 
     def _broken(self, error: Exception) -> ProviderError:
         """Return what a connection's end says, by the deepest cause that tells."""

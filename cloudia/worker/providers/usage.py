@@ -27,7 +27,7 @@ _REASONING = ("reasoning_tokens", "thoughtsTokenCount", "thoughts_token_count")
 
 
 def openai_usage(told: Any) -> Usage | None:
-    """Return the usage that a chunk tells; None where it tells none that makes sense.
+    """Return the usage that a chunk tells; None where it tells none that makes sense, or no tokens at all.
 
     Output is all output: Gemini and xAI leave reasoning out of theirs, and have it in the total.
     """
@@ -38,7 +38,7 @@ def openai_usage(told: Any) -> Usage | None:
         taken = _rest(total, given) if taken is None else taken
         beyond = _rest(total, taken)
         given = beyond if given is None else max(given, beyond or 0)
-    if taken is None or given is None:
+    if taken is None or given is None or not taken + given:
         return None
     read = _first(_parts(told, "prompt_tokens_details", "input_tokens_details"), _READ)
     reasoning = _first(_parts(told, "completion_tokens_details", "output_tokens_details"), _REASONING)
@@ -61,12 +61,13 @@ class AnthropicUsage:
 
     @property
     def usage(self) -> Usage | None:
-        """What is known so far; None where one of the two numbers was not told."""
+        """What is known so far; None where one of the two numbers was not told. An input of 0 is not: no request has none."""
         counts = self._counts
-        if "input_tokens" not in counts or "output_tokens" not in counts:
-            return None
         read, written = counts.get("cache_read_input_tokens", 0), counts.get("cache_creation_input_tokens", 0)
-        return Usage(counts["input_tokens"] + read + written, counts["output_tokens"], read, written)
+        taken = counts.get("input_tokens", 0) + read + written
+        if not taken or "output_tokens" not in counts:
+            return None
+        return Usage(taken, counts["output_tokens"], read, written)
 
 
 def _count(value: Any) -> int | None:

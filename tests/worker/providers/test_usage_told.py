@@ -31,6 +31,8 @@ from cloudia.worker.providers.usage import AnthropicUsage, openai_usage
         ),
         ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": None}, Usage(9, 4)),
         ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_cache_hit_tokens": 5}, Usage(9, 4, 5)),
+        ({"prompt_tokens": 0, "completion_tokens": 4}, Usage(0, 4)),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None),
         ({"prompt_tokens": 9}, None),
         ({"prompt_tokens": 9, "completion_tokens": -4}, None),
         ({"prompt_tokens": 9, "completion_tokens": 1e300}, None),
@@ -59,6 +61,23 @@ def test_anthropics_usage() -> None:
     late.take({"input_tokens": 0, "output_tokens": 0})
     late.take({"input_tokens": 42, "output_tokens": 5})
     assert late.usage == Usage(42, 5)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([{"input_tokens": 0, "output_tokens": 0}, {"output_tokens": 0}], None),
+        ([{"input_tokens": 0, "output_tokens": 0}, {"output_tokens": 5}], None),
+        ([{"input_tokens": 0, "cache_read_input_tokens": 9, "output_tokens": 1}, {"output_tokens": 5}], Usage(9, 5, 9)),
+        ([{"input_tokens": 9, "output_tokens": 0}], Usage(9, 0)),
+    ],
+)
+def test_no_request_has_no_input(told: list[dict[str, int]], expected: Usage | None) -> None:
+    """Where all of Anthropic's parts of it are 0, who answers does not count; an output of 0 is one that has not begun."""
+    usage = AnthropicUsage()
+    for each in told:
+        usage.take(each)
+    assert usage.usage == expected
 
 
 @given(st.text(alphabet=st.characters(codec="utf-16"), max_size=6), st.data())
