@@ -73,6 +73,8 @@ def print_letter(document: Mapping[str, Any]) -> None:
         how = attempt["code"] or attempt["outcome"]
         told = f"{attempt['ended_at']}  {how}  {attempt['reason'] or ''}" if how else "began and never ended"
         out.print(Text.assemble((f"attempt {attempt['attempt'] or '?':<8}", "dim"), told))
+        for switch in attempt["switches"] or ():
+            out.print(Text.assemble((f"{'passed over':<16}", "dim"), switch))
     out.print()
     print_text(document["content"] if document["content"] is not None else document["body"])
     if document["conversation"]:

@@ -100,5 +100,7 @@ def _attempt_lines(attempt: AttemptRecord) -> list[str]:
     told = [attempt.outcome or "", attempt.code or "", attempt.reason or ""]
     if attempt.delay is not None:
         told.append(f"again in {attempt.delay} s")
-    lines.append("  ".join([f"{ids.iso(attempt.ended_at)}  {name} ended", *filter(None, told)]))
+    ended_at = ids.iso(attempt.ended_at)
+    lines += [f"{ended_at}  {name} passed over  {switch}" for switch in attempt.switches or ()]
+    lines.append("  ".join([f"{ended_at}  {name} ended", *filter(None, told)]))
     return lines

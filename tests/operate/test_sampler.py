@@ -93,14 +93,16 @@ def test_the_times_of_a_job_are_those_of_its_record(cloud: Cloud, sampler: Stack
 
 
 def test_a_trace_is_the_attempts_of_the_record(cloud: Cloud, sampler: StackSampler) -> None:
-    """Accepted, each attempt with its end, its reason and what followed, and the end of the job."""
+    """Accepted, each attempt with the routes it passed over, its end, its reason and what followed, and the end of the job."""
     job = cloud.accept()
-    cloud.jobs.release(leased(cloud, job), error=FAILURE, delay=2)
+    cloud.jobs.release(leased(cloud, job), error=FAILURE, delay=2, switches=["openai m: quota", "groq n: paused"])
     end(cloud, job=job)
     lines = [line.partition("  ")[2] for line in sampler.trace(job.job_id)]
     assert lines == [
         "accepted",
         "attempt 1 began  wrk_1",
+        "attempt 1 passed over  openai m: quota",
+        "attempt 1 passed over  groq n: paused",
         "attempt 1 ended  retried  llm_failed  503  again in 2 s",
         "attempt 2 began  wrk_1",
         "attempt 2 ended  done",
