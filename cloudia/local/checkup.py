@@ -79,14 +79,26 @@ def _ports() -> Check:
 
 
 def _keys(settings: Settings) -> list[Check]:
-    checks = []
+    """Return a check of each provider that is named or has a key, and one of all the others."""
+    from cloudia.worker.routes import named_routes  # noqa: PLC0415 - up to 1 s of import
+
+    try:
+        named = {settings.up_llm, *(name for name, _ in named_routes(settings))}
+    except UsageError as error:
+        return [Check("llm.fallback", "missing", error.message, error.hint)]
+    checks, others = [], []
     for spec in PROVIDERS.values():
         key = settings.accounts[spec.name].api_key
         if key:
             checks.append(Check(spec.name, "ok", shown(key, "key")))
-        elif spec.needs_key:
+        elif spec.name in named and spec.needs_key:
             hint = f"Set {spec.key_variable} for `cloudia up --llm {spec.name}`."
-            checks.append(Check(spec.name, "optional", "no key", hint))
+            checks.append(Check(spec.name, "missing" if spec.name == settings.up_llm else "optional", "no key", hint))
+        elif spec.needs_key:
+            others.append(spec.name)
+    if others:
+        hint = "Each has a variable for its key: docs/providers.md lists them."
+        checks.append(Check("other llms", "optional", f"no key of {', '.join(others)}", hint))
     return checks
 
 

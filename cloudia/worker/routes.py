@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cloudia.stack import Stack
     from cloudia.worker.providers.base import Provider
 
-__all__ = ["make_llm", "make_provider", "room"]
+__all__ = ["make_llm", "make_provider", "named_routes", "room"]
 
 
 def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
@@ -39,7 +39,7 @@ def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
     )
     verify = trusting(settings.llm_ca_bundle)
     routes: list[Route] = []
-    for name, model in _named(settings):
+    for name, model in named_routes(settings):
         spec, account = PROVIDERS[name], settings.accounts[name]
         key = _key(account.api_key or parameters.get(stack.api_keys[name]) or "", spec)
         # What one API takes as a field or a header may be an error to another.
@@ -61,12 +61,14 @@ def room(settings: Settings) -> int:
     """Return how many tokens of a conversation each of the routes has room for, beside its system prompt and its answer."""
     if settings.limits_context_tokens:
         return settings.limits_context_tokens
-    window = min(PROVIDERS[name].window(model or PROVIDERS[name].default_model) for name, model in _named(settings))
+    window = min(
+        PROVIDERS[name].window(model or PROVIDERS[name].default_model) for name, model in named_routes(settings)
+    )
     # A model that takes less than its answer may have is left some of it: it refuses what is too much, and says so.
     return max(window - settings.llm_max_tokens - tokens(settings.llm_system_prompt), window // 2)
 
 
-def _named(settings: Settings) -> Iterator[tuple[str, str]]:
+def named_routes(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield provider and model of each route, in the order in which they are asked. `UsageError` names what is no provider."""
     yield settings.llm_provider, settings.llm_model
     one = f"{settings.llm_fallback_provider}:{settings.llm_fallback_model}" if settings.llm_fallback_provider else ""

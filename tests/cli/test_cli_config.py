@@ -181,11 +181,28 @@ def test_doctor_on_this_machine(tmp_path: Path) -> None:
     assert told["ok"] is True
     states = {check["name"]: check["state"] for check in told["checks"]}
     engines = {"engine", "localstack", "endpoint"}
-    paid = {spec.name for spec in PROVIDERS.values() if spec.needs_key}
-    assert {"python", "folder", "settings", *engines, "redis", "ports", *paid, "docker"} == set(states)
-    assert states["openai"] == "optional"
+    llms = {"openai", "other llms"}
+    assert {"python", "folder", "settings", *engines, "redis", "ports", *llms, "docker"} == set(states)
+    assert states["openai"] == states["other llms"] == "optional"
     assert all(set(check) == {"name", "state", "found", "hint"} for check in told["checks"])
     assert all(check["hint"] or check["state"] == "ok" for check in told["checks"] if check["name"] != "docker")
+
+
+def test_doctor_has_a_line_for_each_llm_that_is_named_or_has_a_key(tmp_path: Path) -> None:
+    """The one that `up` shall ask must have its key; those that need one and are nowhere named share a line."""
+    environment = {
+        "CLOUDIA_UP_LLM": "mistral",
+        "CLOUDIA_LLM_FALLBACK": "groq:m, ollama:n",
+        "DEEPSEEK_API_KEY": _KEY,
+        "OPENAI_API_KEY": "",
+    }
+    shown = cli("doctor", "--json", folder=tmp_path, environment=environment)
+    assert shown.returncode == 1
+    checks = {check["name"]: check for check in json.loads(shown.stdout)["checks"]}
+    states = {name: check["state"] for name, check in checks.items() if name in PROVIDERS}
+    assert states == {"openai": "optional", "groq": "optional", "mistral": "missing", "deepseek": "ok"}
+    (others,) = [check for name, check in checks.items() if name == "other llms"]
+    assert {"anthropic", "openrouter", "gemini", "azure"} == set(others["found"].removeprefix("no key of ").split(", "))
 
 
 def test_doctor_masks_keys(tmp_path: Path) -> None:
@@ -202,6 +219,7 @@ def test_doctor_masks_keys(tmp_path: Path) -> None:
         ({"CLOUDIA_UP_ENGINE": "endpoint", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "engine"),
         ({"CLOUDIA_UP_ENGINE": "localstack", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "engine"),
         ({"CLOUDIA_WORKER_CONCURRENCY": "many"}, "settings"),
+        ({"CLOUDIA_LLM_FALLBACK": "nobody:m"}, "llm.fallback"),
     ],
 )
 def test_doctor_names_what_is_missing(environment: dict[str, str], name: str, tmp_path: Path) -> None:
