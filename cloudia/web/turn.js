@@ -8,6 +8,7 @@ import { StreamedMarkdown } from "./markdown.js";
 const RESETS = {
   new_attempt: (attempt) => `${attempt[0].toUpperCase()}${attempt.slice(1)}: the one before failed, so the answer began again.`,
   events_interrupted: () => "The stream was interrupted; the answer was sent again from its beginning.",
+  reasoning: () => "What came first was the model's reasoning; this is its answer.",
   events_lost: () => "Part of the stream was lost; this is the recorded answer.",
 };
 const SPOKEN = 1500; // characters of an answer that are said to a screen reader

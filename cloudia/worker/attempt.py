@@ -25,7 +25,7 @@ from cloudia.worker.context import chat_messages
 from cloudia.worker.cost import cost_usd
 from cloudia.worker.endings import bury, last_event
 from cloudia.worker.failures import Fail, Failure, GiveUp, ResponderError, Retry, decide, describe
-from cloudia.worker.providers.base import Thinking
+from cloudia.worker.providers.base import Thinking, Unsaid
 from cloudia.worker.turn import Turn
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Attempt:
         self._began = time.time()
         self._first_text: float | None = None
         self._text: list[str] = []
+        self._room = _MAX_ANSWER_BYTES
         self._cancelled = asyncio.Event()
         self._started = time.perf_counter()
         self._told_as = AttemptIds.at(job, attempt=lease.job.attempts, fence=lease.fence)
@@ -178,7 +179,6 @@ class Attempt:
 
     async def _stream_answer(self, turn: Turn) -> None:
         """Take what the responder yields, into `_text` and to the client."""
-        left = _MAX_ANSWER_BYTES
         async with (
             asyncio.timeout(self._to.settings.llm_answer_seconds) as self._deadline,
             aclosing(self._to.responder(turn)) as pieces,  # type: ignore[type-var]
@@ -188,12 +188,12 @@ class Attempt:
                     self._first_text = time.time()
                     if telemetry.listening():
                         telemetry.notify(FirstText(job=self._told_as, at=self._first_text, seconds=self._seconds()))
-                fits = piece.encode()[:left].decode(errors="ignore")
-                left -= len(fits.encode())
+                fits = piece.encode()[: self._room].decode(errors="ignore")
+                self._room -= len(fits.encode())
                 self._text.append(fits)
                 self._stream.text(fits)
                 if fits != piece:
-                    telemetry.log("answer cut", level=logging.WARNING, bytes=_MAX_ANSWER_BYTES - left)
+                    telemetry.log("answer cut", level=logging.WARNING, bytes=_MAX_ANSWER_BYTES - self._room)
                     self._cut = True
                     break
 
@@ -201,6 +201,8 @@ class Attempt:
         """Take a sign of life of the LLM's. Until the first text each one begins the answer's time anew."""
         if self._first_text is None and self._deadline and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time() + self._to.settings.llm_answer_seconds)
+        if isinstance(piece, Unsaid):
+            self._take_back(piece.text)
         if not isinstance(piece, Thinking):
             self._thinks = self._thinks and not isinstance(piece, str)
             return
@@ -210,6 +212,16 @@ class Attempt:
         elif not self._thinks:
             self._stream.emit("thinking")
         self._thinks = True
+
+    def _take_back(self, text: str) -> None:
+        """Take from the answer's end what was no part of it. What a responder has changed is its own, and stays."""
+        answer = "".join(self._text)
+        if not answer.endswith(text):
+            telemetry.log("reasoning is in the answer", level=logging.WARNING, provider=self._llm.route.provider.name)
+            return
+        self._text = [answer.removesuffix(text)]
+        self._room += len(text.encode())
+        self._stream.begin_anew(self._text[0], reason="reasoning")
 
     async def _succeed(self) -> Outcome:
         reply = await self._end("done")

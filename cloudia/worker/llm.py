@@ -25,6 +25,7 @@ from cloudia.worker.providers.base import (
     Piece,
     ProviderError,
     ToolCall,
+    Unsaid,
     Usage,
     is_object,
 )
@@ -201,11 +202,14 @@ class LlmCall:
             calls: list[ToolCall] = []
             async with aclosing(self._pieces(chat, tuple(tools))) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, str):
-                        said.append(piece)
-                        yield piece
-                    else:
-                        calls.append(piece)
+                    match piece:
+                        case str():
+                            said.append(piece)
+                            yield piece
+                        case Unsaid():
+                            said.clear()
+                        case _:
+                            calls.append(piece)
             answered = answered or any(text.strip() for text in said)
             if not calls:
                 if not answered:
@@ -225,8 +229,10 @@ class LlmCall:
             "rejected", f"the LLM still called tools after {rounds} rounds", advice="llm.tool_rounds bounds them."
         )
 
-    async def _pieces(self, chat: list[ChatMessage], tools: tuple[Tool, ...]) -> AsyncGenerator[str | ToolCall]:
-        """Yield the text and the calls that one call of the provider brings."""
+    async def _pieces(
+        self, chat: list[ChatMessage], tools: tuple[Tool, ...]
+    ) -> AsyncGenerator[str | Unsaid | ToolCall]:
+        """Yield the text and the calls that one call of the provider brings, and what of the text was none."""
         first, request = await self._begin(chat, tools)
         try:
             async with aclosing(request.pieces):
@@ -234,7 +240,7 @@ class LlmCall:
                     if isinstance(piece, str | ToolCall):
                         yield piece
                 while (further := await request.next()) is not None:
-                    if isinstance(further, str | ToolCall) and further:
+                    if isinstance(further, str | Unsaid | ToolCall) and further:
                         yield further
         except ProviderError as error:
             if error.kind == "unavailable":

@@ -23,6 +23,7 @@ from cloudia.stack import Stack
 from cloudia.worker import Tool
 from cloudia.worker.context import chat_messages
 from cloudia.worker.failures import Fail, Failure, Retry, decide, describe
+from cloudia.worker.providers.base import Unsaid
 from cloudia.worker.routes import make_llm
 from tests.sim.llm.conftest import Server, started, wait_until
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cloudia.worker.llm import Llm, LlmCall
+    from cloudia.worker.providers.base import Piece
 
 JsonObject = dict[str, Any]
 
@@ -128,6 +130,12 @@ async def answered(llm: Llm, settings: Any, job_id: str, messages: Sequence[Any]
     for attempt in range(1, settings.worker_max_attempts + 1):
         call = llm.call(job_id=job_id, attempt=attempt)
         said: list[str] = []
+
+        def heard(piece: Piece, said: list[str] = said) -> None:
+            if isinstance(piece, Unsaid):
+                said[:] = ["".join(said).removesuffix(piece.text)]
+
+        call.on_sign = heard
         try:
             async for text in call.stream(messages, TOOLS if tools else ()):
                 said.append(text)  # noqa: PERF401 - what came counts also where the rest fails

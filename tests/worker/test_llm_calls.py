@@ -24,6 +24,7 @@ from cloudia.worker.providers.base import (
     ProviderError,
     Thinking,
     ToolCall,
+    Unsaid,
     Usage,
 )
 from tests.patience import HANGS
@@ -80,6 +81,21 @@ async def test_any_sign_of_life_keeps_a_call_alive(sign: Piece) -> None:
     call.on_sign = signs.append
     assert await said(call) == "Hello"
     assert signs[:6] == [sign] * 6
+
+
+async def test_what_was_no_text_is_no_answer() -> None:
+    """It is in no message of the next round, and alone it is no answer."""
+    thought: list[Step] = ["Hm.", Unsaid("Hm.")]
+    first: list[Step] = [*thought, ToolCall("call_1", "none", "{}"), Finish("tool_calls")]
+    provider = Scripted(first, [*thought, *HELLO])
+    call = call_of(provider)
+    signs: list[Piece] = []
+    call.on_sign = signs.append
+    assert (await said(call)).endswith("Hello")
+    assert signs.count(Unsaid("Hm.")) == 2
+    assert [message.content for message in provider.requests[1].messages if message.role == "assistant"] == [""]
+    with pytest.raises(NoAnswerError):
+        await said(call_of(Scripted([*thought, Finish("stop")])))
 
 
 @pytest.mark.parametrize(

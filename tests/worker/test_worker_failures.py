@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cloudia.cloud.events import EventLog
 from cloudia.cloud.redis import connect
 from cloudia.protocol import QueuedJob
+from tests.cli.provider import ask_provider
 from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.worker.working import USER, accept, depth, ended, fault, log_lines, worker
 
@@ -38,6 +39,29 @@ async def test_a_failed_attempt_is_made_again_and_the_stream_begins_anew(stack: 
     assert "".join(event["text"] for event in events[reset:] if event["type"] == "delta") == reply.content
     (failed,) = log_lines(tmp_path, "attempt failed")
     assert failed["delay"] in {2, 3}
+
+
+async def test_reasoning_that_was_sent_as_text_is_taken_back(stack: RunningStack, tmp_path: Path) -> None:
+    """I4: its end comes alone: a `reset`, and the answer without it, which is what is recorded. The next one has none."""
+    cloud = make_cloud(stack, llm_model="sim-prompted")
+    async with worker(cloud, tmp_path):
+        for number in (1, 2):
+            ask_provider(stack.run, "POST", "replies", text="Hm, a greeting.\nI greet.\n</think>\n\nHello world")
+            job = accept(cloud, "hello", session=f"ses_prompted_{number}")
+            done = await ended(cloud, job)
+            reply = cloud.history.message(job.conversation_id, done.reply_message_id)
+            assert (done.status, done.attempts, reply and reply.content) == ("done", 1, "Hello world")
+    redis = connect(cloud.settings.redis_url)
+    log = EventLog(redis, cloud.stack.name, ttl_seconds=60, max_length=1000)
+    first, second = [
+        [json.loads(entry.payload) for entry in await log.after(f"ses_prompted_{number}", "0-0")] for number in (1, 2)
+    ]
+    await redis.aclose()
+    resets = [at for at, event in enumerate(first) if event["type"] == "reset"]
+    assert [first[at]["reason"] for at in resets] == ["reasoning"]
+    assert "".join(event["text"] for event in first[resets[0] :] if event["type"] == "delta") == "Hello world"
+    assert "".join(event["text"] for event in second if event["type"] == "delta") == "Hello world"
+    assert "reset" not in {event["type"] for event in second}
 
 
 async def test_what_cannot_be_mended_by_trying_again_fails_at_once(stack: RunningStack, tmp_path: Path) -> None:

@@ -71,6 +71,12 @@ class Stream:
         self._script.append(("thinking", {"text": piece}))
         self._outbox.add(self)
 
+    def begin_anew(self, text: str, *, reason: str) -> None:
+        """Void all text so far, by a `reset`; `text` is the answer from then on."""
+        self._script = ["" if isinstance(item, str) else item for item in self._script]  # Waiters count the items.
+        self.emit("reset", reason=reason)
+        self.text(text)
+
     def emit(self, kind: str, **data: Any) -> None:
         """Add an event after all text so far; it is not held back for a frame."""
         self._script.append((kind, data))

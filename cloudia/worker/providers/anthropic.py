@@ -20,7 +20,7 @@ from cloudia.worker.providers.base import (
     is_object,
 )
 from cloudia.worker.providers.reading import read
-from cloudia.worker.providers.text import Speech, whole
+from cloudia.worker.providers.text import Speech, Template, whole
 from cloudia.worker.providers.transport import Failures, client_options
 from cloudia.worker.providers.usage import AnthropicUsage
 
@@ -54,6 +54,7 @@ class AnthropicProvider:
         self._client = make(**client_options(anthropic, reach))
         self._failures = Failures(anthropic, reach, path="/v1/messages")
         self._extra = dict(reach.extra_body)
+        self._template = Template()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece]:
         """Yield what `Piece` says. Whatever fails is a `ProviderError`."""
@@ -70,7 +71,9 @@ class AnthropicProvider:
                     extra_body=body,
                     stream=True,
                 ) as answer,
-                aclosing(read(answer.http_response, _State(), self._failures, model=request.model)) as pieces,
+                aclosing(
+                    read(answer.http_response, _State(self._template), self._failures, model=request.model)
+                ) as pieces,
             ):
                 async for piece in pieces:
                     yield piece
@@ -92,7 +95,7 @@ class AnthropicProvider:
 class _State:
     """What the events of a stream have said so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, template: Template) -> None:
         self.stopped = False
         """Whether `message_stop` has come."""
         self._finish: FinishReason | None = None
@@ -100,7 +103,7 @@ class _State:
         """By the index of their block: id, name, and the parts of the arguments."""
         self._usage = AnthropicUsage()
         self._counted = False
-        self._speech = Speech()
+        self._speech = Speech(template)
         self._block = 0
         """The index of the last block that began, for who leaves it out."""
 
@@ -174,7 +177,7 @@ class _State:
     def end(self, *, done: bool) -> Iterator[Piece]:  # noqa: ARG002 - OpenAI's end is none of Anthropic's
         """Take the end. Yield what comes last."""
         if self.finished:
-            yield from self._speech.rest()
+            yield from self._speech.rest(cut=self._finish == "length")
             for call_id, name, parts in self._calls.values():
                 yield ToolCall(call_id, name, whole("".join(parts)))
             yield Finish(self._finish or "stop")

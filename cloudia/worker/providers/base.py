@@ -25,6 +25,7 @@ __all__ = [
     "Thinking",
     "Tool",
     "ToolCall",
+    "Unsaid",
     "Usage",
     "is_object",
     "status_kind",
@@ -133,15 +134,22 @@ class Thinking:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsaid:
+    """All text of this answer so far, which turned out to be the model's reasoning: it had begun in the prompt."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Why the answer ended."""
 
     reason: FinishReason
 
 
-Piece: TypeAlias = str | Thinking | ToolCall | Finish | Usage | Alive
-"""What a stream yields: text and thinking as they come; then calls of tools when they are whole, the finish, and the usage,
-the last of what was told. A sign of life where something came that is none of these.
+Piece: TypeAlias = str | Thinking | Unsaid | ToolCall | Finish | Usage | Alive
+"""What a stream yields: text and thinking as they come, and what of the text was none; then calls of tools when they are whole,
+the finish, and the usage, the last of what was told. A sign of life where something came that is none of these.
 """
 
 

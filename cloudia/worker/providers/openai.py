@@ -22,7 +22,7 @@ from cloudia.worker.providers.base import (
     is_object,
 )
 from cloudia.worker.providers.reading import read
-from cloudia.worker.providers.text import Speech, whole
+from cloudia.worker.providers.text import Speech, Template, whole
 from cloudia.worker.providers.transport import Failures, client_options
 from cloudia.worker.providers.usage import openai_usage
 
@@ -86,6 +86,7 @@ class OpenAIProvider:
         # OpenAI's newer models refuse the older name, and most that speak like OpenAI know only that.
         host = urlsplit(reach.url).hostname or ""
         self._limits = list(_LIMITS if host.endswith(_OWN_HOSTS) else reversed(_LIMITS))
+        self._template = Template()
         self._refused: set[str] = set()
         """Fields that this server has refused by name; they are left out from then on."""
 
@@ -116,7 +117,7 @@ class OpenAIProvider:
 
     def _events(self) -> Events:
         """Return what takes the events of an answer."""
-        return _State()
+        return _State(self._template)
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         """Return the request's fields, without those that the server refuses."""
@@ -165,13 +166,13 @@ class _State:
     stopped = False
     """Of these events none says that it is the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, template: Template) -> None:
         self.finished = False
         self._finish: FinishReason = "stop"
         self._refusal = False
         self._calls: list[_Call] = []
         self._usage: Usage | None = None
-        self._speech = Speech()
+        self._speech = Speech(template)
 
     def take(self, chunk: dict[str, Any]) -> Iterator[Piece]:
         """Take a chunk. Yield what it brings, a sign of life at least."""
@@ -233,7 +234,7 @@ class _State:
         """Take the end. One that `[DONE]` told is an end also without a finish, unless it cut a call off."""
         self.finished |= done and all(is_object(call.text) for call in self._calls)
         if self.finished:
-            yield from self._speech.rest()
+            yield from self._speech.rest(cut=self._finish == "length")
             for number, call in enumerate(self._calls):
                 yield ToolCall(call.id or f"call_{number}", call.name, whole(call.text))
             yield Finish("refusal" if self._refusal and self._finish == "stop" else self._finish)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.worker.providers.base import Alive, ChatRequest, Finish, FinishReason, Piece, Thinking, ToolCall, is_object
 from cloudia.worker.providers.openai import OpenAIProvider
-from cloudia.worker.providers.text import Speech, whole
+from cloudia.worker.providers.text import Speech, Template, whole
 from cloudia.worker.providers.usage import openai_usage
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ResponsesProvider(OpenAIProvider):
         )
 
     def _events(self) -> Events:
-        return _State()
+        return _State(self._template)
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -63,7 +63,7 @@ class ResponsesProvider(OpenAIProvider):
 class _State:
     """What the events of a stream have said so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, template: Template) -> None:
         self.stopped = False
         """Whether the event has come that ends a response, whole or not."""
         self._finish: FinishReason = "stop"
@@ -71,7 +71,7 @@ class _State:
         self._calls: dict[int, _Call] = {}
         """By the index of their item."""
         self._usage: Usage | None = None
-        self._speech = Speech()
+        self._speech = Speech(template)
 
     @property
     def finished(self) -> bool:
@@ -143,7 +143,7 @@ class _State:
     def end(self, *, done: bool) -> Iterator[Piece]:  # noqa: ARG002 - the end of a response is an event of its own
         """Take the end. Yield what comes last."""
         if self.stopped:
-            yield from self._speech.rest()
+            yield from self._speech.rest(cut=self._finish == "length")
             for number, call in enumerate(self._calls.values()):
                 yield ToolCall(call.id or f"call_{number}", call.name, whole("".join(call.parts)))
             yield Finish(self._reason())

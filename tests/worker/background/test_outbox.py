@@ -304,6 +304,23 @@ async def test_after_an_outage_a_reset_and_the_whole_text_replace_what_may_be_mi
     ]
 
 
+async def test_text_that_is_void_is_not_sent_again(outbox: Outbox, log: Log, line: Line, stream: Stream) -> None:
+    """A `reset` voids it, also where it was still to be sent; after an outage only what holds comes again."""
+    async with running(outbox.run()):
+        stream.text("void ")
+        await asyncio.sleep(1)
+        stream.text("void too")
+        stream.begin_anew("kept ", reason="reasoning")
+        await asyncio.sleep(1)
+        line.error = AWAY
+        stream.text("and new")
+        await asyncio.sleep(1)
+        line.error = None
+        await asyncio.sleep(1)
+    anew = [("reset", {"reason": "reasoning"}), ("text", "kept ")]
+    assert log.events() == [("text", "void "), *anew, RESET, ("text", "kept and new")]
+
+
 async def test_an_outage_from_the_beginning_begins_with_a_reset(
     outbox: Outbox, log: Log, line: Line, stream: Stream
 ) -> None:
