@@ -120,6 +120,24 @@ async def test_an_open_breaker_falls_back(stack: RunningStack) -> None:
     assert (call.route.provider.name, call.route.model) == ("anthropic", "second")
 
 
+async def test_the_responses_api_with_a_tool(stack: RunningStack) -> None:
+    """`llm.api` = responses: the simulated provider is asked by it, calls a tool, gets its result and answers, with usage."""
+
+    async def weather(city: str) -> str:
+        return f"sunny in {city}"
+
+    llm = llm_of(stack, llm_api="responses", llm_model="responding")
+    tool = Tool("weather", "", {"type": "object", "properties": {"city": {"type": "string"}}}, weather)
+    call = llm.call(job_id="job_test", attempt=1)
+    asked = [ChatMessage("user", 'well? [[tool:weather {"city": "Oslo"}]]')]
+    text = "".join([piece async for piece in call.stream(asked, [tool])])
+    await llm.aclose()
+    assert "sunny in Oslo" in text
+    assert (call.calls, call.finish) == (2, "stop")
+    assert call.usage is not None
+    assert call.usage.output_tokens > 0
+
+
 async def test_the_record_says_why_a_fallback_answered(stack: RunningStack, tmp_path: Path) -> None:
     """Each route that was passed over, with the reason, is in the attempt's record, over the whole chain."""
     cloud = make_cloud(stack, llm_model="busy-first", llm_fallback="anthropic:gone-second,openai:third")

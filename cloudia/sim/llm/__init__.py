@@ -1,4 +1,4 @@
-"""The simulated provider: an HTTP server that speaks the OpenAI and the Anthropic API, the same answer every time.
+"""The simulated provider: an HTTP server that speaks the APIs of OpenAI and Anthropic, the same answer every time.
 
 It runs as a child process, `python -m cloudia.sim.llm --port 0`, and says on stdout where it listens. Clients of
 OpenAI use `http://HOST:PORT/v1`, clients of Anthropic `http://HOST:PORT`; any key will do, unless one was given to it, and any

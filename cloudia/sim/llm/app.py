@@ -22,6 +22,7 @@ from cloudia.sim.llm.line import GoneError
 from cloudia.sim.llm.openai_api import OpenAIApi
 from cloudia.sim.llm.plays import Plays
 from cloudia.sim.llm.replies import Script
+from cloudia.sim.llm.responses_api import ResponsesApi
 from cloudia.sim.llm.stage import Stage
 
 if TYPE_CHECKING:
@@ -46,8 +47,11 @@ def build(settings: Settings, log: Callable[[str], object], *, token: str, key: 
     """
     clock = time.monotonic  # the event loop's own
     state = State(clock, time.time, FaultBook(clock), Ledger(clock, time.time), Script(), Plays(), settings, key)
-    openai = OpenAIApi(time.time)
-    anthropic = AnthropicApi()
+    openai, responses, anthropic = OpenAIApi(time.time), ResponsesApi(time.time), AnthropicApi()
+
+    def api_at(path: str) -> Api:
+        """Return which API a path is of, also where it is none that is served here."""
+        return anthropic if "/messages" in path else responses if path.endswith("/responses") else openai
 
     def api_of(request: Request) -> Api:
         """Return whose API a request means: the two share the paths of the models."""
@@ -79,6 +83,7 @@ def build(settings: Settings, log: Callable[[str], object], *, token: str, key: 
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", Chat(openai, state, log), methods=["POST"]),
+            Route("/v1/responses", Chat(responses, state, log), methods=["POST"]),
             Route("/v1/messages", Chat(anthropic, state, log), methods=["POST"]),
             Route("/v1/models", models, methods=["GET"]),
             Route("/v1/models/{name:path}", models, methods=["GET"]),
@@ -93,4 +98,4 @@ def build(settings: Settings, log: Callable[[str], object], *, token: str, key: 
             GoneError: too_much,  # nobody reads this answer, but an exception would be logged as our own failure
         },
     )
-    return NoPages(Stage(app, state, {api.name: api for api in (openai, anthropic)}, log), bound)
+    return NoPages(Stage(app, state, api_at, log), bound)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Delivery:
             await self.line.until(self.pace.due(sent))
             ready = min(self.pace.ready(clock(), len(chunks)), sent + _AT_ONCE)
             upto = max(ready, sent + 1)
-            await self.line.write(b"".join(map(frames.token, chunks[sent:upto])), more=True)
+            await self.line.write(b"".join(map(frames.token, chunks[sent:upto], count(sent))), more=True)
             sent = self.record.completion_tokens = upto
 
     def _headers(self) -> dict[str, str]:

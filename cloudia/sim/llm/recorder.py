@@ -184,7 +184,9 @@ def _heard(path: str, headers: Headers, body: bytes) -> Heard:
 
 def _asked(body: Mapping[str, Any]) -> str:
     """Return the last text of the user."""
-    messages = body.get("messages")
+    messages = body.get("messages") or body.get("input")  # The latter is that of OpenAI's Responses.
+    if isinstance(messages, str):
+        return messages
     for message in reversed(messages if isinstance(messages, list) else []):
         if isinstance(message, dict) and message.get("role") == "user" and isinstance(message.get("content"), str):
             return str(message["content"])

@@ -15,7 +15,7 @@ from cloudia.sim.llm.fields import FieldError
 from cloudia.sim.llm.line import GoneError, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,29 +23,31 @@ if TYPE_CHECKING:
     from cloudia.sim.llm.chat import State
     from cloudia.sim.llm.ledger import Record
     from cloudia.sim.llm.plays import Turn
-    from cloudia.sim.llm.prompts import Provider
     from cloudia.sim.llm.wire import Api
 
 __all__ = ["Stage"]
 
 
 class Stage:
-    """Plays the cases of `state` to requests before `app` sees them. `log` is given one line of JSON for each."""
+    """Plays the cases of `state` to requests before `app` sees them. `log` is given one line of JSON for each.
 
-    def __init__(self, app: ASGIApp, state: State, apis: Mapping[Provider, Api], log: Callable[[str], object]) -> None:
+    `api_at` says which API a path is of.
+    """
+
+    def __init__(self, app: ASGIApp, state: State, api_at: Callable[[str], Api], log: Callable[[str], object]) -> None:
         self._app = app
         self._state = state
-        self._apis = apis
+        self._api_at = api_at
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Play to a request, or hand it on."""
         turn = None
         if scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith("/_cloudia/"):
-            api: Provider = "anthropic" if "/messages" in scope["path"] else "openai"
-            turn = self._state.plays.take(api, Headers(scope=scope).get("x-cloudia-job-id"))
+            api = self._api_at(scope["path"])
+            turn = self._state.plays.take(api.name, Headers(scope=scope).get("x-cloudia-job-id"))
         if turn:
-            await self._play(turn, self._apis[api], Line(scope, receive, send), _path(scope))
+            await self._play(turn, api, Line(scope, receive, send), _path(scope))
         else:
             await self._app(scope, receive, send)
 

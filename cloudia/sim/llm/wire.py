@@ -1,4 +1,4 @@
-"""What both APIs have in common on the wire: the face each one shows, and server-sent events."""
+"""What the APIs have in common on the wire: the face each one shows, and server-sent events."""
 
 from __future__ import annotations
 
@@ -11,29 +11,37 @@ if TYPE_CHECKING:
 
     from cloudia.sim.llm.prompts import Prompt, Provider, Reply
 
-__all__ = ["MARK", "Api", "Frames", "bearer", "encode"]
+__all__ = ["MARK", "NUMBER", "Api", "Frames", "bearer", "encode"]
 
 MARK = "\0"  # stands for the token in an event that is still to be filled
+NUMBER = "\1"  # stands for the event's number, behind the token
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """A streamed reply: `head`, then for each token `before`, the token as JSON and `after`, then `tail`."""
+    """A streamed reply: `head`, then for each token `before`, the token as JSON and `after`, then `tail`.
+
+    Where events have numbers, `first` is that of the first token; it stands between `after` and `end`.
+    """
 
     head: bytes
     before: bytes
     after: bytes
     tail: bytes
+    first: int | None = None
+    end: bytes = b""
 
     @classmethod
-    def around(cls, token: bytes, *, head: bytes, tail: bytes) -> Frames:
-        """Return frames whose tokens look like `token`, in which the last MARK holds the place."""
+    def around(cls, token: bytes, *, head: bytes, tail: bytes, first: int | None = None) -> Frames:
+        """Return frames whose tokens look like `token`, in which the last MARK holds the place, and NUMBER that of a number."""
         before, _, after = token.rpartition(encode(MARK))
-        return cls(head, before, after, tail)
+        after, _, end = after.partition(encode(NUMBER))
+        return cls(head, before, after, tail, first, end)
 
-    def token(self, chunk: str) -> bytes:
-        """Return the event that carries one token."""
-        return b"%b%b%b" % (self.before, json.dumps(chunk).encode(), self.after)
+    def token(self, chunk: str, place: int) -> bytes:
+        """Return the event that carries one token; `place` is the token's in the reply."""
+        number = b"" if self.first is None else b"%d" % (self.first + place)
+        return b"%b%b%b%b%b" % (self.before, json.dumps(chunk).encode(), self.after, number, self.end)
 
 
 class Api(Protocol):

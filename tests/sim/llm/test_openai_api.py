@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -198,7 +199,7 @@ def test_any_body_is_answered_or_refused(body: dict[str, Any]) -> None:
         return
     reply = answers.answer(prompt, 0)
     frames = api.frames(prompt, reply)
-    events = [frames.head, *map(frames.token, reply.chunks)]
+    events = [frames.head, *map(frames.token, reply.chunks, count())]
     assert "".join(_contents(events)) == api.answer(prompt, reply)["choices"][0]["message"]["content"] == reply.text
 
 
