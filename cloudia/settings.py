@@ -206,7 +206,11 @@ class Settings:
         0, "messages of a user in a minute; one more is a 429; 0 is no limit", "functions", low=0, high=100_000
     )
     limits_connections_per_user: int = _setting(
-        0, "connections of a user to a gateway; one more is refused; 0 is no limit", "gateway", low=0, high=100_000
+        0,
+        "connections of a user, over all gateways; one more is refused; 0 is no limit",
+        "gateway",
+        low=0,
+        high=100_000,
     )
 
     llm_provider: str = _setting(DEFAULT_PROVIDER, "API that the worker speaks", "worker up", choices=tuple(PROVIDERS))

@@ -1,6 +1,7 @@
-"""What a process has in Redis: the event log, the sessions, the cached contexts and the stops, over one client.
+"""What a process has in Redis: the event log, the cached contexts and the stops, over one client.
 
 Apart from `cloud.Cloud`, so that the functions do not carry the library of Redis; the one that stops a job asks `stops` alone.
+The registry of sessions stands on the same client; a gateway makes it, as the limit of a user's is its setting.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 from cloudia.cloud.cache import ContextCache
 from cloudia.cloud.events import EventLog
 from cloudia.cloud.redis import connect
-from cloudia.cloud.sessions import Sessions
 from cloudia.cloud.stops import Stops
 
 if TYPE_CHECKING:
@@ -37,11 +37,6 @@ class Realtime:
             ttl_seconds=settings.events_ttl_seconds,
             max_length=settings.events_max_length,
         )
-
-    @cached_property
-    def sessions(self) -> Sessions:
-        """Who is connected where."""
-        return Sessions(self.redis, self._settings.stack_name)
 
     @cached_property
     def contexts(self) -> ContextCache:

@@ -1,6 +1,7 @@
 """The connection to Redis, the names of its keys, and what its failures mean.
 
-All keys of a session share the hash tag `{session}`, so that a script may touch them together in a Redis cluster.
+All keys of a session share the hash tag `{session}`, so that a script may touch them together in a Redis cluster; that of its
+user, which there is only with a limit, does not.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Keys:
     def connection(self, session_id: str) -> str:
         """Return the key of a session's connection, a hash of `node` and `connection`."""
         return f"{self._prefix}:{{{session_id}}}:connection"
+
+    def user(self, user_id: str) -> str:
+        """Return the key of a user's sessions, a sorted set by when each is forgotten."""
+        return f"{self._prefix}:user:{user_id}"
 
     def node(self, node_id: str) -> str:
         """Return the channel of a gateway node."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
 
     from cloudia.cloud.events import Entry, EventLog
-    from cloudia.cloud.sessions import Published
+    from cloudia.cloud.sessions import Published, Registration
 
 __all__ = ["Connection", "refuse"]
 
@@ -45,16 +45,15 @@ class Connection:
         self,
         socket: ServerConnection,
         *,
-        connection_id: str,
-        session_id: str,
+        held: Registration,
         after: str,
         expires_at: float,
         log: EventLog,
         most_bytes: int,
         stall_seconds: float,
     ) -> None:
-        self.id = connection_id
-        self.session_id = session_id
+        self.held = held
+        self.id = held.connection_id
         self._socket = socket
         self._log = log
         self._expires_at = expires_at
@@ -129,7 +128,7 @@ class Connection:
 
     async def _catch_up(self) -> None:
         try:
-            entries = await self._log.after(self.session_id, self._delivery.begin_reading(), count=_PAGE)
+            entries = await self._log.after(self.held.session_id, self._delivery.begin_reading(), count=_PAGE)
         except UnavailableError:
             await asyncio.sleep(_RETRY_SECONDS)
         else:
@@ -161,7 +160,7 @@ class Connection:
                 attempt=fields.get("attempt"),
                 kind=fields.get("type"),
                 event_id=entry.id,
-                session_id=self.session_id,
+                session_id=self.held.session_id,
                 connection_id=self.id,
                 at=time.time(),
                 seconds=seconds,

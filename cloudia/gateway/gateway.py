@@ -6,8 +6,7 @@ import asyncio
 import json
 import logging
 import os
-from collections import Counter
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from cloudia import __version__, telemetry
 from cloudia.cloud.events import START
 from cloudia.cloud.identity import bearer
 from cloudia.cloud.presence import BEAT_SECONDS
-from cloudia.cloud.sessions import Published
+from cloudia.cloud.sessions import Published, Registration
 from cloudia.errors import CloudiaError, InvalidRequestError, RequestError, UnauthorizedError, UnavailableError
 from cloudia.gateway.connection import Connection, refuse
 from cloudia.hosts import check_host, check_origin
@@ -36,7 +35,7 @@ from cloudia.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from websockets.asyncio.server import ServerConnection
     from websockets.datastructures import Headers
@@ -60,8 +59,6 @@ class Gateway:
         self._sockets: set[ServerConnection] = set()
         self._connections: dict[str, dict[str, Connection]] = {}
         """By session and id. A session has more than one only until Redis has told which of them was replaced."""
-        self._users: dict[str, Counter[str]] = {}
-        """By user, how many connections each of the sessions has."""
         self._subscribed = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -168,31 +165,8 @@ class Gateway:
                 await self._subscribed.wait()
         except TimeoutError as error:
             raise UnavailableError("the gateway cannot serve anybody now", hint="Try again.") from error
-        with self._counted(caller.user_id, session_id):
-            async with self._registered(socket, hello, caller, session_id) as connection:
-                yield connection
-
-    @contextmanager
-    def _counted(self, user_id: str, session_id: str) -> Iterator[None]:
-        """Count a connection to its user. `UnavailableError` where that one has as many sessions here as may be.
-
-        A session that comes again is let in: its connection before is replaced.
-        """
-        most = self._to.settings.limits_connections_per_user
-        sessions = self._users.setdefault(user_id, Counter())
-        if 0 < most <= len(sessions) and session_id not in sessions:
-            raise UnavailableError(
-                f"you have {most} connections here", hint="Close one of them.", code="too_many_connections"
-            )
-        sessions[session_id] += 1
-        try:
-            yield
-        finally:
-            sessions[session_id] -= 1
-            if not sessions[session_id]:
-                del sessions[session_id]
-            if not sessions:
-                self._users.pop(user_id, None)
+        async with self._registered(socket, hello, caller, session_id) as connection:
+            yield connection
 
     @asynccontextmanager
     async def _registered(
@@ -204,8 +178,7 @@ class Gateway:
         resumed = await to.log.holds(session_id, last) if last and last != START else hello.session_id is not None
         connection = Connection(
             socket,
-            connection_id=part_id("con"),
-            session_id=session_id,
+            held=Registration(session_id, part_id("con"), caller.user_id),
             after=last or START,
             expires_at=caller.expires_at,
             log=to.log,
@@ -216,7 +189,7 @@ class Gateway:
         # Before it is registered, for from then on it can be replaced.
         self._connections.setdefault(session_id, {})[connection.id] = connection
         try:
-            await to.sessions.register(session_id, node_id=to.node_id, connection_id=connection.id)
+            await to.sessions.register(connection.held, node_id=to.node_id)
             telemetry.log("connected", connection_id=connection.id, resumed=resumed)
             await socket.send(Event("ready", data=ready).encode())
             yield connection
@@ -226,7 +199,7 @@ class Gateway:
                 del self._connections[session_id]
             telemetry.log("disconnected", connection_id=connection.id, code=socket.close_code)
             with suppress(UnavailableError):  # The registration expires by itself.
-                await to.sessions.unregister(session_id, connection_id=connection.id)
+                await to.sessions.unregister(connection.held)
 
     def _session(self, hello: Hello) -> tuple[Caller, str]:
         """Return the caller of a hello and its session: the one it names if it is the caller's, else a new one."""
@@ -283,10 +256,10 @@ class Gateway:
 
     async def _claim_all(self) -> None:
         # The newest of a session first: where Redis has forgotten all, it is the one that stays.
-        held = [(session_id, name) for session_id, found in self._connections.items() for name in reversed(found)]
+        held = [found[name].held for found in self._connections.values() for name in reversed(found)]
         with suppress(UnavailableError):  # `_listen` says so, and heals when Redis is back.
-            for session_id, name in await self._to.sessions.claim(held, node_id=self._to.node_id):
-                connection = self._connections.get(session_id, {}).get(name)
+            for lost in await self._to.sessions.claim(held, node_id=self._to.node_id):
+                connection = self._connections.get(lost.session_id, {}).get(lost.connection_id)
                 if connection:
                     connection.replace()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloudia.cloud.cloud import Cloud
 from cloudia.cloud.realtime import Realtime
+from cloudia.cloud.sessions import Sessions
 from cloudia.errors import UsageError
 from cloudia.ids import part_id
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from cloudia.cloud.events import EventLog
     from cloudia.cloud.identity import Identity
     from cloudia.cloud.presence import Presence
-    from cloudia.cloud.sessions import Sessions
     from cloudia.settings import Settings
 
 __all__ = ["Services", "make_services"]
@@ -48,6 +48,6 @@ def make_services(settings: Settings) -> Services:
         identity=cloud.identity,
         presence=cloud.presence,
         log=realtime.log,
-        sessions=realtime.sessions,
+        sessions=Sessions(realtime.redis, settings.stack_name, most_per_user=settings.limits_connections_per_user),
         realtime=realtime,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from cloudia.cloud.events import START, Entry, EventLog, Frame
 from cloudia.cloud.redis import Keys, Redis, connect
-from cloudia.cloud.sessions import Sessions
+from cloudia.cloud.sessions import Registration, Sessions
 from cloudia.errors import UnavailableError
 from cloudia.protocol import Event, event_order
 from cloudia.sim.ports import LOOPBACK, choose_port
@@ -186,13 +186,14 @@ async def test_redis_away_is_said_in_one_way() -> None:
     """Every method raises `UnavailableError` with the code `redis_unavailable`, at once."""
     client = connect(f"redis://{LOOPBACK}:{choose_port()}/0")
     log, sessions = EventLog(client, "x", ttl_seconds=1, max_length=10), Sessions(client, "x")
+    held = Registration(_SESSION, "c", "alice")
     for attempt in (
         log.append([_frame()]),
         log.after(_SESSION, START),
         log.holds(_SESSION, "1-1"),
-        sessions.register(_SESSION, node_id="n", connection_id="c"),
-        sessions.claim([(_SESSION, "c")], node_id="n"),
-        sessions.unregister(_SESSION, connection_id="c"),
+        sessions.register(held, node_id="n"),
+        sessions.claim([held], node_id="n"),
+        sessions.unregister(held),
     ):
         with pytest.raises(UnavailableError) as away:
             await attempt

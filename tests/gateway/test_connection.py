@@ -11,6 +11,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from cloudia.cloud.events import START, Entry, EventLog
+from cloudia.cloud.sessions import Registration
 from cloudia.gateway.connection import Connection
 from cloudia.protocol import CLOSE_TRY_AGAIN, Event
 
@@ -34,8 +35,7 @@ async def test_a_sender_that_fails_closes_its_connection_with_a_reason(caplog: p
     async def handle(socket: ServerConnection) -> None:
         await Connection(
             socket,
-            connection_id="con",
-            session_id="ses",
+            held=Registration("ses", "con", "alice"),
             after=START,
             expires_at=time.time() + 60,
             log=Broken(),
