@@ -33,6 +33,8 @@ import json, sys
 sys.path[:0] = sys.argv[1:3]
 import importlib
 handler = importlib.import_module(sys.argv[3]).handler
+if "redis" in sys.argv[4:]:  # It is loaded when a job is stopped, where there is Redis.
+    importlib.import_module("cloudia.cloud.stops")
 answer = handler({"headers": {"authorization": "Basic"}, "pathParameters": {"id": "x"}}, None)
 files = [module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
 print(json.dumps({"answer": answer, "files": files}))
@@ -93,7 +95,8 @@ def test_a_zip_is_enough(zips: list[FunctionZip], tmp_path: Path) -> None:
         code = tmp_path / each.name
         with zipfile.ZipFile(io.BytesIO(each.data)) as file:
             file.extractall(code)
-        command = [sys.executable, "-I", "-S", "-c", _CALL, str(code), str(runtime), each.handler.rpartition(".")[0]]
+        module, also = each.handler.rpartition(".")[0], ["redis"] if each.name == "cancel_job" else []
+        command = [sys.executable, "-I", "-S", "-c", _CALL, str(code), str(runtime), module, *also]
         environment = clean_environment(CLOUDIA_AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_LAMBDA_FUNCTION_NAME="f")
         running.append(
             (

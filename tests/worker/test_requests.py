@@ -102,10 +102,10 @@ async def cancel(cloud: Cloud, job: QueuedJob, monkeypatch: pytest.MonkeyPatch, 
 
 
 async def test_a_stop_through_redis_is_one_request(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop is seen long before the poll, at the cost of a look at that one record."""
+    """A stop is seen before the answer is whole, let alone the poll, at the cost of a look at that one record."""
     cloud = make_cloud(stack, worker_cancel_poll_seconds=60)
     async with counted(cloud, monkeypatch, beside=_BESIDE - {"BatchGetItem"}) as requests:
-        job = accept(cloud, "a long one [[words:3000]]")
+        job = accept(cloud, "a long one [[words:500]]")
         await cancel(cloud, job, monkeypatch, redis_url=cloud.settings.redis_url)
         await finished(cloud, job)
         assert cloud.jobs.get(job.job_id, USER).status == "cancelled"
