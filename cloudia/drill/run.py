@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +65,9 @@ def run_drill(
         project = BorrowedProject(root or home, home)
         flags = {**_SETTINGS, "up_workers": workers, "worker_responder": responder}
         try:
-            run = start.detached(project, flags, progress, supervisor=("cloudia.drill.supervise", str(home)))
+            troubles = json.dumps([asdict(trouble) for trouble in storm.troubles])
+            supervisor = ("cloudia.drill.supervise", str(home), troubles)
+            run = start.detached(project, flags, progress, supervisor=supervisor)
             chaos = Chaos(run, project)
             chaos.set_pace(ttft=_FIRST_TOKEN_SECONDS, tps=size.tokens_per_second, seed=size.seed)
             for fault, rate in storm.faults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["ALONE", "Alone", "Blow", "Message", "Storm", "StormSize", "Way", "make_storm"]
+__all__ = ["ALONE", "Alone", "Blow", "Message", "Storm", "StormSize", "Trouble", "Way", "make_storm"]
 
 Target: TypeAlias = Literal["worker", "gateway", "redis", "client"]
 Way: TypeAlias = Literal["api", "late", "dies", "later"]
 """Who accepts a message: the HTTP API; a function that is slow to send it; one that dies before; one of a later version."""
-Alone: TypeAlias = Literal["order", "orphans", "skew", "stopped"]
+Alone: TypeAlias = Literal["order", "orphans", "skew", "stopped", "refused"]
 """What can be drilled alone: messages posted at once, functions that die between their writes, versions that differ, workers
-that stand still for longer than their leases."""
+that stand still for longer than their leases, actions that AWS refuses the workers."""
 ALONE: tuple[Alone, ...] = get_args(Alone)
 
 _DUPLICATES = 0.1
@@ -32,7 +33,14 @@ _STOPS_ALONE = 6.0
 _STOP_SECONDS = 6.0
 """Longer than a drill's lease and visibility, so that another worker has the job when this one goes on."""
 _SLOW = 40.0
-"""Tokens per second where workers are stopped: most of the time they are in the middle of an answer."""
+"""Tokens per second where workers are stopped or refused: most of the time they are in the middle of an answer."""
+_REFUSED_ALONE = 0.5
+_REFUSED_SECONDS = 1.5
+_ACTIONS = (
+    *("ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"),
+    *("UpdateItem", "TransactWriteItems", "Query", "PutItem"),
+)
+"""What a worker asks of AWS, one by one."""
 _FAULTS = (("500", 0.12), ("cut", 0.10), ("429", 0.04), ("garbage", 0.04))
 """The provider's faults and their shares, for a storm in which 30 % of the calls fail."""
 _FAILING = sum(share for _, share in _FAULTS)
@@ -53,6 +61,8 @@ class StormSize:
     redis_restarts: float = 15.0
     client_cuts: float = 0.5
     worker_stops: float = 0.0
+    refusals: float = 0.0
+    """Mean time between the end of a refusal and the next one."""
     pace: float = 0.2
     """Mean time between two messages of a conversation."""
     bursts: float = 0.2
@@ -65,7 +75,7 @@ class StormSize:
 
     def only(self, names: Collection[Alone]) -> StormSize:
         """Return the size of a storm of these alone: nothing is killed, and the provider does not fail."""
-        stopped = "stopped" in names
+        stopped, refused = "stopped" in names, "refused" in names
         shares = {name: _SHARE_ALONE if name in names else 0.0 for name in ALONE}
         calm = replace(self, failures=0.0, worker_kills=0.0, gateway_kills=0.0, redis_restarts=0.0, client_cuts=0.0)
         return replace(
@@ -74,7 +84,8 @@ class StormSize:
             orphans=shares["orphans"],
             skew=shares["skew"],
             worker_stops=_STOPS_ALONE if stopped else 0.0,
-            tokens_per_second=_SLOW if stopped else self.tokens_per_second,
+            refusals=_REFUSED_ALONE if refused else 0.0,
+            tokens_per_second=_SLOW if stopped or refused else self.tokens_per_second,
         )
 
 
@@ -103,12 +114,22 @@ class Blow:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """An action that AWS refuses a worker for good, as it seems: from `at` seconds after its start, for `seconds`."""
+
+    at: float
+    action: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Storm:
-    """All of it: messages by conversation, blows in the order of their times, faults of the provider with their rates."""
+    """All of it: messages by conversation, blows in the order of their times, the provider's faults, each worker's troubles."""
 
     conversations: tuple[tuple[Message, ...], ...]
     blows: tuple[Blow, ...]
     faults: tuple[tuple[str, float], ...]
+    troubles: tuple[Trouble, ...]
 
 
 def make_storm(size: StormSize, *, horizon: float = 600.0) -> Storm:
@@ -122,7 +143,16 @@ def make_storm(size: StormSize, *, horizon: float = 600.0) -> Storm:
         while interval and (at := at + dice.uniform(0.5, 1.5) * interval) < horizon:
             blows.append(Blow(at, target, dice.randrange(1_000_000), seconds))
     faults = tuple((fault, share / _FAILING * size.failures) for fault, share in _FAULTS if size.failures)
-    return Storm(conversations, tuple(sorted(blows, key=lambda blow: blow.at)), faults)
+    troubles = tuple(_troubles(dice, size, horizon))
+    return Storm(conversations, tuple(sorted(blows, key=lambda blow: blow.at)), faults, troubles)
+
+
+def _troubles(dice: random.Random, size: StormSize, horizon: float) -> Iterator[Trouble]:
+    """Yield the refusals, one after the other: each action before any comes again."""
+    at, actions = 0.0, itertools.cycle(dice.sample(_ACTIONS, len(_ACTIONS)))
+    while size.refusals and (at := at + dice.uniform(0.5, 1.5) * size.refusals) < horizon:
+        yield Trouble(at, next(actions), _REFUSED_SECONDS)
+        at += _REFUSED_SECONDS
 
 
 def _intervals(size: StormSize) -> tuple[tuple[Target, float, float], ...]:

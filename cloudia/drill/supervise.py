@@ -1,15 +1,42 @@
-"""`python -m cloudia.drill.supervise HOME`: run a drill's stack in the working folder, with its state in HOME.
+"""`python -m cloudia.drill.supervise HOME TROUBLES`: run a drill's stack in the working folder, with its state in HOME.
 
-Flags come as JSON in `CLOUDIA_FLAGS`.
+Where TROUBLES has any, its workers are those of `cloudia.drill.worker`. Flags come as JSON in `CLOUDIA_FLAGS`.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudia.local.borrowed import BorrowedProject
+from cloudia.local.plan import make_plan
 from cloudia.local.supervisor import supervise
+from cloudia.sim.spec import python_module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloudia.local.plan import Plan
+    from cloudia.local.project import Project
+    from cloudia.settings import Resolved
+
+
+async def _plan(project: Project, resolved: Resolved, *, temporary: Path, say: Callable[[str], None]) -> Plan:
+    """Return the plan of a stack whose workers are in trouble."""
+    plan = await make_plan(project, resolved, temporary=temporary, say=say)
+    troubled = python_module("cloudia.drill.worker", sys.argv[2])
+    services = (replace(spec, command=troubled) if spec.kind == "worker" else spec for spec in plan.services)
+    return replace(plan, services=tuple(services))
+
+
+def main() -> int:
+    """Return the exit status."""
+    home, troubles = sys.argv[1:]
+    return supervise(BorrowedProject(Path.cwd(), Path(home)), _plan if json.loads(troubles) else make_plan)
+
 
 if __name__ == "__main__":
-    sys.exit(supervise(BorrowedProject(Path.cwd(), Path(sys.argv[1]))))
+    sys.exit(main())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloudia.drill.gatekeeper import Gatekeeper
 from cloudia.drill.storm import ALONE, Alone, StormSize, make_storm
 from cloudia.drill.verdict import Sent, judge
 from cloudia.drill.witness import _bursts
+from cloudia.drill.worker import suffer
 from cloudia.protocol import AttemptRecord, Event
 from tests.support import cli
 
@@ -53,9 +56,24 @@ def test_what_is_drilled_alone_is_alone(name: Alone) -> None:
         "skew": any(message.way == "later" for message in messages),
         "stopped": {(blow.target, blow.seconds > 4) for blow in storm.blows} == {("worker", True)},
     }
+    kinds["refused"] = bool(storm.troubles)
     assert bool(storm.blows) == kinds["stopped"]
     assert not storm.faults
     assert [kind for kind, there in kinds.items() if there] == [name]
+
+
+def test_each_action_is_refused_before_any_again_and_then_allowed() -> None:
+    """Refusals come one after the other; while none is due the gate lets everything through."""
+    troubles = make_storm(StormSize(jobs=10, conversations=1).only(["refused"]), horizon=60).troubles
+    assert len({trouble.action for trouble in troubles[:7]}) == 7
+    assert all(before.at + before.seconds < after.at for before, after in pairwise(troubles))
+    gate = Gatekeeper("http://127.0.0.1")
+    slept: list[tuple[float, list[str]]] = []
+    suffer(troubles[:2], gate, sleep=lambda seconds: slept.append((seconds, sorted(gate.refuses))))
+    first, second = troubles[:2]
+    assert [refused for _, refused in slept] == [[], [first.action], [], [second.action]]
+    assert sum(seconds for seconds, _ in slept[:3]) == pytest.approx(second.at)
+    assert not gate.refuses
 
 
 def seen() -> tuple[Sent, list[dict[str, Any]]]:
@@ -150,7 +168,7 @@ def test_bad_names_of_drills(tmp_path: Path) -> None:
     """What is no drill is a usage error, and nothing is started."""
     done = cli("drill", "--only", "order,nothing", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "order, orphans, skew, stopped" in done.stderr
+    assert "order, orphans, skew, stopped, refused" in done.stderr
 
 
 def test_i1_i3_i9_hold_where_nothing_else_is_wrong(tmp_path: Path) -> None:
@@ -166,6 +184,17 @@ def test_i1_i3_i9_hold_where_nothing_else_is_wrong(tmp_path: Path) -> None:
 def test_i2_i3_hold_where_workers_stand_still(tmp_path: Path) -> None:
     """I2, I3: a worker is stopped for longer than its leases, another one takes over, then it goes on: one answer each."""
     drilled = ("--only", "stopped", "--jobs", "40", "--conversations", "8", "--json")
+    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout)
+    assert (verdict["broken"], verdict["answered"]) == ({}, 40)
+    assert verdict["taken_over"] > 0
+
+
+@pytest.mark.long
+def test_i1_i7_hold_where_aws_refuses_the_workers(tmp_path: Path) -> None:
+    """I1, I7: what a worker asks of AWS is refused for good, one action after the other, then allowed: all is answered."""
+    drilled = ("--only", "refused", "--jobs", "40", "--conversations", "8", "--json")
     done = cli("drill", *drilled, folder=tmp_path, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads(done.stdout)

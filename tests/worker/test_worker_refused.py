@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloudia.drill.gatekeeper import gatekeeper
 from tests.patience import HANGS
 from tests.support import RunningStack, eventually, make_cloud
-from tests.worker.gatekeeper import gatekeeper
 from tests.worker.test_probes import free_port, probe
 from tests.worker.working import USER, accept, ended, log_lines, worker
 

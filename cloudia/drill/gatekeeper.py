@@ -24,8 +24,6 @@ class Gatekeeper:
         self.refuses: set[str] = set()
         """Actions, such as `DeleteMessageBatch`."""
         self.code = "AccessDeniedException"
-        self.asked: list[str] = []
-        """The actions of all requests."""
 
 
 @contextmanager
@@ -39,7 +37,6 @@ def gatekeeper(engine: str) -> Iterator[Gatekeeper]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             action = self.headers.get("x-amz-target", "").partition(".")[2]
-            gate.asked.append(action)
             if action in gate.refuses:
                 refusal = {"__type": f"com.amazonaws.any#{gate.code}", "message": "not authorized"}
                 self._answer(400, {}, json.dumps(refusal).encode())
