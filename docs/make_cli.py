@@ -102,7 +102,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "drill": (
         "cloudia drill --jobs 200",
         "cloudia drill --only order,orphans,skew",
-        "cloudia drill --only stopped,refused",
+        "cloudia drill --only stopped,refused,clock",
         "cloudia drill --responder my_bot:answer",
     ),
     "worker": ("cloudia worker",),

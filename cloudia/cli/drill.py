@@ -46,7 +46,7 @@ def drill(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Nothing but these, comma-separated: order, orphans, skew, stopped, refused; nothing is killed.",
+            help="Nothing but these, comma-separated: order, orphans, skew, stopped, refused, clock; nothing is killed.",
         ),
     ] = None,
     responder: Annotated[

@@ -25,6 +25,15 @@ class Gatekeeper:
         """Actions, such as `DeleteMessageBatch`."""
         self.code = "AccessDeniedException"
 
+    @contextmanager
+    def refusing(self, action: str) -> Iterator[None]:
+        """Refuse an action while the block runs."""
+        self.refuses.add(action)
+        try:
+            yield
+        finally:
+            self.refuses.discard(action)
+
 
 @contextmanager
 def gatekeeper(engine: str) -> Iterator[Gatekeeper]:

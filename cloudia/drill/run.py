@@ -85,7 +85,7 @@ async def _run(project: Project, run: PlannedRun, storm: Storm, view: DrillView,
             await witness.talk()
         finally:
             await ended(weather)
-        return await witness.verdict()
+        return await witness.verdict(clocks=not any(trouble.clock for trouble in storm.troubles))
 
 
 async def _blow(project: Project, blows: Sequence[Blow], witness: Witness) -> None:

@@ -15,9 +15,9 @@ __all__ = ["ALONE", "Alone", "Blow", "Message", "Storm", "StormSize", "Trouble",
 Target: TypeAlias = Literal["worker", "gateway", "redis", "client"]
 Way: TypeAlias = Literal["api", "late", "dies", "later"]
 """Who accepts a message: the HTTP API; a function that is slow to send it; one that dies before; one of a later version."""
-Alone: TypeAlias = Literal["order", "orphans", "skew", "stopped", "refused"]
+Alone: TypeAlias = Literal["order", "orphans", "skew", "stopped", "refused", "clock"]
 """What can be drilled alone: messages posted at once, functions that die between their writes, versions that differ, workers
-that stand still for longer than their leases, actions that AWS refuses the workers."""
+that stand still for longer than their leases, actions that AWS refuses the workers, a worker's clock that is set."""
 ALONE: tuple[Alone, ...] = get_args(Alone)
 
 _DUPLICATES = 0.1
@@ -41,6 +41,10 @@ _ACTIONS = (
     *("UpdateItem", "TransactWriteItems", "Query", "PutItem"),
 )
 """What a worker asks of AWS, one by one."""
+_SETTINGS_ALONE = 1.0
+_SET_SECONDS = 3.0
+_SET_BY = (60.0, 300.0)
+"""By how much a clock is set, forwards or back."""
 _FAULTS = (("500", 0.12), ("cut", 0.10), ("429", 0.04), ("garbage", 0.04))
 """The provider's faults and their shares, for a storm in which 30 % of the calls fail."""
 _FAILING = sum(share for _, share in _FAULTS)
@@ -65,6 +69,8 @@ class StormSize:
     """Mean time between the end of a refusal and the next one."""
     pace: float = 0.2
     """Mean time between two messages of a conversation."""
+    clock_settings: float = 0.0
+    """Mean time in which the first worker's clock is right, before it is set again."""
     bursts: float = 0.2
     """Share of the messages that begin a burst: 2 to 5 of one conversation at once, on one connection and several."""
     orphans: float = 0.02
@@ -75,7 +81,7 @@ class StormSize:
 
     def only(self, names: Collection[Alone]) -> StormSize:
         """Return the size of a storm of these alone: nothing is killed, and the provider does not fail."""
-        stopped, refused = "stopped" in names, "refused" in names
+        stopped, refused, clock = "stopped" in names, "refused" in names, "clock" in names
         shares = {name: _SHARE_ALONE if name in names else 0.0 for name in ALONE}
         calm = replace(self, failures=0.0, worker_kills=0.0, gateway_kills=0.0, redis_restarts=0.0, client_cuts=0.0)
         return replace(
@@ -85,7 +91,8 @@ class StormSize:
             skew=shares["skew"],
             worker_stops=_STOPS_ALONE if stopped else 0.0,
             refusals=_REFUSED_ALONE if refused else 0.0,
-            tokens_per_second=_SLOW if stopped or refused else self.tokens_per_second,
+            clock_settings=_SETTINGS_ALONE if clock else 0.0,
+            tokens_per_second=_SLOW if stopped or refused or clock else self.tokens_per_second,
         )
 
 
@@ -115,11 +122,14 @@ class Blow:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An action that AWS refuses a worker for good, as it seems: from `at` seconds after its start, for `seconds`."""
+    """What happens to a worker, from `at` seconds after its start, for `seconds`."""
 
     at: float
-    action: str
     seconds: float
+    refused: str = ""
+    """An action that AWS refuses it for good, as it seems."""
+    clock: float = 0.0
+    """By how many seconds its clock is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +158,15 @@ def make_storm(size: StormSize, *, horizon: float = 600.0) -> Storm:
 
 
 def _troubles(dice: random.Random, size: StormSize, horizon: float) -> Iterator[Trouble]:
-    """Yield the refusals, one after the other: each action before any comes again."""
+    """Yield the refusals, one after the other, each action before any comes again; and the times at which a clock is wrong."""
     at, actions = 0.0, itertools.cycle(dice.sample(_ACTIONS, len(_ACTIONS)))
     while size.refusals and (at := at + dice.uniform(0.5, 1.5) * size.refusals) < horizon:
-        yield Trouble(at, next(actions), _REFUSED_SECONDS)
+        yield Trouble(at, _REFUSED_SECONDS, refused=next(actions))
         at += _REFUSED_SECONDS
+    at = 0.0
+    while size.clock_settings and (at := at + dice.uniform(0.5, 1.5) * size.clock_settings) < horizon:
+        yield Trouble(at, _SET_SECONDS, clock=dice.choice((-1, 1)) * dice.uniform(*_SET_BY))
+        at += _SET_SECONDS
 
 
 def _intervals(size: StormSize) -> tuple[tuple[Target, float, float], ...]:

@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from cloudia.local.plan import Plan
     from cloudia.local.project import Project
     from cloudia.settings import Resolved
+    from cloudia.sim.spec import PartSpec
 
 
 async def _plan(project: Project, resolved: Resolved, *, temporary: Path, say: Callable[[str], None]) -> Plan:
     """Return the plan of a stack whose workers are in trouble."""
     plan = await make_plan(project, resolved, temporary=temporary, say=say)
-    troubled = python_module("cloudia.drill.worker", sys.argv[2])
-    services = (replace(spec, command=troubled) if spec.kind == "worker" else spec for spec in plan.services)
-    return replace(plan, services=tuple(services))
+    return replace(plan, services=tuple(_troubled(spec) if spec.kind == "worker" else spec for spec in plan.services))
+
+
+def _troubled(worker: PartSpec) -> PartSpec:
+    return replace(worker, command=python_module("cloudia.drill.worker", sys.argv[2], str(worker.number or 1)))
 
 
 def main() -> int:

@@ -83,18 +83,20 @@ def judge(
     histories: Mapping[str, Sequence[Mapping[str, Any]]],
     dead_letters: Iterable[str],
     calls: Iterable[Mapping[str, Any]] | None,
+    clocks: bool = True,
 ) -> Verdict:
     """Judge a storm.
 
     `histories` are the messages of each conversation over HTTP, `dead_letters` the job ids in the DLQ, `calls` the provider's
-    own records of its requests, None where they don't count.
+    own records of its requests, None where they don't count. Where the workers' `clocks` are not to be believed, the order is
+    that in which the turns were told.
     """
     details: list[str] = []
     buried = set(dead_letters)
     outcome = Counter(_outcome(one, buried, details) for one in sent)
     twice = sum(_answered_twice(one, histories.get(one.conversation_id, ()), details) for one in sent)
-    attempts = {one.job_id: one.attempts for one in sent}
-    disorder = sum(_out_of_order(history, attempts, details) for history in histories.values())
+    turns = {one.job_id: one for one in sent}
+    disorder = sum(_out_of_order(history, turns, details, clocks=clocks) for history in histories.values())
     missed = sum(_missed(one, details) for one in sent)
     doubled = sum(_doubled(one, details) for one in sent)
     mine = {one.job_id for one in sent}
@@ -161,18 +163,33 @@ def _attempts_answered_twice(calls: Iterable[Mapping[str, Any]], details: list[s
 
 
 def _out_of_order(
-    history: Sequence[Mapping[str, Any]], attempts: Mapping[str, Sequence[AttemptRecord]], details: list[str]
+    history: Sequence[Mapping[str, Any]], turns: Mapping[str, Sent], details: list[str], *, clocks: bool
 ) -> int:
     """Return how many turns of a conversation were begun or recorded before the end of an earlier one."""
     answers = [message for message in history if message["role"] == "assistant"]
+    times = _times if clocks else _times_told
     wrong = 0
     for before, after in pairwise(answers):
-        ends = [attempt.ended_at for attempt in attempts.get(before["job_id"], ()) if attempt.ended_at]
-        begins = [attempt.began_at for attempt in attempts.get(after["job_id"], ())]
-        if after["created_at"] < before["created_at"] or (ends and begins and min(begins) < max(ends)):
+        _, ends = times(turns.get(before["job_id"]))
+        begins, _ = times(turns.get(after["job_id"]))
+        recorded_early = clocks and after["created_at"] < before["created_at"]
+        if recorded_early or (ends and begins and min(begins) < max(ends)):
             details.append(f"I3 {after['job_id']} was begun or answered before the end of {before['job_id']}")
             wrong += 1
     return wrong
+
+
+def _times(one: Sent | None) -> tuple[list[float], list[float]]:
+    """Return when the attempts at a message began, and when they ended, by their workers' clocks."""
+    attempts = one.attempts if one else ()
+    return [each.began_at for each in attempts], [each.ended_at for each in attempts if each.ended_at]
+
+
+def _times_told(one: Sent | None) -> tuple[list[float], list[float]]:
+    """Return when a message's events were told, and when its end was, by the one clock of Redis, which made their ids."""
+    events = [event for event in one.events if event.id] if one else []
+    told = [(event_order(event.id)[0] / 1000, event.terminal) for event in events if event.id]
+    return [at for at, _ in told], [at for at, end in told if end]
 
 
 def _missed(one: Sent, details: list[str]) -> int:

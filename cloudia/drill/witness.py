@@ -107,8 +107,8 @@ class Witness:
         finally:
             await ended(ledger)
 
-    async def verdict(self) -> Verdict:
-        """Ask the stack how everything ended, and judge."""
+    async def verdict(self, *, clocks: bool = True) -> Verdict:
+        """Ask the stack how everything ended, and judge. `clocks` says whether those of the workers were right."""
         await self._read_ledger()
         for sent in self._sent:
             sent.job = await _patiently(lambda sent=sent: self._connections[sent.conversation][0].api.job(sent.job_id))
@@ -120,7 +120,7 @@ class Witness:
                 histories[sent.conversation_id] = await self._history(sent)
         dead_letters = await asyncio.to_thread(self._dead_letters)
         calls = self._calls.values() if self._provider else None
-        return judge(self._sent, histories=histories, dead_letters=dead_letters, calls=calls)
+        return judge(self._sent, histories=histories, dead_letters=dead_letters, calls=calls, clocks=clocks)
 
     async def _talk(self, number: int) -> None:
         """Send the messages of a conversation burst by burst, without waiting for answers; then wait for these."""

@@ -13,7 +13,7 @@ from cloudia.drill.gatekeeper import Gatekeeper
 from cloudia.drill.storm import ALONE, Alone, StormSize, make_storm
 from cloudia.drill.verdict import Sent, judge
 from cloudia.drill.witness import _bursts
-from cloudia.drill.worker import suffer
+from cloudia.drill.worker import SetClock, suffer
 from cloudia.protocol import AttemptRecord, Event
 from tests.support import cli
 
@@ -56,7 +56,10 @@ def test_what_is_drilled_alone_is_alone(name: Alone) -> None:
         "skew": any(message.way == "later" for message in messages),
         "stopped": {(blow.target, blow.seconds > 4) for blow in storm.blows} == {("worker", True)},
     }
-    kinds["refused"] = bool(storm.troubles)
+    kinds |= {
+        "refused": any(trouble.refused for trouble in storm.troubles),
+        "clock": any(abs(trouble.clock) >= 60 for trouble in storm.troubles),
+    }
     assert bool(storm.blows) == kinds["stopped"]
     assert not storm.faults
     assert [kind for kind, there in kinds.items() if there] == [name]
@@ -65,15 +68,30 @@ def test_what_is_drilled_alone_is_alone(name: Alone) -> None:
 def test_each_action_is_refused_before_any_again_and_then_allowed() -> None:
     """Refusals come one after the other; while none is due the gate lets everything through."""
     troubles = make_storm(StormSize(jobs=10, conversations=1).only(["refused"]), horizon=60).troubles
-    assert len({trouble.action for trouble in troubles[:7]}) == 7
+    assert len({trouble.refused for trouble in troubles[:7]}) == 7
     assert all(before.at + before.seconds < after.at for before, after in pairwise(troubles))
     gate = Gatekeeper("http://127.0.0.1")
     slept: list[tuple[float, list[str]]] = []
-    suffer(troubles[:2], gate, sleep=lambda seconds: slept.append((seconds, sorted(gate.refuses))))
+    suffer(
+        troubles[:2],
+        lambda trouble: gate.refusing(trouble.refused),
+        sleep=lambda seconds: slept.append((seconds, sorted(gate.refuses))),
+    )
     first, second = troubles[:2]
-    assert [refused for _, refused in slept] == [[], [first.action], [], [second.action]]
+    assert [refused for _, refused in slept] == [[], [first.refused], [], [second.refused]]
     assert sum(seconds for seconds, _ in slept[:3]) == pytest.approx(second.at)
     assert not gate.refuses
+
+
+def test_a_clock_is_set_and_is_right_again() -> None:
+    """The first worker's clock is set by minutes, in both directions, for longer than a job takes, and between is right."""
+    troubles = make_storm(StormSize(jobs=10, conversations=1).only(["clock"]), horizon=60).troubles
+    assert {trouble.clock > 0 for trouble in troubles} == {True, False}
+    clock = SetClock(lambda: 1000.0)
+    shown: list[float] = []
+    suffer(troubles[:2], lambda trouble: clock.set(trouble.clock), sleep=lambda _: shown.append(clock()))
+    assert shown == [1000.0, 1000.0 + troubles[0].clock, 1000.0, 1000.0 + troubles[1].clock]
+    assert clock() == 1000.0
 
 
 def seen() -> tuple[Sent, list[dict[str, Any]]]:
@@ -164,11 +182,27 @@ def test_the_verdict_sees_a_turn_that_did_not_wait() -> None:
     assert [wrong(began_at) for began_at in (1.5, 3.0, 5.0)] == [1, 1, 0]
 
 
+def test_where_clocks_are_wrong_the_order_is_that_of_what_was_told() -> None:
+    """I3: a turn that was begun and recorded earlier by its worker's clock is in order where it was told in order."""
+    sent, history = seen()
+    other = replace(sent, job_id="job_b", message_id="msg_b", again=[], attempts=[AttemptRecord(1, 1, "wrk_2", 0.5)])
+    sent = replace(sent, attempts=[AttemptRecord(1, 1, "wrk_1", 1.0, ended_at=2.0)])
+    after = [{**history[0], "job_id": "job_b"}, {"job_id": "job_b", "role": "assistant", "created_at": "0"}]
+
+    def wrong(first: str, *, clocks: bool) -> int:
+        told = [replace(sent.events[0], id=first), *(replace(event, id="9-0") for event in sent.events[1:])]
+        turns = [sent, replace(other, events=told)]
+        histories = {"cnv_a": [*history, *after]}
+        return judge(turns, histories=histories, dead_letters=(), calls=(), clocks=clocks).out_of_order
+
+    assert [wrong("4-0", clocks=True), wrong("4-0", clocks=False), wrong("2-0", clocks=False)] == [1, 0, 1]
+
+
 def test_bad_names_of_drills(tmp_path: Path) -> None:
     """What is no drill is a usage error, and nothing is started."""
     done = cli("drill", "--only", "order,nothing", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "order, orphans, skew, stopped, refused" in done.stderr
+    assert "order, orphans, skew, stopped, refused, clock" in done.stderr
 
 
 def test_i1_i3_i9_hold_where_nothing_else_is_wrong(tmp_path: Path) -> None:
@@ -200,6 +234,16 @@ def test_i1_i7_hold_where_aws_refuses_the_workers(tmp_path: Path) -> None:
     verdict = json.loads(done.stdout)
     assert (verdict["broken"], verdict["answered"]) == ({}, 40)
     assert verdict["taken_over"] > 0
+
+
+@pytest.mark.long
+def test_i1_i2_i3_hold_where_a_clock_is_set(tmp_path: Path) -> None:
+    """I1, I2, I3: one worker's clock is set by minutes, time and again, while workers also stand still: leases hold."""
+    drilled = ("--only", "clock,stopped", "--jobs", "40", "--conversations", "8", "--json")
+    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout)
+    assert (verdict["broken"], verdict["answered"]) == ({}, 40)
 
 
 _RESPONDER = """
