@@ -107,7 +107,7 @@ async def test_a_message_streams_in(stack: RunningStack, tmp_path: Path) -> None
         await chat.until(look)
         assert len(grown) > 3
         assert "turn 1" in view.turn.answer.text
-        assert "tokens" in chat.facts()
+        await chat.until(lambda: "tokens" in chat.facts())
         assert "sim-1" in chat.facts()
         await chat.until(lambda: chat.titles == ["what is a fence? [[words:400]]"])
         again = await chat.say("and then? [[words:10]]")

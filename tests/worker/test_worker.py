@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +73,14 @@ async def test_i3_turns_are_answered_in_the_order_they_were_accepted(cloud: Clou
 
 async def test_stop_keeps_what_came(cloud: Cloud, tmp_path: Path) -> None:
     """Cancel: the provider's stream is closed, and what had come is recorded as cancelled."""
-    async with worker(cloud, tmp_path):
-        job = accept(cloud, "a long one [[words:2000]]")
-        await eventually(lambda: cloud.jobs.get(job.job_id, USER).status == "running")
-        await asyncio.sleep(0.5)  # some text has to come first
+    async with worker(cloud, tmp_path), connect(cloud.settings.redis_url) as redis:
+        job = accept(cloud, "a long one [[words:2000]]", session="ses_test")
+        log = EventLog(redis, cloud.stack.name, ttl_seconds=60, max_length=100)
+
+        async def some() -> bool:
+            return any(json.loads(entry.payload)["type"] == "delta" for entry in await log.after("ses_test", "0-0"))
+
+        await eventually(some)
         cloud.jobs.request_cancel(job.job_id, USER)
         done = await ended(cloud, job)
         assert done.status == "cancelled"
