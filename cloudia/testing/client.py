@@ -198,7 +198,7 @@ class ChatClient:
         """Cancel what has not ended, so that it takes no reply which the next test scripts; then close."""
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         if self._client:
-            for job_id in self._open:
+            for job_id in tuple(self._open):  # Answers end meanwhile.
                 with contextlib.suppress(CloudiaError):
                     await self._client.api.cancel(job_id)
             await self._client.__aexit__(None, None, None)
