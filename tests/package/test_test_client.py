@@ -25,7 +25,7 @@ class _Connected:
 async def test_answers_that_end_while_a_test_is_left() -> None:
     """Each that had not ended is cancelled, and the client closed, whatever ends meanwhile."""
     client = ChatClient.__new__(ChatClient)
-    client._open = dict.fromkeys(("job_1", "job_2"), None)  # type: ignore[arg-type]
+    client._open = dict.fromkeys(("job_1", "job_2"), None)  # type: ignore[assignment]
     connected: Any = _Connected(client._open)
     client._client = connected
     await client._leave()
