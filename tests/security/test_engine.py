@@ -277,7 +277,9 @@ def test_parts_get_the_secrets_that_they_need_and_the_engine_no_key_of_a_provide
             known = Path(f"/proc/{pid}/environ").read_bytes().decode()
             has = {key for key in _LLM_KEYS.values() if key in known}
             assert has == (set(_LLM_KEYS.values()) if name == "worker" else set()), name
-            assert (secrets.redis in known) == (name in {"gateway", "worker"}), name
+            assert (secrets.redis in known) == (name in {"api", "gateway", "worker"}), (
+                name
+            )  # A stop is published by the edge.
             assert (secrets.secret_access_key in known) == (name in {"api", "gateway", "worker"}), name
         names = [parameter["Name"] for parameter in Aws(running.settings).ssm.describe_parameters()["Parameters"]]
         assert [name for name in names if "api-key" in name] == []
