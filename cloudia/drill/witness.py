@@ -99,12 +99,14 @@ class Witness:
     async def talk(self) -> None:
         """Send all messages and wait until each was seen to end, or nothing ends any more."""
         ledger = asyncio.create_task(self._keep_ledger())
+        talking = [asyncio.create_task(self._talk(number)) for number in range(len(self._connections))]
         try:
             async with asyncio.timeout(_STALL_SECONDS) as self._patience:
-                await asyncio.gather(*(self._talk(number) for number in range(len(self._connections))))
+                await asyncio.gather(*talking)
         except TimeoutError:
             pass  # The verdict says what is missing.
         finally:
+            await given_up(talking)
             await ended(ledger)
 
     async def verdict(self, *, clocks: bool = True) -> Verdict:
@@ -126,15 +128,19 @@ class Witness:
         """Send the messages of a conversation burst by burst, without waiting for answers; then wait for these."""
         conversation_id = None
         following: list[asyncio.Task[None]] = []
-        for burst in _bursts(self._conversations[number]):
-            await asyncio.sleep(burst[0][1].after)
-            sending = (self._send(number, turn, message, conversation_id) for turn, message in burst)
-            for (_, message), sent in zip(burst, await asyncio.gather(*sending), strict=True):
-                conversation_id = sent.conversation_id
-                self._sent.append(sent)
-                following.append(asyncio.create_task(self._follow(self._connections[number][message.connection], sent)))
-            self._show()
-        await asyncio.gather(*following)
+        try:
+            for burst in _bursts(self._conversations[number]):
+                await asyncio.sleep(burst[0][1].after)
+                sending = (self._send(number, turn, message, conversation_id) for turn, message in burst)
+                for (_, message), sent in zip(burst, await asyncio.gather(*sending), strict=True):
+                    conversation_id = sent.conversation_id
+                    self._sent.append(sent)
+                    client = self._connections[number][message.connection]
+                    following.append(asyncio.create_task(self._follow(client, sent)))
+                self._show()
+            await asyncio.gather(*following)
+        finally:
+            await given_up(following)
 
     async def _send(self, number: int, turn: int, message: Message, conversation_id: str | None) -> Sent:
         client = self._connections[number][message.connection]
@@ -183,7 +189,8 @@ class Witness:
         self._show()
 
     def _show(self) -> None:
-        self._patience.reschedule(asyncio.get_running_loop().time() + _STALL_SECONDS)
+        if not self._patience.expired():
+            self._patience.reschedule(asyncio.get_running_loop().time() + _STALL_SECONDS)
         self._view.count(accepted=len(self._sent), ended=self._ended)
 
     async def _keep_ledger(self) -> None:
@@ -255,6 +262,13 @@ def _bursts(messages: Sequence[Message]) -> list[list[tuple[int, Message]]]:
         else:
             bursts.append([(turn, message)])
     return bursts
+
+
+async def given_up(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel what still runs of these, and wait until none does."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def ended(task: asyncio.Task[None]) -> None:

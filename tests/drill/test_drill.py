@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -12,8 +13,9 @@ import pytest
 from cloudia.drill.gatekeeper import Gatekeeper
 from cloudia.drill.storm import ALONE, Alone, StormSize, make_storm
 from cloudia.drill.verdict import Sent, judge
-from cloudia.drill.witness import _bursts
+from cloudia.drill.witness import Witness, _bursts
 from cloudia.drill.worker import SetClock, suffer
+from cloudia.errors import UnavailableError
 from cloudia.protocol import AttemptRecord, Event
 from tests.support import cli
 
@@ -279,3 +281,24 @@ def test_i1_i2_i3_i4_hold_in_a_short_storm(tmp_path: Path) -> None:
     assert verdict["broken"] == {}
     assert verdict["accepted"] == 60
     assert verdict["answered"] > 30
+
+
+async def test_who_cannot_send_leaves_nothing_behind() -> None:
+    """The error is told, and no other conversation goes on, nor does a message of which an answer was waited for."""
+    witness = Witness.__new__(Witness)
+    witness._connections, witness._provider = [(), ()], None
+    going_on = asyncio.Event()
+
+    async def talk(number: int) -> None:
+        if number:
+            raise UnavailableError("the HTTP API cannot be reached")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            going_on.set()
+
+    witness._talk = talk  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        await witness.talk()
+    assert going_on.is_set()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
