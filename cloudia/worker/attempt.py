@@ -188,11 +188,13 @@ class Attempt:
                     self._first_text = time.time()
                     if telemetry.listening():
                         telemetry.notify(FirstText(job=self._told_as, at=self._first_text, seconds=self._seconds()))
-                fits = piece.encode()[: self._room].decode(errors="ignore")
-                self._room -= len(fits.encode())
+                encoded = piece.encode()
+                whole = len(encoded) <= self._room
+                fits = piece if whole else encoded[: self._room].decode(errors="ignore")
+                self._room -= len(encoded) if whole else len(fits.encode())
                 self._text.append(fits)
                 self._stream.text(fits)
-                if fits != piece:
+                if not whole:
                     telemetry.log("answer cut", level=logging.WARNING, bytes=_MAX_ANSWER_BYTES - self._room)
                     self._cut = True
                     break

@@ -269,7 +269,7 @@ class _Call:
 def _usage(told: dict[str, Any]) -> Usage | None:
     """Return the usage that an object has in it, under OpenAI's name or one of Gemini's."""
     for name in ("usage", "usage_metadata", "usageMetadata"):
-        if usage := openai_usage(told.get(name)):
+        if (found := told.get(name)) and (usage := openai_usage(found)):
             return usage
     return None
 
