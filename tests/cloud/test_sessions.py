@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -14,12 +13,14 @@ from cloudia.cloud.redis import Keys, Redis, connect
 from cloudia.cloud.sessions import Notice, Published, Registration, Replaced, Sessions
 from cloudia.errors import UnavailableError
 from cloudia.protocol import Event
+from tests.cloud.listening import listening
 from tests.gateway.lines import line
 from tests.patience import HANGS
 from tests.support import RunningStack, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
 _SESSION = "ses_a.b"
 
@@ -40,26 +41,9 @@ def sessions(redis: Redis, name: str) -> Sessions:
     return Sessions(redis, name)
 
 
-@asynccontextmanager
-async def _listening(url: str, name: str, node_id: str) -> AsyncIterator[list[Notice]]:
+def _listening(url: str, name: str, node_id: str) -> AbstractAsyncContextManager[list[Notice]]:
     """Collect what is published for a node."""
-    client = connect(url)
-    heard: list[Notice] = []
-    subscribed = asyncio.Event()
-
-    async def listen() -> None:
-        async for notice in Sessions(client, name).notices(node_id, subscribed=subscribed):
-            heard.append(notice)  # noqa: PERF401 - each as it comes
-
-    task = asyncio.create_task(listen())
-    try:
-        await asyncio.wait_for(subscribed.wait(), HANGS)
-        yield heard
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        assert not subscribed.is_set()
-        await client.aclose()
+    return listening(url, lambda client, subscribed: Sessions(client, name).notices(node_id, subscribed=subscribed))
 
 
 async def _registered(redis: Redis, name: str) -> dict[str, str]:

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import socket
 import threading
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,12 +13,13 @@ import pytest
 from cloudia.cloud.redis import Redis, connect
 from cloudia.cloud.stops import Stops, publish_stop
 from cloudia.errors import UnavailableError, UsageError
+from tests.cloud.listening import listening
 from tests.gateway.lines import line
 from tests.patience import HANGS
 from tests.support import RunningStack, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
 
 @pytest.fixture
@@ -28,24 +28,9 @@ def name() -> str:
     return f"stops{secrets.token_hex(4)}"
 
 
-@asynccontextmanager
-async def _listening(url: str, name: str) -> AsyncIterator[list[str]]:
+def _listening(url: str, name: str) -> AbstractAsyncContextManager[list[str]]:
     """Collect what a worker hears."""
-    heard: list[str] = []
-    subscribed = asyncio.Event()
-
-    async def listen() -> None:
-        async for job_id in Stops(client, name).published(subscribed=subscribed):
-            heard.append(job_id)  # noqa: PERF401 - each as it comes
-
-    async with connect(url) as client:
-        task = asyncio.create_task(listen())
-        try:
-            await asyncio.wait_for(subscribed.wait(), HANGS)
-            yield heard
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    return listening(url, lambda client, subscribed: Stops(client, name).published(subscribed=subscribed))
 
 
 async def test_every_worker_of_a_stack_hears_a_stop(redis: Redis, name: str, stack: RunningStack) -> None:

@@ -200,6 +200,14 @@ def test_where_clocks_are_wrong_the_order_is_that_of_what_was_told() -> None:
     assert [wrong("4-0", clocks=True), wrong("4-0", clocks=False), wrong("2-0", clocks=False)] == [1, 0, 1]
 
 
+def drilled(folder: Path, *options: str) -> dict[str, Any]:
+    """Run a drill that must hold, and return its verdict."""
+    done = cli("drill", *options, "--json", folder=folder, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict: dict[str, Any] = json.loads(done.stdout)
+    return verdict
+
+
 def test_bad_names_of_drills(tmp_path: Path) -> None:
     """What is no drill is a usage error, and nothing is started."""
     done = cli("drill", "--only", "order,nothing", folder=tmp_path)
@@ -209,20 +217,14 @@ def test_bad_names_of_drills(tmp_path: Path) -> None:
 
 def test_i1_i3_i9_hold_where_nothing_else_is_wrong(tmp_path: Path) -> None:
     """I1, I3, I9: posts at once, functions that die between their writes, and of a later version: 0 left, 0 out of order."""
-    drilled = ("--only", "order,orphans,skew", "--jobs", "40", "--conversations", "8", "--json")
-    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    verdict = json.loads(done.stdout)
+    verdict = drilled(tmp_path, "--only", "order,orphans,skew", "--jobs", "40", "--conversations", "8")
     assert (verdict["broken"], verdict["answered"]) == ({}, 40)
 
 
 @pytest.mark.long
 def test_i2_i3_hold_where_workers_stand_still(tmp_path: Path) -> None:
     """I2, I3: a worker is stopped for longer than its leases, another one takes over, then it goes on: one answer each."""
-    drilled = ("--only", "stopped", "--jobs", "40", "--conversations", "8", "--json")
-    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    verdict = json.loads(done.stdout)
+    verdict = drilled(tmp_path, "--only", "stopped", "--jobs", "40", "--conversations", "8")
     assert (verdict["broken"], verdict["answered"]) == ({}, 40)
     assert verdict["taken_over"] > 0
 
@@ -230,10 +232,7 @@ def test_i2_i3_hold_where_workers_stand_still(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_i1_i7_hold_where_aws_refuses_the_workers(tmp_path: Path) -> None:
     """I1, I7: what a worker asks of AWS is refused for good, one action after the other, then allowed: all is answered."""
-    drilled = ("--only", "refused", "--jobs", "40", "--conversations", "8", "--json")
-    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    verdict = json.loads(done.stdout)
+    verdict = drilled(tmp_path, "--only", "refused", "--jobs", "40", "--conversations", "8")
     assert (verdict["broken"], verdict["answered"]) == ({}, 40)
     assert verdict["taken_over"] > 0
 
@@ -241,10 +240,7 @@ def test_i1_i7_hold_where_aws_refuses_the_workers(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_i1_i2_i3_hold_where_a_clock_is_set(tmp_path: Path) -> None:
     """I1, I2, I3: one worker's clock is set by minutes, time and again, while workers also stand still: leases hold."""
-    drilled = ("--only", "clock,stopped", "--jobs", "40", "--conversations", "8", "--json")
-    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    verdict = json.loads(done.stdout)
+    verdict = drilled(tmp_path, "--only", "clock,stopped", "--jobs", "40", "--conversations", "8")
     assert (verdict["broken"], verdict["answered"]) == ({}, 40)
 
 
@@ -264,10 +260,9 @@ def test_i1_i2_i3_i4_hold_over_a_responder_of_the_users_own(tmp_path: Path) -> N
     """I1 to I4: the storm runs over the project's responder, which asks the LLM twice; the project's folder is left alone."""
     (tmp_path / "cloudia.toml").write_text("limits.jobs_per_user = 1\n")
     (tmp_path / "my_bot.py").write_text(_RESPONDER)
-    drilled = ("--responder", "my_bot:answer", "--jobs", "40", "--conversations", "8", "--failures", "0.1", "--json")
-    done = cli("drill", *drilled, folder=tmp_path, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    verdict = json.loads(done.stdout)
+    verdict = drilled(
+        tmp_path, "--responder", "my_bot:answer", "--jobs", "40", "--conversations", "8", "--failures", "0.1"
+    )
     assert (verdict["broken"], verdict["accepted"], verdict["paid_twice"]) == ({}, 40, None)
     assert not (tmp_path / ".cloudia").exists()
 
@@ -275,9 +270,7 @@ def test_i1_i2_i3_i4_hold_over_a_responder_of_the_users_own(tmp_path: Path) -> N
 @pytest.mark.long
 def test_i1_i2_i3_i4_hold_in_a_short_storm(tmp_path: Path) -> None:
     """I1 to I4: workers, gateways and Redis killed, 30 % of the LLM's calls failing, clients cut; nothing is lost."""
-    done = cli("drill", "--jobs", "60", "--conversations", "12", "--seed", "1", "--json", folder=tmp_path, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    verdict = json.loads(done.stdout)
+    verdict = drilled(tmp_path, "--jobs", "60", "--conversations", "12", "--seed", "1")
     assert verdict["broken"] == {}
     assert verdict["accepted"] == 60
     assert verdict["answered"] > 30

@@ -57,17 +57,26 @@ async def finished(cloud: Cloud, *jobs: Any) -> None:
     await eventually(lambda: depth(cloud, cloud.stack.jobs_queue.name) == 0)
 
 
-async def test_the_order_costs_nothing_where_the_context_is_cached(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A turn is one lease, one transaction, and its part of a deletion; that its turn has come costs no request."""
+async def of_a_second_turn(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Return the requests of the second turn of a conversation."""
     async with counted(cloud, monkeypatch) as requests:
         first = accept(cloud, "one [[words:5]]")
         await finished(cloud, first)
         requests.clear()
         second = accept(cloud, "two [[words:5]]", conversation=first.conversation_id)
         await finished(cloud, second)
-        assert requests == {"UpdateItem": 1, "TransactWriteItems": 1, "DeleteMessageBatch": 1}
+        return requests.copy()
+
+
+async def test_the_order_costs_nothing_where_the_context_is_cached(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn is one lease, one transaction, and its part of a deletion; that its turn has come costs no request."""
+    assert await of_a_second_turn(cloud, monkeypatch) == {
+        "UpdateItem": 1,
+        "TransactWriteItems": 1,
+        "DeleteMessageBatch": 1,
+    }
 
 
 async def test_the_order_costs_nothing_where_the_context_is_read(
@@ -75,13 +84,12 @@ async def test_the_order_costs_nothing_where_the_context_is_read(
 ) -> None:
     """Without the cache the messages before are one query, which says whether their turns have ended, too."""
     cloud = make_cloud(stack, redis_url="")
-    async with counted(cloud, monkeypatch) as requests:
-        first = accept(cloud, "one [[words:5]]")
-        await finished(cloud, first)
-        requests.clear()
-        second = accept(cloud, "two [[words:5]]", conversation=first.conversation_id)
-        await finished(cloud, second)
-        assert requests == {"Query": 1, "UpdateItem": 1, "TransactWriteItems": 1, "DeleteMessageBatch": 1}
+    assert await of_a_second_turn(cloud, monkeypatch) == {
+        "Query": 1,
+        "UpdateItem": 1,
+        "TransactWriteItems": 1,
+        "DeleteMessageBatch": 1,
+    }
 
 
 # --- stops ---------------------------------------------------------------------------------------------------------------
