@@ -31,6 +31,7 @@ from cloudia.sim.probes import get_json
 from cloudia.stack import Stack
 
 if TYPE_CHECKING:
+    from cloudia.local.secrets import Secrets
     from cloudia.settings import Settings
 
 CLI = [sys.executable, "-m", "cloudia"]
@@ -70,9 +71,9 @@ def by_hand(run: dict[str, Any], settings: Settings) -> list[float]:
     return times
 
 
-async def straight(run: dict[str, Any]) -> list[float]:
+async def straight(run: dict[str, Any], key: str) -> list[float]:
     """Time the first token of calls that go straight to the provider."""
-    client = openai.AsyncOpenAI(base_url=f"{run['llm_url']}/v1", api_key="simulated", max_retries=0)
+    client = openai.AsyncOpenAI(base_url=f"{run['llm_url']}/v1", api_key=key, max_retries=0)
     times = []
     for number in range(ANSWERS):
         began = time.perf_counter()
@@ -116,14 +117,14 @@ async def posts(client: Client, *, pause: float) -> list[float]:
     return times
 
 
-async def measure(run: dict[str, Any], settings: Settings, token: str, control: str) -> None:
+async def measure(run: dict[str, Any], settings: Settings, token: str, secrets: Secrets) -> None:
     """Measure and print."""
     async with Client(run["api_url"], run["websocket_url"], token) as client:
         await client.connected()
         async for _ in client.ask(QUESTION):  # The first request of a process loads what the others find.
             pass
-        direct = await straight(run)
-        after_token, after_send = await all_the_way(client, run, control)
+        direct = await straight(run, secrets.provider)
+        after_token, after_send = await all_the_way(client, run, secrets.control)
         alone, busy = await posts(client, pause=0.3), await posts(client, pause=0.03)
     show("POST /messages to 202, one message at a time", alone)
     show("POST /messages to 202, 25 others a second", busy)
@@ -142,7 +143,7 @@ def main() -> None:
         try:
             project = Project(folder)
             secrets, settings = project.secrets(), project.settings_of(project.require_run())
-            asyncio.run(measure(run, settings, issue_token(secrets.token, "bench"), secrets.control))
+            asyncio.run(measure(run, settings, issue_token(secrets.token, "bench"), secrets))
         finally:
             subprocess.run([*CLI, "down"], cwd=folder, check=True)
 

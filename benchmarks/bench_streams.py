@@ -1,9 +1,9 @@
 """How many answers one worker process streams at once, and how evenly.
 
-    python benchmarks/bench_streams.py
+    python benchmarks/bench_streams.py [STREAMS [TOKENS_PER_SECOND]]
 
-300 answers at 20 tokens/s each, at the same time, from one worker. Prints p50 and p99 of the time between two frames of an
-answer as they stand in the event log, the worker's memory and its share of a core; beside it the same answers read
+300 answers at 20 tokens/s each, or as is said, at the same time, from one worker. Prints p50 and p99 of the time between two
+frames of an answer as they stand in the event log, the worker's memory and its share of a core; beside it the same answers read
 straight from the provider with its SDK in one process.
 """
 
@@ -33,8 +33,8 @@ from cloudia.local.project import Project
 from cloudia.protocol import PostMessage
 
 CLI = [sys.executable, "-m", "cloudia"]
-STREAMS = 300
-TOKENS_PER_SECOND = 20
+STREAMS = int(sys.argv[1]) if sys.argv[1:] else 300
+TOKENS_PER_SECOND = float(sys.argv[2]) if sys.argv[2:] else 20.0
 WORDS = 300
 SESSIONS = 10
 
@@ -83,9 +83,9 @@ async def with_cloudia(run: dict[str, Any], redis_url: str, token: str) -> None:
     show(f"one worker, {STREAMS} answers", gaps, memory, cpu)
 
 
-async def straight(run: dict[str, Any]) -> None:
+async def straight(run: dict[str, Any], key: str) -> None:
     """Stream the same answers into this process with the SDK alone."""
-    client = openai.AsyncOpenAI(base_url=f"{run['llm_url']}/v1", api_key="simulated", max_retries=0)
+    client = openai.AsyncOpenAI(base_url=f"{run['llm_url']}/v1", api_key=key, max_retries=0)
     process = psutil.Process()
     gaps: list[float] = []
 
@@ -119,7 +119,7 @@ def main() -> None:
             Chaos(Project(folder).require_run()).set_pace(ttft=0.2, tps=TOKENS_PER_SECOND, seed=0)
             redis_url = Project(folder).settings_of(Project(folder).require_run()).redis_url
             asyncio.run(with_cloudia(run, redis_url, issue_token(Project(folder).secrets().token, "bench")))
-            asyncio.run(straight(run))
+            asyncio.run(straight(run, Project(folder).secrets().provider))
         finally:
             subprocess.run([*CLI, "down"], cwd=folder, check=True, capture_output=True)
 

@@ -303,7 +303,9 @@ class Settings:
     """By provider, one each; `value` and `changed` know their settings by the names `openai_api_key` and so on."""
 
     worker_responder: str = _setting("", "module:function that answers; empty is the configured LLM", "worker up")
-    worker_concurrency: int = _setting(32, "jobs that a worker has in work at once", "worker", low=1, high=2000)
+    worker_concurrency: int = _setting(
+        256, "jobs that a worker has in work at once, fewer while its process lags", "worker", low=1, high=2000
+    )
     worker_waiting: int = _setting(
         256, "jobs that it holds beside those while one user has most of its places", "worker", low=0, high=2000
     )

@@ -14,10 +14,14 @@ __all__ = ["Shares"]
 
 
 class Shares:
-    """The places of a worker. A free one goes to who has the fewest, among those to who was served longest ago."""
+    """The places of a worker. A free one goes to who has the fewest, among those to who was served longest ago.
+
+    One user never has more than seven eighths of them: who comes second begins at once.
+    """
 
     def __init__(self, places: int) -> None:
         self._places = places
+        self._most = places - places // 8
         self._working: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """By user, those first who were served longest ago."""
@@ -67,6 +71,8 @@ class Shares:
     def _admit(self) -> None:
         while self._waiting and (self._open or self.in_work < self._places):
             user = min(self._waiting, key=lambda name: self._working[name])
+            if self._working[user] >= self._most and not self._open:
+                return
             waiters = self._waiting.pop(user)
             waiter = waiters.popleft()
             if waiters:

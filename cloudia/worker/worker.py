@@ -19,6 +19,7 @@ from cloudia.protocol import QueuedJob
 from cloudia.telemetry.events import MessageReceived
 from cloudia.worker.attempt import Again, Back, Delete, Leave
 from cloudia.worker.delivery import Deliveries
+from cloudia.worker.load import Load
 from cloudia.worker.probes import serve_probes
 from cloudia.worker.shares import Shares
 
@@ -36,6 +37,8 @@ _FIRST_BACKOFF, _LAST_BACKOFF = 0.25, 10.0
 _FLUSH_SECONDS = 2.0
 _HAND_BACK_SECONDS = 15.0
 """How long the worker takes to hand back what it could not finish, before it leaves that to visibility and lease."""
+_HEAVY_SECONDS = 0.1
+"""How soon a worker that takes no more looks whether it can again."""
 _STALE_SECONDS = 30.0
 """A poll that has not finished this long after it should have is a worker that hangs."""
 
@@ -48,6 +51,7 @@ class Worker:
         self._deliveries = Deliveries(services)
         self._lanes: dict[str, deque[Received]] = {}
         self._shares = Shares(services.settings.worker_concurrency)
+        self._load = Load()
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -78,7 +82,9 @@ class Worker:
         )
         async with probes, asyncio.TaskGroup() as group:
             services = (self._to.receipts, self._to.leases, self._to.cancels, self._to.outbox, self._to.reconciling)
-            background = [group.create_task(work) for work in (*(each.run() for each in services), self._beat())]
+            background = [
+                group.create_task(work) for work in (*(each.run() for each in services), self._load.run(), self._beat())
+            ]
             await self._poll()
             await self._drain()
             for task in background:
@@ -99,6 +105,11 @@ class Worker:
                 self._room.clear()
                 self._full = True
                 await self._room.wait()
+                self._full = False
+                continue
+            if self._load.heavy and self._shares.in_work:
+                self._full = True
+                await self._pause(_HEAVY_SECONDS)
                 self._full = False
                 continue
             try:

@@ -52,14 +52,21 @@ async def test_users_who_all_have_more_than_fits_get_the_same() -> None:
     await asyncio.wait(tasks)
 
 
-async def test_a_user_alone_has_all_places() -> None:
-    """Nothing is kept free for those who are not there."""
-    shares, began = Shares(PLACES), list[tuple[str, float]]()
-    tasks = [asyncio.create_task(work(shares, "alone", began)) for _ in range(PLACES * 2)]
+@pytest.mark.parametrize(("places", "most"), [(256, 224), (PLACES, 28), (8, 7), (7, 7), (1, 1)])
+async def test_one_in_eight_places_is_kept_for_who_comes_next(places: int, most: int) -> None:
+    """One user has the others; whoever else comes begins at once, where there are eight places or more."""
+    shares, began = Shares(places), list[tuple[str, float]]()
+    tasks = [asyncio.create_task(work(shares, "alone", began)) for _ in range(places * 2)]
     await asyncio.sleep(1)
-    assert len(began) == shares.in_work == PLACES
+    assert len(began) == shares.in_work == most
+    if most < places:
+        tasks.append(asyncio.create_task(work(shares, "next", began)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert began[-1][0] == "next"
     await asyncio.gather(*tasks)
     assert shares.in_work == 0
+    assert len(began) == len(tasks)
 
 
 async def test_who_gives_up_waiting_leaves_no_place_taken() -> None:
