@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import aclosing
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -27,6 +29,9 @@ from cloudia.worker.providers.usage import AnthropicUsage
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
+    import httpx2
+
+    from cloudia.cloud.signing import Signer
     from cloudia.worker.providers.reach import Reach
 
 __all__ = ["AnthropicProvider"]
@@ -45,13 +50,28 @@ _FINISH: dict[str, FinishReason] = {
 """Any other word is a stop: https://docs.anthropic.com/en/api/handling-stop-reasons."""
 
 
+class _Bedrock(anthropic.AsyncAnthropicBedrockMantle):
+    """The SDK's client of `bedrock-mantle`, which signs also what goes to `bedrock-runtime`, AWS's recommendation."""
+
+    @cached_property
+    def _signer(self) -> Signer:
+        from cloudia.cloud.signing import Signer  # noqa: PLC0415 - only where requests are signed
+
+        return Signer(self.aws_region or "")
+
+    async def _prepare_request(self, request: httpx2.Request) -> None:
+        """Sign it where there is no key. The SDK calls this for each request."""
+        if self._use_sigv4:
+            parts = request.method, str(request.url), request.headers, request.read()
+            request.headers.update(await asyncio.to_thread(self._signer.signed, *parts))
+
+
 class AnthropicProvider:
     """The official SDK, streaming."""
 
     def __init__(self, reach: Reach) -> None:
         self.name = reach.name
-        make = anthropic.AsyncAnthropicBedrockMantle if reach.region else anthropic.AsyncAnthropic
-        self._client = make(**client_options(anthropic, reach))
+        self._client = (_Bedrock if reach.region else anthropic.AsyncAnthropic)(**client_options(anthropic, reach))
         self._failures = Failures(anthropic, reach, path="/v1/messages")
         self._extra = dict(reach.extra_body)
         self._template = Template()

@@ -25,6 +25,8 @@ class Request:
     headers: Mapping[str, str]
     """By their names in lower case."""
     body: Any
+    raw: bytes = b""
+    """The body as it came."""
 
 
 class Server:
@@ -89,7 +91,7 @@ async def _request(reader: asyncio.StreamReader) -> Request | None:
     line, *fields = head.strip().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Request(line, headers, json.loads(body) if body else None)
+    return Request(line, headers, json.loads(body) if body else None, body)
 
 
 @asynccontextmanager

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
+import anthropic
+import httpx2
+import openai
 import pytest
 
 from cloudia.errors import UsageError
-from cloudia.providers import PROVIDERS
+from cloudia.providers import PROVIDERS, base_url
 from cloudia.settings import Settings
 from cloudia.stack import Stack
 from cloudia.worker.providers.anthropic import AnthropicProvider
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudia.worker.providers.base import Provider
-    from tests.worker.providers.server import Server
+    from tests.worker.providers.server import Request, Server
 
 Adapter: TypeAlias = type[OpenAIProvider] | type[AnthropicProvider]
 Made: TypeAlias = "tuple[str, Adapter, Sequence[bytes]]"
@@ -67,6 +72,25 @@ def provider_of(
     return adapter(replace(reach(server.url, name, key=key), region=region))
 
 
+def signature_of(sent: Request, secret: str) -> str:
+    """Return the signature that AWS computes of a request as it came.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+    """
+    headers = sent.headers
+    fields = dict(field.split("=", 1) for field in headers["authorization"].partition(" ")[2].split(", "))
+    scope = fields["Credential"].partition("/")[2]
+    names = fields["SignedHeaders"].split(";")
+    told = "".join(f"{name}:{' '.join(headers[name].split())}\n" for name in names)
+    digest = hashlib.sha256(sent.raw).hexdigest()
+    canonical = "\n".join(["POST", sent.line.split(" ")[1], "", told, ";".join(names), digest])
+    text = "\n".join(["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.new(key, text.encode(), "sha256").hexdigest()
+
+
 async def test_a_request_is_signed(
     made: Made,
     server: Server,
@@ -82,8 +106,43 @@ async def test_a_request_is_signed(
     (sent,) = server.requests
     assert sent.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIATEST/")
     assert "/eu-west-1/" in sent.headers["authorization"]
+    assert sent.headers["authorization"].endswith(f"Signature={signature_of(sent, 'not-sent')}")
     assert sent.body["model"] == "eu.anthropic.claude-x-v1:0"
     assert "not-sent" not in str(sent.headers)
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "service"),
+    [
+        ("bedrock", "", "bedrock"),
+        ("bedrockclaude", "", "bedrock"),
+        ("bedrock", "https://bedrock-mantle.eu-west-1.api.aws/v1", "bedrock-mantle"),
+        ("bedrockclaude", "https://bedrock-mantle.eu-west-1.api.aws/anthropic", "bedrock-mantle"),
+    ],
+)
+async def test_a_signature_is_for_the_service_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str, service: str
+) -> None:
+    """Both endpoints take both APIs, each under a service of its own; a session's token is signed along."""
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(variable, variable.lower())
+    sent: list[httpx2.Request] = []
+
+    def take(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request)
+        return httpx2.Response(403)
+
+    def client(**_: object) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(transport=httpx2.MockTransport(take))
+
+    for sdk in (openai, anthropic):
+        monkeypatch.setattr(sdk, "DefaultAioHttpClient", client)
+    own = base_url(PROVIDERS[name], url, region="eu-west-1")
+    provider = ADAPTERS[name][0](replace(reach(own, name, key=""), region="eu-west-1"))
+    await failure(provider)
+    await provider.aclose()
+    assert f"/eu-west-1/{service}/aws4_request" in sent[0].headers["authorization"]
+    assert "x-amz-security-token" in sent[0].headers["authorization"]
 
 
 async def test_a_request_bears_a_key(made: Made, server: Server) -> None:
