@@ -46,6 +46,8 @@ MORE_CODES: dict[str, tuple[int, ...]] = {
     "dlq redrive": (3, 4, 5, 6),
     "queue": (3,),
     "reconcile": (3,),
+    "trace": (3,),
+    "why": (3,),
 }
 """Beyond 0, 1, 2 and 130, by verb or by the group it is in."""
 
@@ -75,6 +77,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "queue peek": ("cloudia queue peek",),
     "queue purge": ("cloudia queue purge --yes",),
     "reconcile": ("cloudia reconcile --json",),
+    "trace": (
+        "cloudia trace --last",
+        "cloudia trace --conversation CONVERSATION --follow",
+        "cloudia trace list --failed --since 1h",
+        "cloudia trace list --slow 5s --json",
+        "cloudia trace --last --json > trace.json",
+    ),
+    "why": ("cloudia why JOB",),
     "dlq list": ("cloudia dlq list", "cloudia dlq list --older-than 1h --json"),
     "dlq show": ("cloudia dlq show LETTER",),
     "dlq redrive": ("cloudia dlq redrive LETTER --edit --wait", "cloudia dlq redrive --all --rate 5"),

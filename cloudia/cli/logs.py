@@ -11,9 +11,12 @@ from cloudia.cli.output import STATE, console, json_line
 from cloudia.errors import NoStackError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cloudia.local.project import Project
+
+
+_LINES, _ALL = 50, 1_000_000
 
 
 class Source(Protocol):
@@ -31,7 +34,14 @@ def logs(
     ] = None,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of each part to begin with.")] = 50,
+    lines: Annotated[
+        int | None,
+        typer.Option(
+            "--lines", "-n", min=0, help="Lines of each part to begin with: 50, or all with --job and --trace."
+        ),
+    ] = None,
+    job: Annotated[str | None, typer.Option("--job", metavar="ID", help="Those of this job alone.")] = None,
+    trace: Annotated[str | None, typer.Option("--trace", metavar="ID", help="Those of this trace alone.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Print the logs of the stack of this folder, in the order of their times.
@@ -53,10 +63,12 @@ def logs(
         if not chosen:
             raise UsageError(f"there is no part {part!r}", hint=f"There are {', '.join(paths)}.")
         paths = chosen
-    tails: list[tuple[str, Source]] = [(name, Tail(path, lines=lines)) for name, path in paths.items()]
+    most = lines if lines is not None else _ALL if job or trace else _LINES
+    tails: list[tuple[str, Source]] = [(name, Tail(path, lines=most)) for name, path in paths.items()]
     if "api" in paths:
-        tails += [("api", source) for source in _functions(project, lines)]
-    _print(tails, _as_json if json else _for_people(), follow=follow)
+        tails += [("api", source) for source in _functions(project, most)]
+    wanted = {name: value for name, value in (("job_id", job), ("trace_id", trace)) if value}
+    _print(tails, _as_json if json else _for_people(), wanted=wanted, follow=follow)
 
 
 def _functions(project: Project, lines: int) -> list[Source]:
@@ -85,13 +97,16 @@ def _for_people() -> Callable[[str, str], None]:
     return lambda name, line: out.print(render(line, name))
 
 
-def _print(tails: list[tuple[str, Source]], show: Callable[[str, str], None], *, follow: bool) -> None:
+def _print(
+    tails: list[tuple[str, Source]], show: Callable[[str, str], None], *, wanted: Mapping[str, str], follow: bool
+) -> None:
     import time  # noqa: PLC0415 - lazy
 
+    from cloudia.local.log_lines import bears  # noqa: PLC0415 - lazy
     from cloudia.local.tail import in_order  # noqa: PLC0415 - lazy
 
     while True:
-        new = [(name, line) for name, tail in tails for line in tail.read()]
+        new = [(name, line) for name, tail in tails for line in tail.read() if bears(line, wanted)]
         for name, line in in_order(new):
             show(name, line)
         if not follow:

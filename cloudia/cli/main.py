@@ -35,7 +35,9 @@ from cloudia.cli import (
     status,
     token,
     top,
+    trace,
     up,
+    why,
     worker,
 )
 from cloudia.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code
@@ -70,6 +72,8 @@ app.add_typer(conversations.app, name="conversations")
 app.add_typer(dlq.app, name="dlq", short_help="See, redrive and purge dead letters.")
 app.add_typer(queue.app, name="queue", short_help="See how full the queues are, and what is in them.")
 app.command(short_help="Send again, or end, the jobs that nobody has.")(reconcile.reconcile)
+app.command(short_help="Draw what a message's time went to.")(trace.trace)
+app.command(short_help="Say why a message was late, or not answered.")(why.why)
 app.add_typer(chaos.app, name="chaos", short_help="Break parts of the local stack on purpose.")
 app.add_typer(llm.app, name="llm", short_help="Keep what a real LLM provider sends, and play it.")
 app.command(short_help="Run a storm, then check that nothing was lost.")(drill.drill)

@@ -116,3 +116,8 @@ class EventLog:
         """Tell whether the log still has this entry, so that nothing after it can be missing."""
         async with redis_errors(self._redis):
             return bool(await self._redis.xrange(self._keys.log(session_id), min=event_id, max=event_id, count=1))
+
+    async def has_end(self, session_id: str, job_id: str) -> bool:
+        """Tell whether the end of a job was logged, and is known still."""
+        async with redis_errors(self._redis):
+            return bool(await self._redis.hexists(self._keys.job(session_id, job_id), "ended"))

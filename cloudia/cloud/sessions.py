@@ -138,6 +138,11 @@ class Sessions:
         async with redis_errors(self._redis):
             await self._unregister(keys=self._of(held), args=[held.connection_id, held.session_id])
 
+    async def connected(self, session_id: str) -> bool:
+        """Tell whether a session has a connection, as far as its gateway is alive."""
+        async with redis_errors(self._redis):
+            return bool(await self._redis.exists(self._keys.connection(session_id)))
+
     def _of(self, held: Registration) -> list[str]:
         """Return the keys of a registration: its session's, and where users are limited its user's."""
         session = self._keys.connection(held.session_id)

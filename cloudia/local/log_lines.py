@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Kind", "plain", "segments", "to_json"]
+__all__ = ["Kind", "bears", "plain", "segments", "to_json"]
 
 Kind: TypeAlias = Literal["time", "part", "event", "name", "value", "line", "exception"]
 """What a piece of a readable line is, for whoever colours it."""
@@ -49,6 +49,14 @@ def to_json(line: str, part: str) -> dict[str, object]:
     """Return a log line as `{"part", "time", "level", "event", ...}`; one that is not of that form as `{"part", "line"}`."""
     entry = _parse(line) or {"line": line}
     return {"part": part, **{name: value for name, value in entry.items() if name != "part"}}
+
+
+def bears(line: str, wanted: Mapping[str, str]) -> bool:
+    """Tell whether a log line has all of these fields, such as `job_id`; where none is wanted every line does."""
+    if not wanted:
+        return True
+    entry = _parse(line) if all(value in line for value in wanted.values()) else None
+    return entry is not None and all(entry.get(name) == value for name, value in wanted.items())
 
 
 def _parse(line: str) -> dict[str, object] | None:

@@ -129,3 +129,17 @@ async def test_logs_follow_when_piped(stack: RunningStack, tmp_path: Path) -> No
         following.send_signal(signal.SIGINT)
         assert await asyncio.to_thread(following.wait, 10) == 130
     assert "Traceback" not in out.read_text()
+
+
+def test_logs_of_one_message(stack: RunningStack) -> None:
+    """`--job` and `--trace` join the lines of a message over its parts, and no other's, however long ago they were."""
+    reply(stack.run, "first", "second")
+    mine, other = (stack.json("send", "hello") for _ in range(2))
+    lines = [json.loads(line) for line in stack.cli("logs", "--job", mine["job_id"], "--json").stdout.splitlines()]
+    assert {line["part"] for line in lines} >= {"api", "worker"}
+    assert {line["job_id"] for line in lines} == {mine["job_id"]}
+    trace_id = next(line["trace_id"] for line in lines if "trace_id" in line)
+    joined = stack.cli("logs", "--trace", trace_id).stdout
+    assert f"job_id={mine['job_id']}" in joined
+    assert other["job_id"] not in joined
+    assert stack.cli("logs", "--job", "job_none", "--json").stdout == ""

@@ -1,0 +1,140 @@
+"""How `cloudia trace` shows messages: a waterfall that fits the terminal, and a list."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from cloudia.cli.durations import short_age
+from cloudia.cli.output import console, note, print_json
+from cloudia.operate.waterfall import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console, RenderableType
+
+    from cloudia.operate.waterfall import Part, PartKind, Waterfall
+
+__all__ = ["print_list", "view"]
+
+_COLOURS: dict[PartKind, str] = {
+    "queue": "yellow",
+    "attempt": "blue",
+    "first_text": "magenta",
+    "streaming": "green",
+    "back_off": "yellow",
+    "dead_letter": "red",
+}
+_WITHIN = frozenset({"first_text", "streaming"})
+_NAME, _TIME, _SHARE = 16, 9, 6
+_WIDEST = 120
+_PIPE_WIDTH = 200
+
+
+def view(drawn: Waterfall, out: Console) -> RenderableType:
+    """Return the waterfall, as wide as the terminal; in a pipe, when each part began in place of the bars."""
+    return Group(*_head(drawn), *(line for part in drawn.parts for line in _lines(part, drawn, out)))
+
+
+def _head(drawn: Waterfall) -> Iterator[Text]:
+    job = drawn.job
+    good = {"done": "green", "failed": "red", "dead_lettered": "red"}.get(job.status, "yellow")
+    how = "after" if job.ended else "for"
+    yield Text.assemble(
+        (job.status.replace("_", " "), f"bold {good}"), f" {how} {shown(drawn.seconds)}  ", (job.job_id, "dim")
+    )
+    usage = job.usage or {}
+    facts = [f"{job.provider} {job.model}" if job.model else "", f"finish {job.finish}" if job.finish else ""]
+    facts += [
+        f"{usage[kind]:.0f} {kind.replace('_', ' ')}" for kind in ("input_tokens", "output_tokens") if kind in usage
+    ]
+    if drawn.cost_usd is not None:
+        facts.append(f"${drawn.cost_usd:.6f}")
+    if told := "  ".join(filter(None, facts)):
+        yield Text(told, "dim")
+
+
+def _lines(part: Part, drawn: Waterfall, out: Console) -> Iterator[Text]:
+    name = f"  {part.name}" if part.kind in _WITHIN else part.name
+    share = part.seconds / drawn.seconds if drawn.seconds else 0.0
+    colour = "red" if part.failed else _COLOURS[part.kind]
+    line = Text.assemble(
+        (f"{name:<{_NAME}}", colour),
+        f"{shown(part.seconds):>{_TIME}}",
+        (f"{share * 100:{_SHARE - 2}.0f} %", "dim"),
+        " ",
+    )
+    if out.is_terminal:
+        line.append(_bar(part, drawn, out), colour)
+    else:
+        line.append(f" at +{shown(part.began_at - drawn.began_at)}")
+    yield line
+    told = [part.outcome.replace("_", " ") if part.outcome else "", part.told, "goes on" if part.goes_on else ""]
+    told.append("the clocks of two machines differ" if part.skewed else "")
+    if part.kind not in _WITHIN and part.outcome != "done" and any(told):
+        yield Text(f"{'':<{_NAME}}  {'  '.join(filter(None, told))}", "dim")
+    for switch in part.attempt.switches or () if part.kind == "attempt" and part.attempt else ():
+        yield Text(f"{'':<{_NAME}}  passed over {switch}", "dim")
+
+
+def _bar(part: Part, drawn: Waterfall, out: Console) -> str:
+    """Return the part's bar at its place. What is too short to be seen is a thin line."""
+    width = max(10, min(out.width, _WIDEST) - _NAME - _TIME - _SHARE - 2)
+    scale = width / drawn.seconds if drawn.seconds else 0.0
+    first = min(width - 1, math.floor((part.began_at - drawn.began_at) * scale))
+    length = round(part.seconds * scale)
+    full, thin = ("█", "▏") if "utf" in out.encoding.lower() else ("#", "|")
+    return " " * max(0, first) + (full * min(length, width - first) if length else thin)
+
+
+def print_list(found: Sequence[Waterfall], *, json: bool) -> None:
+    """Print the table of `list`, newest first."""
+    if json:
+        print_json({"messages": [_row(drawn) for drawn in found], "count": len(found)})
+        return
+    if not found:
+        note("no messages")
+        return
+    out = console()
+    if not out.is_terminal:
+        out.width = _PIPE_WIDTH
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("AGE", "JOB", "STATUS", "TIME", "QUEUE", "ATTEMPTS", "ERROR"):
+        right = heading in {"AGE", "TIME", "QUEUE", "ATTEMPTS"}
+        table.add_column(
+            heading, justify="right" if right else "left", overflow="fold", no_wrap=heading in {"AGE", "TIME"}
+        )
+    for drawn in found:
+        row = _row(drawn)
+        table.add_row(
+            short_age(time.time() - drawn.began_at),
+            Text(row["job_id"]),
+            row["status"].replace("_", " "),
+            shown(row["seconds"]),
+            shown(row["queue_seconds"]),
+            str(row["attempts"]),
+            Text(row["error"] or "", "red"),
+        )
+    out.print(table)
+
+
+def _row(drawn: Waterfall) -> dict[str, Any]:
+    job = drawn.job
+    return {
+        "job_id": job.job_id,
+        "conversation_id": job.conversation_id,
+        "status": job.status,
+        "accepted_at": job.created_at,
+        "seconds": round(drawn.seconds, 3),
+        "queue_seconds": round(drawn.spent("queue"), 3),
+        "attempts": job.attempts,
+        "error": (job.error or {}).get("code"),
+        "model": job.model,
+        "cost_usd": drawn.cost_usd,
+    }

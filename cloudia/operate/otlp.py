@@ -1,0 +1,139 @@
+"""A waterfall as OTLP's JSON, for any tool that draws traces: one trace, one span a part.
+
+https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding; names and attributes are those of the semantic conventions
+for messaging (https://opentelemetry.io/docs/specs/semconv/messaging/) and generative AI
+(https://github.com/open-telemetry/semantic-conventions-genai).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from cloudia import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cloudia.operate.waterfall import Part, Waterfall
+    from cloudia.protocol import AttemptRecord
+
+__all__ = ["otlp"]
+
+_INTERNAL, _CLIENT, _CONSUMER = 1, 3, 5
+_ERROR = 2
+
+
+def otlp(drawn: Waterfall, *, queue: str, stack: str) -> dict[str, Any]:
+    """Return one trace: the message, its waits, each attempt, and the LLM within it. A part that goes on has no span yet.
+
+    The trace's id is the request's, where that is known; the same record gives the same ids of spans.
+    """
+    job = drawn.job
+    trace = job.trace_id or _hash(job.job_id, 16)
+    root = _hash(f"{job.job_id} message", 8)
+    whole = {
+        "cloudia.job.id": job.job_id,
+        "gen_ai.conversation.id": job.conversation_id,
+        "cloudia.job.status": job.status,
+    }
+    code = (job.error or {}).get("code")
+    spans = [_span((trace, root, ""), "message", (drawn.began_at, drawn.ended_at), (_INTERNAL, whole), error=code)]
+    for number, part in enumerate(drawn.parts):
+        if part.goes_on or part.kind in {"first_text", "streaming"}:
+            continue
+        own, times = _hash(f"{job.job_id} {number} {part.kind}", 8), (part.began_at, part.ended_at)
+        attempt = part.attempt
+        if attempt is None:
+            spans.append(_span((trace, own, root), part.kind.replace("_", " "), times, (_INTERNAL, {}), error=None))
+            continue
+        error = (attempt.code or part.outcome) if part.failed else None
+        received = dict(_attempt(part, attempt, queue))
+        spans.append(_span((trace, own, root), f"process {queue}", times, (_CONSUMER, received), error=error))
+        if attempt.model:
+            asked = dict(_chat(part, attempt))
+            call = _hash(f"{own} chat", 8)
+            spans.append(_span((trace, call, own), f"chat {attempt.model}", times, (_CLIENT, asked), error=error))
+    resource = {"service.name": "cloudia", "service.namespace": stack, "service.version": __version__}
+    scope = {"name": "cloudia", "version": __version__}
+    return {
+        "resourceSpans": [
+            {"resource": {"attributes": _encoded(resource)}, "scopeSpans": [{"scope": scope, "spans": spans}]}
+        ]
+    }
+
+
+def _attempt(part: Part, attempt: AttemptRecord, queue: str) -> Iterator[tuple[str, Any]]:
+    yield from (("messaging.system", "aws_sqs"), ("messaging.operation.type", "process"))
+    yield from (("messaging.operation.name", "process"), ("messaging.destination.name", queue))
+    yield "cloudia.attempt", attempt.attempt
+    yield "cloudia.worker.id", attempt.worker_id
+    yield "cloudia.attempt.outcome", part.outcome
+    yield "cloudia.llm.calls", attempt.llm_calls
+    yield "cloudia.llm.switches", attempt.switches
+
+
+def _chat(part: Part, attempt: AttemptRecord) -> Iterator[tuple[str, Any]]:
+    usage = attempt.usage or {}
+    yield from (("gen_ai.operation.name", "chat"), ("gen_ai.provider.name", attempt.provider))
+    yield "gen_ai.request.model", attempt.model
+    if attempt.first_text_at is not None:
+        yield "gen_ai.response.time_to_first_chunk", max(0.0, attempt.first_text_at - part.began_at)
+    yield "gen_ai.response.finish_reasons", [attempt.finish] if attempt.finish else None
+    yield "gen_ai.usage.input_tokens", _whole(usage.get("input_tokens"))
+    yield "gen_ai.usage.output_tokens", _whole(usage.get("output_tokens"))
+    yield "cloudia.cost.usd", usage.get("cost_usd")
+
+
+def _span(
+    own: tuple[str, str, str],
+    name: str,
+    times: tuple[float, float],
+    what: tuple[int, dict[str, Any]],
+    *,
+    error: str | None,
+) -> dict[str, Any]:
+    """Return a span of these ids (trace, span, parent), times, kind and attributes."""
+    (trace, span_id, parent), (kind, attributes) = own, what
+    told = {**attributes, "error.type": error}
+    span: dict[str, Any] = {
+        "traceId": trace,
+        "spanId": span_id,
+        "name": name,
+        "kind": kind,
+        "startTimeUnixNano": _nanoseconds(times[0]),
+        "endTimeUnixNano": _nanoseconds(times[1]),
+        "attributes": _encoded(told),
+        "status": {"code": _ERROR, "message": error} if error else {},
+    }
+    return {**span, "parentSpanId": parent} if parent else span
+
+
+def _encoded(attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": _value(value)} for key, value in attributes.items() if value is not None]
+
+
+def _value(value: Any) -> dict[str, Any]:
+    match value:
+        case bool():
+            return {"boolValue": value}
+        case int():
+            return {"intValue": str(value)}
+        case float():
+            return {"doubleValue": value}
+        case list():
+            return {"arrayValue": {"values": [_value(item) for item in value]}}
+        case _:
+            return {"stringValue": str(value)}
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _nanoseconds(seconds: float) -> str:
+    return str(round(seconds * 1000) * 1_000_000)
+
+
+def _hash(text: str, size: int) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
