@@ -11,7 +11,8 @@ from cloudia import ids
 from cloudia.cloud.allowances import Allowance, Limits
 from cloudia.cloud.aws import call
 from cloudia.cloud.items import from_item, to_item, values
-from cloudia.cloud.jobs import Jobs, job_record, queued_job
+from cloudia.cloud.job_records import job_record, queued_job
+from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
 from cloudia.errors import CloudiaError, ConflictError, NotFoundError, TooManyRequestsError, UnavailableError
 from cloudia.protocol import QueuedJob

@@ -12,26 +12,35 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from botocore.exceptions import ClientError
 
 from cloudia import ids
 from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.items import from_item, to_item, values
+from cloudia.cloud.job_records import (
+    Deleted,
+    Effort,
+    Ended,
+    Held,
+    JobState,
+    Lease,
+    LeaseOutcome,
+    LostLeaseError,
+    Reopened,
+    Resent,
+    Unknown,
+    job_of,
+    job_record,
+    no_index,
+    queued_job,
+    with_end,
+)
 from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
 from cloudia.errors import NotFoundError, UnavailableError
-from cloudia.protocol import (
-    TERMINAL_STATUSES,
-    AttemptOutcome,
-    AttemptRecord,
-    Job,
-    JobStatus,
-    Message,
-    QueuedJob,
-    check_version,
-)
+from cloudia.protocol import TERMINAL_STATUSES, AttemptOutcome, Job, JobStatus, Message, QueuedJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,99 +49,10 @@ if TYPE_CHECKING:
 
     from cloudia.stack import Stack
 
-__all__ = [
-    "Deleted",
-    "Effort",
-    "Ended",
-    "Held",
-    "JobState",
-    "Jobs",
-    "Lease",
-    "LeaseOutcome",
-    "LostLeaseError",
-    "Reopened",
-    "Resent",
-    "Unknown",
-    "job_record",
-    "no_index",
-    "queued_job",
-]
+__all__ = ["Jobs"]
 
 _ABANDON_SECONDS = 30.0
 _BATCH_GET = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
-_JOB_FIELDS = frozenset(Job.__dataclass_fields__)
-_QUEUED_FIELDS = frozenset(QueuedJob.__dataclass_fields__)
-_ATTEMPTS_KEPT = 20
-_REASON_CHARACTERS = 300
-
-
-class Effort(TypedDict, total=False):
-    """What an attempt used, as far as it is known."""
-
-    provider: str | None
-    model: str | None
-    usage: dict[str, float] | None
-    finish: str | None
-    first_text_at: float | None
-    """Epoch seconds."""
-    llm_calls: int
-    switches: list[str] | None
-
-
-class LostLeaseError(Exception):
-    """Another worker holds the job now; nothing was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to work on a job until `expires_at` (epoch seconds), as long as no higher fence was given out."""
-
-    job: Job
-    owner: str
-    fence: int
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The job has ended before; `fence` is that of the attempt that ended it."""
-
-    job: Job
-    fence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Another worker holds the lease until `expires_at` (epoch seconds)."""
-
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """There is no such job."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reopened:
-    """The job is queued again, with a new count of attempts; its message has to be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resent:
-    """The job was reopened for this very letter before, and a worker has received its message since."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """The job's message was deleted, with its conversation: there is nothing to answer any more."""
-
-
-JobState: TypeAlias = Literal["open", "done", "failed", "cancelled", "dead_lettered"]
-"""What the index `by_state` tells apart: `open` is `queued` and `running`, between which a job goes too often."""
-LeaseOutcome: TypeAlias = Lease | Ended | Held | Unknown
 
 
 class Jobs:
@@ -150,7 +70,7 @@ class Jobs:
         record = self._get(job_id)
         if record is None or record["user_id"] != user_id:
             raise NotFoundError("there is no such job", code="no_job")
-        return _job(record)
+        return job_of(record)
 
     def _get(self, job_id: str) -> dict[str, Any] | None:
         return job_record(self._db, self._stack, job_id)
@@ -165,7 +85,7 @@ class Jobs:
             while request:
                 answer = call(self._db.batch_get_item, RequestItems=request)
                 for item in answer["Responses"].get(self._table, []):
-                    job = _job(from_item(item))
+                    job = job_of(from_item(item))
                     found[job.job_id] = job
                 request = answer.get("UnprocessedKeys")
         return found
@@ -250,9 +170,9 @@ class Jobs:
         if refused[0] != "ConditionalCheckFailed":
             return Deleted()
         if record["status"] in TERMINAL_STATUSES:
-            return Ended(_job(record), record["fence"])
+            return Ended(job_of(record), record["fence"])
         if record.get("redriven_from") == letter:
-            return Resent(_job(record))
+            return Resent(job_of(record))
         return Held(record.get("lease_until", now))
 
     def _reopened(self, update: dict[str, Any], job: QueuedJob, *, edited: bool) -> list[str]:
@@ -308,7 +228,7 @@ class Jobs:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
             return self.get(job_id, user_id)
-        return _job(from_item(answer["Attributes"]))
+        return job_of(from_item(answer["Attributes"]))
 
     def cancel_requested(self, job_ids: Iterable[str]) -> set[str]:
         """Return which of these jobs somebody asked to stop, as it was written last."""
@@ -372,13 +292,13 @@ class Jobs:
             if found is None:
                 return Unknown()
             if found["status"] in TERMINAL_STATUSES:
-                return Ended(_job(found), found["fence"])
+                return Ended(job_of(found), found["fence"])
             if found.get("lease_token") != token:
                 return Held(found.get("lease_until", now))
             record = found
         else:
             record = from_item(answer["Attributes"])
-        return Lease(_job(record), owner, record["fence"], now + seconds)
+        return Lease(job_of(record), owner, record["fence"], now + seconds)
 
     def renew(self, lease: Lease, seconds: float) -> None:
         """Hold a lease for `seconds` more. `LostLeaseError` where another worker has the job, or it ended."""
@@ -405,7 +325,7 @@ class Jobs:
             queued="queued",
             stamp=ids.iso(now),
             error=error or {},
-            attempts=_with_end(lease, now, outcome, error, delay=delay, **effort),
+            attempts=with_end(lease, now, outcome, error, delay=delay, **effort),
         )
 
     def _guarded(self, lease: Lease, update: str, names: dict[str, str] | None = None, **placeholders: Any) -> None:
@@ -470,7 +390,7 @@ class Jobs:
             "finish": finish,
             "error": error or {},
             "lease_until": 0,
-            "attempt_history": _with_end(lease, now, cast("AttemptOutcome", status), error, **effort),
+            "attempt_history": with_end(lease, now, cast("AttemptOutcome", status), error, **effort),
         }
         present = {name: value for name, value in ended.items() if value is not None}
         writes = [
@@ -509,72 +429,3 @@ class Jobs:
         if record and record["fence"] == lease.fence and record["status"] == status:
             return reply
         raise LostLeaseError(job.job_id)
-
-
-def no_index(error: ClientError, table: str) -> Exception:
-    """Return what a refused query of the index of states is: a stack of an earlier version, an index that is being filled."""
-    if error_code(error) != "ValidationException":
-        return error
-    return UnavailableError(
-        f"the table {table} has no index of states yet", hint="Run `cloudia provision`.", code="not_provisioned"
-    )
-
-
-def job_record(dynamodb: DynamoDBClient, stack: Stack, job_id: str) -> dict[str, Any] | None:
-    """Return all that is stored of a job, None where there is none."""
-    answer = call(dynamodb.get_item, TableName=stack.jobs.name, Key=to_item({"job_id": job_id}), ConsistentRead=True)
-    return from_item(answer["Item"]) if "Item" in answer else None
-
-
-def queued_job(record: dict[str, Any], content: str) -> QueuedJob:
-    """Return the queue message of a job from its record, and the text of its user message, which is not in there.
-
-    `LaterVersionError` where a later version wrote it for its own kind.
-    """
-    check_version(record.get("v", 1), what="the job's record")
-    names = _QUEUED_FIELDS - {"content", "model"}
-    fields = {name: record[name] for name in names if name in record}
-    return QueuedJob(content=content, model=record.get("asked_model"), **fields)
-
-
-def _job(record: dict[str, Any]) -> Job:
-    shown = {name: value for name, value in record.items() if name in _JOB_FIELDS}
-    shown["error"] = record.get("error") or None
-    shown["attempt_history"] = _attempts(record)
-    return Job(**shown)
-
-
-def _attempts(record: dict[str, Any]) -> tuple[AttemptRecord, ...]:
-    """Return the attempts of a record. A lease cannot write its own numbers: they are counted back from the record's."""
-    attempt, fence = record.get("attempts", 0), record.get("fence", 0)
-    found: list[AttemptRecord] = []
-    for stored in reversed(record.get("attempt_history", [])):
-        numbers = {"attempt": attempt if attempt > 0 else None, "fence": fence}
-        entry = AttemptRecord.from_json({**numbers, **stored})
-        found.append(entry)
-        attempt, fence = (entry.attempt or 0) - 1, entry.fence - 1
-    return tuple(reversed(found))
-
-
-def _with_end(
-    lease: Lease,
-    now: float,
-    outcome: AttemptOutcome,
-    error: dict[str, Any] | None,
-    *,
-    delay: int | None = None,
-    **effort: Unpack[Effort],
-) -> list[dict[str, Any]]:
-    """Return the attempts to store, once that of a lease has ended."""
-    *before, own = lease.job.attempt_history
-    code, reason = (error or {}).get("code"), (error or {}).get("hint")
-    ended = replace(
-        own,
-        ended_at=round(now, 3),
-        outcome=outcome,
-        code=code,
-        reason=str(reason)[:_REASON_CHARACTERS] if reason else None,
-        delay=delay,
-        **effort,
-    )
-    return [entry.to_json() for entry in [*before, ended][-_ATTEMPTS_KEPT:]]

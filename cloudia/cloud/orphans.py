@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from cloudia import ids
 from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.items import from_item, to_item, values
-from cloudia.cloud.jobs import no_index, queued_job
+from cloudia.cloud.job_records import no_index, queued_job
 from cloudia.protocol import TERMINAL_STATUSES, VERSION
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloudia import ids, telemetry
-from cloudia.cloud.jobs import Deleted, Ended, Held, Reopened, Resent, Unknown
+from cloudia.cloud.job_records import Deleted, Ended, Held, Reopened, Resent, Unknown
 from cloudia.cloud.queue import BATCH, REFUSED, Sending
 from cloudia.errors import CloudiaError, InvalidRequestError
 from cloudia.operate.peek import PATIENCE_SECONDS, Hands, look

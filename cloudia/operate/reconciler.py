@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cloudia import ids
-from cloudia.cloud.jobs import Held
+from cloudia.cloud.job_records import Held
 from cloudia.cloud.queue import Sending
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from cloudia.operate.samples import Sample, ended_job
 
 if TYPE_CHECKING:
     from cloudia.cloud.cloud import Cloud
-    from cloudia.cloud.jobs import JobState
+    from cloudia.cloud.job_records import JobState
     from cloudia.cloud.queue import JobQueue, QueueStats
     from cloudia.operate.samples import EndedJob
     from cloudia.protocol import AttemptRecord, Job

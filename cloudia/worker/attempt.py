@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloudia import ids, telemetry
-from cloudia.cloud.jobs import LostLeaseError
+from cloudia.cloud.job_records import LostLeaseError
 from cloudia.errors import CloudiaError, RefusedError, UnavailableError
 from cloudia.telemetry.events import (
     AnswerRecorded,
@@ -31,7 +31,7 @@ from cloudia.worker.turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloudia.cloud.jobs import Lease
+    from cloudia.cloud.job_records import Lease
     from cloudia.protocol import JobStatus, Message, QueuedJob
     from cloudia.telemetry.events import StoppedBy
     from cloudia.worker.providers.base import Piece

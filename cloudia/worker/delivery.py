@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudia import ids, telemetry
-from cloudia.cloud.jobs import Ended, Held, Lease, Unknown
+from cloudia.cloud.job_records import Ended, Held, Lease, Unknown
 from cloudia.errors import InvalidRequestError
 from cloudia.protocol import LaterVersionError, QueuedJob
 from cloudia.telemetry.events import AttemptIds, ContextRead, JobLeased

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cloudia.cloud.allowances import Allowance, Limits
 from cloudia.cloud.items import from_item, to_item
-from cloudia.cloud.jobs import Lease
+from cloudia.cloud.job_records import Lease
 from cloudia.errors import TooManyRequestsError
 from tests.support import make_cloud
 

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from cloudia import ids, telemetry
 from cloudia.cloud.aws import error_code
 from cloudia.cloud.items import to_item
-from cloudia.cloud.jobs import Ended, Held, Lease, LostLeaseError
+from cloudia.cloud.job_records import Ended, Held, Lease, LostLeaseError
 from cloudia.cloud.parameters import Parameters
 from cloudia.cloud.queue import JobQueue, Received
 from cloudia.deploy.provision import destroy, provision

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia.cloud.jobs import Lease
+from cloudia.cloud.job_records import Lease
 from tests.functions.contract import code_of
 from tests.support import eventually
 from tests.worker.working import worker

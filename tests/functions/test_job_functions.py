@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia.cloud.jobs import Lease
+from cloudia.cloud.job_records import Lease
 from cloudia.cloud.redis import connect
 from cloudia.cloud.stops import Stops
 from cloudia.worker.failures import Failure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudia import ids, telemetry
-from cloudia.cloud.jobs import Ended, Held, Lease, Reopened, Resent, Unknown
+from cloudia.cloud.job_records import Ended, Held, Lease, Reopened, Resent, Unknown
 from cloudia.cloud.queue import Sending
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
 from cloudia.operate import peek as peek_module

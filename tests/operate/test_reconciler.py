@@ -16,7 +16,7 @@ from cloudia.cloud import intake as intake_module
 from cloudia.cloud import jobs as jobs_module
 from cloudia.cloud import orphans as orphans_module
 from cloudia.cloud.events import START, EventLog
-from cloudia.cloud.jobs import Lease
+from cloudia.cloud.job_records import Lease
 from cloudia.cloud.redis import connect
 from cloudia.deploy.provision import provision
 from cloudia.operate import reconciler as reconciler_module

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudia.cloud.jobs import Lease, Reopened
+from cloudia.cloud.job_records import Lease, Reopened
 from cloudia.cloud.presence import Presence
 from cloudia.deploy.provision import destroy
 from cloudia.operate.sampler import StackSampler

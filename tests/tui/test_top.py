@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textual.widgets import DataTable, Static
 
 from cloudia.cloud.cloud import Cloud as CloudOfSettings
-from cloudia.cloud.jobs import Lease
+from cloudia.cloud.job_records import Lease
 from cloudia.local.sampler import LocalSampler
 from cloudia.operate.sampler import StackSampler
 from cloudia.operate.samples import EndedJob, Sample

@@ -96,7 +96,8 @@ def die_often(step: str, times: int) -> bool:
 
 def _arm(step: str) -> None:
     """Put the kill at its step."""
-    from cloudia.cloud.jobs import Jobs, Lease  # noqa: PLC0415 - only in the workers
+    from cloudia.cloud.job_records import Lease  # noqa: PLC0415 - only in the workers
+    from cloudia.cloud.jobs import Jobs  # noqa: PLC0415 - only in the workers
     from cloudia.cloud.queue import JobQueue  # noqa: PLC0415 - likewise
     from cloudia.worker.background.outbox import Stream  # noqa: PLC0415 - likewise
     from cloudia.worker.background.receipts import Receipts  # noqa: PLC0415 - likewise

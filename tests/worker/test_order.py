@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudia import ids
-from cloudia.cloud.jobs import Lease
+from cloudia.cloud.job_records import Lease
 from cloudia.operate.dead_letters import PURGED, DeadLetters
 from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.worker.working import USER, depth, ended, fault, log_lines, worker

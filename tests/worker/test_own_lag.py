@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 
 from cloudia.cloud.events import START, EventLog, Frame
-from cloudia.cloud.jobs import Jobs, Lease
+from cloudia.cloud.job_records import Lease
+from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.redis import connect
 from cloudia.protocol import Event, Job
 from cloudia.worker.background.leases import Leases

@@ -10,14 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cloudia import telemetry
-from cloudia.cloud.jobs import LostLeaseError
+from cloudia.cloud.job_records import LostLeaseError
 from cloudia.deadlines import is_late
 from cloudia.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cloudia.cloud.jobs import Jobs, Lease
+    from cloudia.cloud.job_records import Lease
+    from cloudia.cloud.jobs import Jobs
     from cloudia.worker.background.refusals import Refusals
 
 __all__ = ["Leases"]

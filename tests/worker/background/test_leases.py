@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudia.cloud.jobs import Jobs, Lease, LostLeaseError
+from cloudia.cloud.job_records import Lease, LostLeaseError
+from cloudia.cloud.jobs import Jobs
 from cloudia.protocol import Job
 from cloudia.worker.background.leases import Leases
 from cloudia.worker.background.refusals import Refusals
