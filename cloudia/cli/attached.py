@@ -21,13 +21,13 @@ def become(module: str, reader: Reader, target: str | None, **changes: str) -> N
     Elsewhere than in this folder's stack, the settings alone are its environment. Raises what `find_cloud` raises.
     """
     from cloudia.cli.cloud_target import find_cloud  # noqa: PLC0415 - lazy
-    from cloudia.local.environments import inherited  # noqa: PLC0415 - lazy
+    from cloudia.local.environments import inherited, with_account  # noqa: PLC0415 - lazy
     from cloudia.settings import to_environment  # noqa: PLC0415 - lazy
 
     found = find_cloud(find_project(), target)
     found.tell()
     settings = _with_keys(found.project, found.settings) if found.run else found.settings
-    environment = {**inherited(reader), **to_environment(settings, reader), **changes}
+    environment = {**with_account(inherited(reader), settings), **to_environment(settings, reader), **changes}
     found.project.require_own_code(settings)
     os.chdir(found.project.root)  # Its code is there; with -P, no file of the folder hides a library.
     os.execve(sys.executable, [sys.executable, "-P", "-m", module], environment)  # noqa: S606 - no shell is wanted

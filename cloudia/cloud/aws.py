@@ -84,12 +84,8 @@ _BAD_CREDENTIALS = frozenset(
 _KMS = "kms"
 """SQS and SSM name each refusal of a key by a code that begins with it, in their own spelling."""
 _KMS_BUSY = frozenset({"KmsThrottled", "KMS.ThrottlingException"})
-_NOT_READ: dict[str, tuple[Any, Any, Any, Any]] = {
-    "profile": (None, None, None, None),
-    "config_file": (None, None, os.devnull, None),
-    "credentials_file": (None, None, os.devnull, None),
-}
-"""Variables of a session: where botocore looks for them (its file, the environment), the default, and how it is converted."""
+_FILES = ("config_file", "credentials_file")
+"""The variables of a session that name the files which are read."""
 _ANSWER_SECONDS = 10
 _FUNCTION_SECONDS = 30
 
@@ -97,7 +93,8 @@ _FUNCTION_SECONDS = 30
 class Aws:
     """The clients of one process, made when first used. They are safe to share between threads.
 
-    Where the settings name a key, it is all that is used: no profile, role, file or session token of the user is looked at.
+    Where the settings name a key, or the engine is on this machine, nothing else of the user is looked at: no profile, role,
+    file, session token, nor what configures an SDK.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -117,27 +114,27 @@ class Aws:
 
     def _client(self, service: str, *, wait_seconds: int = 0) -> Any:
         config = self._config.merge(Config(read_timeout=wait_seconds + _ANSWER_SECONDS))
+        credentials = self._credentials()
         try:
             with _making:
-                return self._session().client(
+                session: Any = _session_of_nobody() if credentials else boto3
+                return session.client(
                     service,
                     region_name=self._region,
                     endpoint_url=self._endpoint,
                     config=config,
-                    **self._credentials(),
+                    **credentials,
                 )
         except (BotoCoreError, ValueError) as error:
             raise UsageError(
                 f"no AWS client can be made: {error}", hint="Look at aws.endpoint_url, aws.region and AWS_PROFILE."
             ) from error
 
-    def _session(self) -> Any:
-        return _session_of_nobody() if self._key else boto3
-
     def _credentials(self) -> dict[str, str]:
+        """Return the credentials that are used alone; none where they are AWS's to find."""
         if self._key:
             return {"aws_access_key_id": self._key, "aws_secret_access_key": self._secret}
-        return _stand_in(self._endpoint)
+        return _of_an_engine_here() if _is_here(self._endpoint or "") else {}
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
@@ -181,8 +178,11 @@ _making = threading.Lock()
 
 @cache
 def _session_of_nobody() -> boto3.Session:
-    """Return a session that reads no profile and no file: with a bad profile it could not even be given a key."""
-    return boto3.Session(botocore_session=botocore.session.Session(session_vars=_NOT_READ))
+    """Return a session that reads no variable, profile or file: with a bad one it could not even be given a key."""
+    # Of each: its name in a file, its name in the environment, its default, and how it is converted.
+    defaults = {name: (None, None, *rest) for name, (_, _, *rest) in botocore.session.Session.SESSION_VARIABLES.items()}
+    unread = {**defaults, **dict.fromkeys(_FILES, (None, None, os.devnull, None))}
+    return boto3.Session(botocore_session=botocore.session.Session(session_vars=unread))
 
 
 def _is_here(url: str) -> bool:
@@ -192,12 +192,11 @@ def _is_here(url: str) -> bool:
         return False
 
 
-def _stand_in(endpoint: str | None) -> dict[str, str]:
-    """Return credentials for an engine of the user's on loopback where the environment has none: it asks for some, any."""
-    if not endpoint or os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE"):
-        return {}
-    if not _is_here(endpoint):
-        return {}
+def _of_an_engine_here() -> dict[str, str]:
+    """Return those of an engine of the user's on loopback: the environment's, else any, as it asks for some."""
+    key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if key and secret:
+        return {"aws_access_key_id": key, "aws_secret_access_key": secret}
     return {"aws_access_key_id": "test", "aws_secret_access_key": "test"}  # an engine's account 000000000000
 
 

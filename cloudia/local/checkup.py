@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import shutil
 import sys
@@ -10,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.local.environments import accounts_named
 from cloudia.providers import PROVIDERS
 from cloudia.sim.checks import Check, shown
 from cloudia.sim.engines import ENGINES
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_all"]
 
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+
 
 def check_all(project: Project) -> list[Check]:
     """Check everything, in the order in which a stack needs it. Starts and installs nothing."""
@@ -31,7 +35,16 @@ def check_all(project: Project) -> list[Check]:
         settings = project.settings().settings
     except UsageError as error:
         return [*checks, Check("settings", "missing", error.message, error.hint)]
-    return [*checks, _settings(project), *_engines(settings), _redis(settings), _ports(), *_keys(settings), _docker()]
+    return [
+        *checks,
+        _settings(project),
+        *_engines(settings),
+        *_passed_over(settings),
+        _redis(settings),
+        _ports(),
+        *_keys(settings),
+        _docker(),
+    ]
 
 
 def _python() -> Check:
@@ -59,6 +72,20 @@ def _engines(settings: Settings) -> list[Check]:
         replace(check, state="optional" if check.state == "missing" else check.state) for check in checks.values()
     ]
     return [chosen, *others]
+
+
+def _passed_over(settings: Settings) -> list[Check]:
+    """Return what the shell has set that a stack of this folder does not use, so that nobody looks for its effect."""
+    found = []
+    names = accounts_named(os.environ)
+    if names and ENGINES[settings.up_engine].own_account:
+        hint = "The stack has an account of its own; --target aws uses yours."
+        found.append(Check("aws account", "optional", f"not used here: {', '.join(names)}", hint))
+    proxies = sorted(name for name in os.environ if name.lower() in _PROXIES and os.environ[name])
+    if proxies:
+        hint = "They count for what is elsewhere, such as the API of a provider."
+        found.append(Check("proxy", "optional", f"not used for this machine: {', '.join(proxies)}", hint))
+    return found
 
 
 def _redis(settings: Settings) -> Check:

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING
 from cloudia.settings import SETTINGS, to_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cloudia.settings import Reader, Settings
 
-__all__ = ["inherited", "of_reader"]
+__all__ = ["accounts_named", "inherited", "of_reader", "with_account"]
+
+_ACCOUNTS = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
+    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"),
+    *("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+    *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+)
+"""Variables that lead an SDK of AWS to an account: https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html"""
 
 
 def of_reader(settings: Settings, *readers: Reader) -> dict[str, str]:
@@ -42,3 +52,24 @@ def inherited(*readers: Reader) -> dict[str, str]:
         for variable in setting.variables
     }
     return {name: value for name, value in os.environ.items() if name not in others}
+
+
+def with_account(environment: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Return a part's environment, without an AWS account of the user's where the settings name a key.
+
+    That key stands in for theirs everywhere, so that code of the user's that names none can reach no account of theirs.
+    """
+    if not settings.aws_access_key_id:
+        return dict(environment)
+    no_files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    own = {
+        "AWS_ACCESS_KEY_ID": settings.aws_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return {name: value for name, value in environment.items() if name not in _ACCOUNTS} | no_files | own
+
+
+def accounts_named(variables: Mapping[str, str]) -> list[str]:
+    """Return the names of those variables that lead to an AWS account, which a part `with_account` does not get."""
+    return [name for name in _ACCOUNTS if variables.get(name)]

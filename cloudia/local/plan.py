@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cloudia.deploy.http_api import http_api_url
 from cloudia.hosts import page_origins
 from cloudia.local.credentials import engine_credentials, own_redis, provider_keys
-from cloudia.local.environments import of_reader
+from cloudia.local.environments import of_reader, with_account
 from cloudia.local.llm import plan_llm
 from cloudia.local.models import choose_model
 from cloudia.local.run_file import Urls
@@ -206,21 +206,8 @@ def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> li
 
 
 def _environment(settings: Settings, *readers: Reader) -> dict[str, str]:
-    """Return the environment of a part: what these readers read, and no AWS account of the user's where none is wanted.
-
-    Where the engine's account is the stack's own, its credentials stand in for those of the user everywhere, so that code of
-    the user's that names none can reach no account of theirs.
-    """
-    environment = of_reader(settings, *readers)
-    if settings.aws_access_key_id:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE"):
-            environment.pop(name, None)
-        environment |= {
-            "AWS_ACCESS_KEY_ID": settings.aws_access_key_id,
-            "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-    return {**environment, "PYTHONUNBUFFERED": "1"}
+    """Return the environment of a part: what these readers read, and the account of the stack."""
+    return {**with_account(of_reader(settings, *readers), settings), "PYTHONUNBUFFERED": "1"}
 
 
 def _gateway_port(resolved: Resolved) -> int:

@@ -22,6 +22,7 @@ from botocore.retries.standard import ExponentialBackoff
 from cloudia.cloud.aws import Aws, call, error_code, is_missing
 from cloudia.errors import RefusedError, UnavailableError, UsageError
 from cloudia.settings import Settings
+from tests.shells import NAMES, dead_proxy, shell
 from tests.support import Cloud, RunningStack
 
 CALLS: dict[str, Callable[[Aws], object]] = {
@@ -252,7 +253,7 @@ def test_real_credentials_win_over_the_stand_in(monkeypatch: pytest.MonkeyPatch)
         (Settings(aws_endpoint_url="localhost:4566"), {}),
         (Settings(aws_endpoint_url="http://[x"), {}),
         (Settings(aws_endpoint_url="http://127.0.0.1:1", aws_region="no such"), {}),
-        (Settings(aws_endpoint_url="http://127.0.0.1:1"), {"AWS_PROFILE": "no-such-profile"}),
+        (Settings(aws_endpoint_url="https://sqs.example.test"), {"AWS_PROFILE": "no-such-profile"}),
     ],
 )
 def test_a_client_that_cannot_be_made_is_a_usage_error(
@@ -285,23 +286,31 @@ def test_clients_are_made_once_and_shared_between_threads(cloud: Cloud) -> None:
     assert aws.sqs is aws.sqs
 
 
-def test_with_a_key_in_the_settings_nothing_of_the_users_is_looked_at(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+_KEY = {"aws_access_key_id": "ours", "aws_secret_access_key": "secret"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("key", [_KEY, {}], ids=["our key", "no key"])
+def test_i10_an_engine_on_this_machine_is_asked_as_in_an_empty_shell(
+    key: dict[str, Any], name: str, stack: RunningStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """I10: no profile, not even a bad one, no role, no file and no session token: so STS is never asked for anything."""
-    config = tmp_path / "config"
-    config.write_text(
-        "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = role\nregion = eu-west-1\n"
-    )
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    settings = Settings(aws_endpoint_url="http://127.0.0.1:1", aws_access_key_id="ours", aws_secret_access_key="secret")
-    for profile in ("role", "no-such-profile"):
-        for name, value in (("PROFILE", profile), ("ACCESS_KEY_ID", "AKIAUSER"), ("SESSION_TOKEN", "theirs")):
-            monkeypatch.setenv(f"AWS_{name}", value)
-        sqs: Any = Aws(settings).sqs
+    """No profile, not even a bad one, no role, file, session token, SDK's setting nor proxy: so STS is never asked.
+
+    Where the settings have no key, one of the environment counts if it is whole.
+    """
+    with dead_proxy() as (proxy, came):
+        for variable, value in shell(name, folder=tmp_path, proxy=proxy).items():
+            monkeypatch.setenv(variable, value)
+        endpoint = stack.run["aws_endpoint_url"]
+        sqs: Any = Aws(Settings(aws_endpoint_url=endpoint, **key)).sqs
         found = sqs._request_signer._credentials
-        assert (found.access_key, found.secret_key, found.token) == ("ours", "secret", None)
+        whole = "123456789012" if name == "an account's id as key" else "test"
+        assert (found.access_key, found.token) == (key.get("aws_access_key_id", whole), None)
         assert sqs.meta.region_name == "us-east-1"
+        assert sqs.meta.endpoint_url == endpoint
+        with pytest.raises(RefusedError, match="refused"):  # The stack's guard knows none of these keys.
+            call(sqs.list_queues)
+    assert came == []
 
 
 def test_a_key_that_is_refused_says_how_to_get_the_right_one(stack: RunningStack) -> None:
