@@ -84,6 +84,7 @@ ErrorCode: TypeAlias = Literal[
     "not_provisioned",
     "not_utf8",
     "not_yours",
+    "out_of_reach",
     "part_failed",
     "port_taken",
     "purged",

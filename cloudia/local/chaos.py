@@ -15,6 +15,7 @@ import psutil
 from cloudia.direct import opener
 from cloudia.errors import NoStackError, PartError, UsageError
 from cloudia.local.project import Project
+from cloudia.local.stop import supervisor_in_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,6 +118,7 @@ class Chaos:
         found = {name: each.process for name, each in self._run.named(part).items()}
         alive = {name: process for name, process in found.items() if process and process.alive}
         if not alive:
+            supervisor_in_reach(self._project)
             raise NoStackError(f"no {part} of this stack is running", hint="See `cloudia status`.")
         return alive
 

@@ -49,8 +49,8 @@ class Look:
 
 def look(project: Project) -> Look:
     """Look at the stack that runs in a project. `NoStackError` where no supervisor runs."""
-    run = project.read_run()
-    if run is None or not run.supervisor.alive:
+    run = project.running()
+    if run is None:
         raise NoStackError("no stack is running here", hint="Start one with `cloudia up --detach`.")
     resident = {name: part.process.resident_bytes() if part.process else None for name, part in run.parts.items()}
     planned = run if isinstance(run, PlannedRun) else None

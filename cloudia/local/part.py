@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import PartError
-from cloudia.local.processes import Process
+from cloudia.local.processes import Process, birth_of
 from cloudia.local.run_file import PartRecord
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Part:
     longest_backoff: float
     """Seconds; the pause before a restart doubles up to this."""
     state: PartState = "starting"
-    pid: int | None = None
-    started_at: float = 0.0
+    noted: Process | None = None
+    """Its last process."""
     restarts: int = 0
     reason: str = ""
     """Why it is not ready, in a few words."""
@@ -68,12 +68,17 @@ class Part:
     _was_ready: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def pid(self) -> int | None:
+        """The id of its last process."""
+        return self.noted.pid if self.noted else None
+
     def record(self) -> PartRecord:
         """Return what `run.json` says of the part."""
         return PartRecord(
             kind=self.spec.kind,
             state=self.state,
-            process=Process(self.pid, self.started_at) if self.pid else None,
+            process=self.noted,
             restarts=self.restarts,
             detail=self.spec.detail,
             reason=self.reason,
@@ -134,7 +139,8 @@ class Part:
             raise
         finally:
             os.close(given)
-        self._process, self.pid, self.started_at, self._given_up = process, process.pid, time.time(), ""
+        self._process, self._given_up = process, ""
+        self.noted = Process(process.pid, time.time(), birth_of(process.pid))
         self._set("starting")
         if self._stopping.is_set():  # That came while the process was being made.
             await self.stop()

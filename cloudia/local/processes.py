@@ -1,10 +1,11 @@
-"""Processes of other runs: known by id and start time, so that a recycled id is never mistaken for ours."""
+"""Processes of other runs: known by id and birth, so that a recycled id is never mistaken for ours, whatever the clock does."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-__all__ = ["Process"]
+__all__ = ["Process", "birth_of"]
 
 _SAME_SECONDS = 5.0
 _LOOK_SECONDS = 0.01
@@ -28,7 +29,9 @@ class Process:
 
     pid: int
     started_at: float
-    """Epoch seconds, as the system says."""
+    """Epoch seconds, by the clock of that moment."""
+    birth: str = ""
+    """What `birth_of` it says; where that is empty, `started_at` has to do."""
 
     @classmethod
     def own(cls) -> Self:
@@ -36,10 +39,10 @@ class Process:
         import psutil  # noqa: PLC0415 - who only reads of a process needs none
 
         process = psutil.Process()
-        return cls(process.pid, process.create_time())
+        return cls(process.pid, process.create_time(), birth_of(process.pid))
 
     def to_json(self) -> dict[str, Any]:
-        """Return `{"pid", "started_at"}`."""
+        """Return `{"pid", "started_at", "birth"}`."""
         return asdict(self)
 
     @property
@@ -80,10 +83,28 @@ class Process:
 
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started_at) < _SAME_SECONDS
+            if self.birth:
+                same = birth_of(self.pid) == self.birth
+            else:
+                same = abs(process.create_time() - self.started_at) < _SAME_SECONDS
             return question(process) if same and not _has_ended(process) else None
         except psutil.Error:
             return None
+
+
+def birth_of(pid: int) -> str:
+    """Return what no other process shares that has, had or will have this id: system's start, namespace of ids, own start.
+
+    Linux counts the last in ticks since the first, so no step of the clock moves it: proc(5), `starttime`. Empty elsewhere,
+    where the start is noted by the clock of that moment, and for a process that is gone.
+    """
+    try:
+        born = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return ""
+    return f"{boot}/{namespace}/{born}"
 
 
 def _wait(processes: list[psutil.Process], seconds: float) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
+import json
 import os
 import re
 import time
@@ -24,16 +26,37 @@ from cloudia.settings import Layer, Resolved, environment, from_environment, fro
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from cloudia.local.processes import Process
     from cloudia.local.run_file import PlannedRun, RunFile
     from cloudia.settings import Settings
 
-__all__ = ["Project", "find_folder", "find_project"]
+__all__ = ["Lock", "Project", "find_folder", "find_project"]
 
 _USED = ("cloudia.toml", ".env", ".cloudia")
 """What is read in a project's folder, beside its code."""
-_MOMENT = 0.1
+_MOMENT = 0.05
+_TRIES = 4
+"""Who asks whether a lock is held holds it for a moment; so it is tried, and what is being written read, more than once."""
 _ROOM = 65_536
 """Bytes that must be free before anything is started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A project's lock while it is held."""
+
+    path: Path
+    file: int
+    """Its open file."""
+    holder: Process
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is still that of the folder: not where the folder was moved, emptied (`git clean -fdx`) or deleted."""
+        try:
+            return os.path.samestat(os.fstat(self.file), self.path.stat())
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +97,56 @@ class Project:
         return _folder(self.state / "data")
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[Lock]:
         """Hold the project's lock, so that one stack runs in a folder. `UsageError` where another process holds it."""
+        from cloudia.local.processes import Process  # noqa: PLC0415 - not every verb asks
+
         path = self.state / "lock"
         try:
             file = path.open("a+")
         except OSError as error:
             raise _cannot_write(path, error) from error
         with file:
-            if not _lock(file, fcntl.LOCK_EX):
-                raise UsageError("a stack is running here already", hint="See `cloudia status`.", code="running")
+            tries = itertools.count(1)
+            while not _lock(file, fcntl.LOCK_EX):
+                if next(tries) > _TRIES:
+                    raise UsageError("a stack is running here already", hint="See `cloudia status`.", code="running")
+                time.sleep(_MOMENT)
+            holder = Process.own()
             with contextlib.suppress(OSError):
                 file.truncate(0)
-                file.write(str(os.getpid()))
+                file.write(json.dumps(holder.to_json()))
                 file.flush()
             self._remove_broken_run()
-            yield
+            yield Lock(path, file.fileno(), holder)
 
     @property
     def is_locked(self) -> bool:
         """Whether a process holds the project's lock."""
         try:
-            with (self._kept / "lock").open() as file:
+            with self._lock_path.open() as file:
                 return not _lock(file, fcntl.LOCK_SH)
         except OSError:
             return False
+
+    def holder(self) -> Process | None:
+        """Return the process that holds the project's lock, None where nobody does: this is what tells that a stack runs.
+
+        Neither a step of the clock nor another namespace of process ids changes it; a copy of the folder has a lock of its own.
+        `UsageError` where it cannot be told which process that is.
+        """
+        from cloudia.local.processes import Process  # noqa: PLC0415 - not every verb asks
+
+        for _ in range(_TRIES):
+            if not self.is_locked:
+                return None
+            try:
+                return Process(**json.loads(self._lock_path.read_text()))
+            except (OSError, ValueError, TypeError):
+                time.sleep(_MOMENT)  # It has just been taken.
+        raise UsageError(
+            f"{self._lock_path} cannot be read", hint="End the `cloudia up` of this folder, then start it again."
+        )
 
     def require_room(self) -> None:
         """Write a little and remove it again. `UsageError` where the folder cannot be written, or its disk is full."""
@@ -118,24 +166,30 @@ class Project:
         """
         from cloudia.local.run_file import BrokenRunFileError, RunFile  # noqa: PLC0415 - not every verb asks
 
-        broken = ""
-        for _ in range(2):
+        tries = itertools.count(1)
+        while True:
             try:
                 return RunFile.load(self._run_path)
             except BrokenRunFileError as error:
-                if not self.is_locked:
+                holder = self.holder()
+                if holder is None:
                     return None
-                broken = str(error)
+                if next(tries) > _TRIES:
+                    hint = f"End the supervisor, process {holder.pid}, then `cloudia up`."
+                    raise UsageError(str(error), hint=hint) from error
             time.sleep(_MOMENT)  # A supervisor that has just begun is about to remove it.
-        pid = self._run_path.with_name("lock").read_text()
-        raise UsageError(broken, hint=f"End the supervisor, process {pid}, then `cloudia up`.")
+
+    def running(self) -> RunFile | None:
+        """Return what the supervisor has noted that runs here, None where none does, or where it has noted nothing yet."""
+        run, holder = self.read_run(), self.holder()
+        return run if run and run.supervisor == holder else None
 
     def live_run(self) -> PlannedRun | None:
-        """Return what `run.json` says, None where the supervisor that wrote it has ended, or has no plan yet."""
+        """Return what `running` does, None where there is no plan yet."""
         from cloudia.local.run_file import PlannedRun  # noqa: PLC0415 - not every verb asks
 
-        run = self.read_run()
-        return run if isinstance(run, PlannedRun) and run.supervisor.alive else None
+        run = self.running()
+        return run if isinstance(run, PlannedRun) else None
 
     def require_run(self) -> PlannedRun:
         """Return what runs. `NoStackError` where nothing does."""
@@ -151,6 +205,10 @@ class Project:
     def remove_run(self) -> None:
         """Remove `run.json`."""
         self._run_path.unlink(missing_ok=True)
+
+    @property
+    def _lock_path(self) -> Path:
+        return self._kept / "lock"
 
     @property
     def _run_path(self) -> Path:

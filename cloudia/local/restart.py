@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cloudia.errors import NoStackError, PartError, TimedOutError, UsageError
+from cloudia.local.stop import supervisor_in_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,6 +42,7 @@ def restart(project: Project, name: str, *, seconds: float) -> list[dict[str, An
     part, `TimedOutError` where it is not ready within `seconds`.
     """
     run = project.require_run()
+    supervisor_in_reach(project)
     before = run.named(name)
     if not before:
         raise UsageError(f"there is no part {name!r}", hint=f"There are {', '.join(run.parts)}.")

@@ -66,12 +66,13 @@ class PartRecord:
         return self.process.pid if self.process else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return `{"kind", "state", "pid", "started_at", "restarts", "detail", "reason"}`."""
+        """Return `{"kind", "state", "pid", "started_at", "birth", "restarts", "detail", "reason"}`."""
         return {
             "kind": self.kind,
             "state": self.state,
             "pid": self.pid,
             "started_at": self.process.started_at if self.process else 0.0,
+            "birth": self.process.birth if self.process else "",
             "restarts": self.restarts,
             "detail": self.detail,
             "reason": self.reason,
@@ -300,7 +301,7 @@ def _process(document: Mapping[str, Any]) -> Process | None:
         return None
     if _field(document, "pid", int) < 1:
         raise ValueError("that is no process")
-    return Process(pid, started_at)
+    return Process(pid, started_at, _field({"birth": "", **document}, "birth", str))  # Yesterday's files have none.
 
 
 def _object(value: Any) -> Mapping[str, Any]:

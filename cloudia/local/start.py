@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudia.errors import PartError
 from cloudia.local.run_file import PlannedRun
-from cloudia.local.stop import supervisor_of
 from cloudia.local.supervisor import Supervisor
 from cloudia.sim.spec import python_module
 
@@ -41,8 +40,7 @@ class Progress(Protocol):
 
 def running(project: Project) -> PlannedRun | None:
     """Return what runs here, once it is ready, or None. A stack that is just starting is waited for."""
-    while supervisor_of(project):
-        run = project.read_run()
+    while run := project.running():
         if isinstance(run, PlannedRun) and run.is_up:
             return run
         time.sleep(_LOOK_SECONDS)

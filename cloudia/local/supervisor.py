@@ -21,7 +21,6 @@ from cloudia.errors import CloudiaError, PartError
 from cloudia.local.logfile import LogFile
 from cloudia.local.part import Part
 from cloudia.local.plan import Plan, make_plan
-from cloudia.local.processes import Process
 from cloudia.local.project import Project
 from cloudia.local.restart import RESTART_SIGNAL, take_requests
 from cloudia.local.run_file import Failure, PlannedRun, RunFile
@@ -33,6 +32,7 @@ from cloudia.sim.engines.docker import remove_container
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator
 
+    from cloudia.local.project import Lock
     from cloudia.local.run_file import RunState
     from cloudia.settings import Resolved
     from cloudia.sim.spec import PartKind
@@ -80,10 +80,10 @@ class Supervisor:
         self._planner = planner
         self._stop = asyncio.Event()
         self._provisioned = asyncio.Event()
-        self._process = Process.own()
         self._parts: list[Part] = []
         self._restarts: set[asyncio.Task[None]] = set()
         self._plan: Plan | None = None
+        self._lock: Lock
         self._temporary = Path()
         self._doing = ""
         self._state: RunState = "starting"
@@ -98,7 +98,9 @@ class Supervisor:
 
     async def run(self) -> None:
         """Start, run until stopped, and leave nothing behind. `UsageError` and `PartError` where it cannot start."""
-        with self._project.locked(), self._temporary_folder() as temporary, self._requests(temporary):
+        with self._project.locked() as lock, self._temporary_folder() as temporary, self._requests(temporary):
+            self._lock = lock
+            watching = asyncio.create_task(self._watch(lock))
             try:
                 self._write()
                 self._plan = await self._unless_stopped(
@@ -106,15 +108,27 @@ class Supervisor:
                 )
                 if self._plan:
                     await self._run(self._plan)
+                if watching.done():
+                    watching.result()
             except CloudiaError as error:
                 self._error = error
                 raise
             finally:
+                watching.cancel()
                 if self._error:
                     self._state = "failed"
                     self._write()
-                else:
+                elif lock.is_here:
                     self._project.remove_run()
+
+    async def _watch(self, lock: Lock) -> None:
+        """Stop where the folder is moved, emptied or deleted: no verb would find the stack any more. `PartError` says so."""
+        while lock.is_here:  # noqa: ASYNC110 - no event tells of it on every system
+            await asyncio.sleep(_LOOK_SECONDS)
+        self.stop()
+        raise PartError(
+            f"{lock.path.parent} was moved or deleted, so its stack ended", hint="Start it again with `cloudia up`."
+        )
 
     async def _unless_stopped(self, planning: Coroutine[Any, Any, Plan]) -> Plan | None:
         """Return the plan, None where `stop` came first."""
@@ -265,6 +279,8 @@ class Supervisor:
             self._watcher.say(text)
 
     def _write(self) -> None:
+        if not self._lock.is_here:
+            return  # What is there now may be another's.
         with contextlib.suppress(OSError):  # A full disk must not end what runs.
             self._project.write_run(self._planned_run(self._plan) if self._plan else RunFile(**self._begun()))
 
@@ -286,7 +302,7 @@ class Supervisor:
         return {
             "state": self._state,
             "project": self._project.root,
-            "supervisor": self._process,
+            "supervisor": self._lock.holder,
             "temporary": self._temporary,
             "container": self._plan.container if self._plan else "",
             "doing": self._doing,

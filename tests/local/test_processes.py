@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import pytest
 
 from cloudia.errors import UsageError
 from cloudia.local.logfile import LogFile
-from cloudia.local.processes import Process
+from cloudia.local.processes import Process, birth_of
 from cloudia.local.tail import Tail, in_order
 from cloudia.sim.ports import choose_port
 from tests.patience import HANGS
@@ -65,6 +66,15 @@ def test_own() -> None:
     own = Process.own()
     assert own.alive
     assert Process(**own.to_json()) == own
+
+
+@pytest.mark.parametrize("step", [-3600, -60, 60, 3600])
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems note a start by the clock of that moment")
+def test_a_step_of_the_clock_changes_no_birth(step: int, child: subprocess.Popen[str]) -> None:
+    """A process whose birth is noted is the same one when the clock is set; with the same start and another birth it is not."""
+    noted = Process(child.pid, time.time() + step, birth_of(child.pid))
+    assert noted.alive
+    assert not replace(noted, started_at=time.time(), birth=birth_of(os.getpid())).alive
 
 
 async def test_kill_tree(child: subprocess.Popen[str]) -> None:

@@ -6,9 +6,11 @@ import itertools
 import json
 import os
 import resource
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,7 +19,11 @@ from cloudia.local.logfile import LogFile
 from cloudia.local.processes import Process
 from cloudia.local.project import Project, find_project
 from cloudia.local.run_file import VERSION
+from cloudia.local.stop import stop_stack
 from tests.local.runs import begun, planned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(
@@ -242,31 +248,72 @@ def test_nothing_runs(tmp_path: Path) -> None:
     project = Project(tmp_path)
     with pytest.raises(NoStackError):
         project.require_run()
-    project.write_run(begun())
-    assert project.live_run() is None
+    with project.locked() as lock:
+        noted = lock.holder
+        project.write_run(begun(supervisor=noted))
+        assert project.live_run() is None
+        with pytest.raises(NoStackError):
+            project.require_run()
+        project.write_run(planned("starting", supervisor=noted))
+        assert project.live_run() == planned("starting", supervisor=noted)
+        with pytest.raises(NoStackError):
+            project.require_run()
+        project.write_run(planned(supervisor=noted))
+        assert project.require_run() == planned(supervisor=noted)
     with pytest.raises(NoStackError):
         project.require_run()
-    project.write_run(planned("starting"))
-    assert project.live_run() == planned("starting")
-    with pytest.raises(NoStackError):
-        project.require_run()
-    project.write_run(planned())
-    assert project.require_run() == planned()
 
 
-def test_a_recycled_process_id_is_not_trusted(tmp_path: Path) -> None:
-    """A `run.json` whose supervisor's id belongs to another process by now is that of a stack that is gone."""
-    own = Process.own()
-    Project(tmp_path).write_run(planned(supervisor=replace(own, started_at=own.started_at - 60)))
-    assert Project(tmp_path).live_run() is None
-    with pytest.raises(NoStackError):
-        Project(tmp_path).require_run()
+def test_what_another_supervisor_noted_is_not_believed(tmp_path: Path) -> None:
+    """A `run.json` of a supervisor that has ended is not of what runs, though the one that runs now may have its id."""
+    project = Project(tmp_path)
+    with project.locked() as lock:
+        project.write_run(planned(supervisor=replace(lock.holder, started_at=lock.holder.started_at - 60)))
+        assert project.live_run() is None
+
+
+def test_a_copy_is_another_folder(tmp_path: Path) -> None:
+    """In a copy of a folder whose stack runs nothing runs; the folder itself is as it was."""
+    project, copy = Project(tmp_path / "one"), Project(tmp_path / "two")
+    project.root.mkdir()
+    with project.locked() as lock:
+        run = planned(supervisor=lock.holder, project=project.root)
+        project.write_run(run)
+        shutil.copytree(project.root, copy.root)
+        assert (copy.holder(), copy.live_run()) == (None, None)
+        assert not stop_stack(copy)
+        assert project.live_run() == run
+        assert lock.is_here
+
+
+def _cleaned(folder: Path) -> None:
+    shutil.rmtree(folder / ".cloudia")
+
+
+def _begun_anew(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (Project(folder).state / "lock").touch()
+
+
+@pytest.mark.parametrize("what", [_cleaned, shutil.rmtree, lambda folder: folder.rename(f"{folder}-2"), _begun_anew])
+def test_a_lock_knows_that_its_folder_is_gone(what: Callable[[Path], object], tmp_path: Path) -> None:
+    """Moved, emptied, deleted or made anew: the lock is then that of no folder, whatever is there now."""
+    project = Project(tmp_path / "one")
+    project.root.mkdir()
+    with project.locked() as lock:
+        assert lock.is_here
+        what(project.root)
+        assert not lock.is_here
+        assert project.holder() is None
 
 
 def test_one_stack_holds_the_lock(tmp_path: Path) -> None:
-    """Who holds a project's lock is alone; it is free again afterwards."""
+    """Who holds a project's lock is alone, and everybody sees who it is; it is free again afterwards."""
     project = Project(tmp_path)
+    assert project.holder() is None
     with project.locked():
+        assert project.holder() == Process.own()
         with pytest.raises(UsageError) as caught, project.locked():
             pass
         assert caught.value.code == "running"

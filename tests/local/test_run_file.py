@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _texts = st.text(max_size=20)
 _paths = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1).map(Path)
 _seconds = st.floats(0, 2e9)
-_processes = st.builds(Process, st.integers(1, 2**31), _seconds)
+_processes = st.builds(Process, st.integers(1, 2**31), _seconds, _texts)
 _parts = st.builds(
     PartRecord,
     kind=st.sampled_from(get_args(PartKind)),
@@ -115,12 +116,14 @@ def test_unknown_fields_are_passed_over(file: Path, run: RunFile, more: dict[str
     assert RunFile.load(file) == run
 
 
-def test_yesterdays_parts_have_no_kind(file: Path) -> None:
-    """A stack that runs while cloudia is updated has noted no kinds; its parts are what their names say."""
+def test_yesterdays_parts_have_no_kind_and_no_birth(file: Path) -> None:
+    """A stack that runs while cloudia is updated has noted neither: its parts are what their names say."""
     document = planned(parts={"worker-2": part()}).to_json()
     del document["parts"]["worker-2"]["kind"]
+    del document["parts"]["worker-2"]["birth"]
     file.write_text(json.dumps(document))
-    assert RunFile.load(file) == planned(parts={"worker-2": part()})
+    unborn = part(process=replace(Process.own(), birth=""))
+    assert RunFile.load(file) == planned(parts={"worker-2": unborn})
 
 
 def test_the_document() -> None:
@@ -139,6 +142,7 @@ def test_the_document() -> None:
         "state": "ready",
         "pid": None,
         "started_at": 0.0,
+        "birth": "",
         "restarts": 0,
         "detail": "",
         "reason": "",
