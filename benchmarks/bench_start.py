@@ -41,6 +41,8 @@ def by_hand(folder: Path) -> float:
     engine_port, redis_port = choose_port(), choose_port()
     access = folder / "redis.conf"
     write_access(access, "by-hand")
+    server = find_redis()
+    assert server
     began = time.perf_counter()
     processes = [
         subprocess.Popen(
@@ -49,7 +51,7 @@ def by_hand(folder: Path) -> float:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ),
-        subprocess.Popen(find_redis().command(redis_port, access, None), stdout=subprocess.DEVNULL),
+        subprocess.Popen(server.command(redis_port, access, None), stdout=subprocess.DEVNULL),
     ]
     try:
         while True:

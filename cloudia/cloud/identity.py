@@ -148,7 +148,7 @@ def _issuers_key(jwks: jwt.PyJWKClient, token: str) -> Any:
 def _no_keys() -> UnavailableError:
     return UnavailableError(
         "the key set of the token's issuer cannot be read",
-        hint="Is auth.jwks_url right, and is cloudia[jwks] installed?",
+        hint="Is auth.jwks_url right, and is `cloudia-chat[jwks]` installed?",
         code="jwks_unavailable",
     )
 

@@ -17,7 +17,7 @@ from cloudia.sim.checks import Check, shown
 from cloudia.sim.engines import ENGINES
 from cloudia.sim.engines.docker import check_docker
 from cloudia.sim.ports import choose_port
-from cloudia.sim.redis_server import find_redis
+from cloudia.sim.redis_server import check_redis_server
 
 if TYPE_CHECKING:
     from cloudia.local.project import Project
@@ -91,10 +91,7 @@ def _passed_over(settings: Settings) -> list[Check]:
 def _redis(settings: Settings) -> Check:
     if settings.redis_url:
         return Check("redis", "ok", "the one that redis.url names")
-    try:
-        return Check("redis", "ok", find_redis().name)
-    except UsageError as error:
-        return Check("redis", "missing", "none", error.hint)
+    return check_redis_server()
 
 
 def _ports() -> Check:

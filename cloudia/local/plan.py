@@ -18,7 +18,7 @@ from cloudia.sim.engines import ENGINES, check_zips
 from cloudia.sim.engines.engine import Folders
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import gateway_says_ready, http_answers, http_json, redis_answers
-from cloudia.sim.redis_server import check_redis, find_redis, write_access
+from cloudia.sim.redis_server import check_redis, get_redis, write_access
 from cloudia.sim.spec import PartSpec, environment_of_others, python_module
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     if redis_url:
         await check_redis(redis_url)
     else:
-        port, server, access = choose_port(), find_redis(), temporary / "redis.conf"
+        port, server, access = choose_port(), await get_redis(say), temporary / "redis.conf"
         redis_url = f"redis://{LOOPBACK}:{port}/0"
         write_access(access, secrets.redis)
         chosen = chosen.changed(redis_url=own_redis(redis_url, secrets))

@@ -1,5 +1,6 @@
-"""`python -m cloudia.sim.fake_redis PORT ACCESS`: fakeredis' TCP server, the last resort where there is no Redis.
+"""`python fake_redis.py PORT ACCESS`: fakeredis' TCP server, the last resort where there is no Redis.
 
+Run by its path, in this Python or in one of its own, where cloudia is not installed.
 ACCESS is a file as `redis_server.write_access` writes it, of which the password is taken. fakeredis takes no command away
 from a user; it writes no files, and what would end or reconfigure a server does nothing in it.
 """
@@ -11,8 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cloudia.sim.ports import LOOPBACK
-
+_LOOPBACK = "127.0.0.1"
 _STRANGER = b"stranger"
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     from fakeredis import TcpFakeServer  # noqa: PLC0415 - an optional dependency
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = TcpFakeServer((LOOPBACK, int(sys.argv[1])), server_type="redis")
+    server = TcpFakeServer((_LOOPBACK, int(sys.argv[1])), server_type="redis")
     words = Path(sys.argv[2]).read_text().split()
     _ask_for(server.fake_server, next(word[1:] for word in words if word.startswith(">")))
     server.RequestHandlerClass = _patient(server.RequestHandlerClass)

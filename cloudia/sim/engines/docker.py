@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from cloudia.errors import PartError
-from cloudia.sim.engines.commands import run_command
+from cloudia.sim.commands import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,37 +6,38 @@ beside cloudia it gets an environment in the user's cache folder, made once.
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import importlib.util
 import json
-import shutil
 import sys
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from cloudia.errors import PartError
 from cloudia.hosts import page_origins
 from cloudia.sim.checks import Check
 from cloudia.sim.engines import guard
-from cloudia.sim.engines.commands import run_command
 from cloudia.sim.engines.engine import EngineSpec
+from cloudia.sim.own_environment import OwnEnvironment
 from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.sim.probes import http_json
 from cloudia.sim.spec import PartSpec, environment_of_others
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from cloudia.settings import Settings
     from cloudia.sim.engines.engine import Folders
 
-__all__ = ["VERSION", "MiniStack", "environment", "find_python", "own_environment"]
+__all__ = ["OWN", "VERSION", "MiniStack", "environment", "find_python"]
 
 VERSION = "1.5.33"
-_INSTALL_SECONDS = 600
-_LOOK_SECONDS = 0.2
+OWN = OwnEnvironment(
+    name=f"ministack-{VERSION}",
+    title=f"MiniStack {VERSION}",
+    # boto3 is for the functions that it runs: Lambda's own Python has it, and their zips have not. It is the one of the
+    # botocore that MiniStack pins, or pip would try every newer one.
+    install=(f"ministack=={VERSION}", "boto3==1.43.106"),
+    otherwise="Install it yourself with `pip install 'cloudia-chat[local]'`, or use --engine endpoint.",
+)
 _GUARD = str(Path(guard.__file__))
 
 
@@ -56,8 +57,8 @@ class MiniStack:
         """Return where MiniStack is; it is never missing, since the first `up` installs it."""
         if importlib.util.find_spec("ministack"):
             return Check("ministack", "ok", "MiniStack in this environment")
-        if (own_environment() / "complete").exists():
-            return Check("ministack", "ok", f"MiniStack {VERSION} at {own_environment()}")
+        if OWN.is_made:
+            return Check("ministack", "ok", f"MiniStack {VERSION} at {OWN.folder}")
         return Check(
             "ministack", "ok", "MiniStack is installed by the first `cloudia up`", "Takes half a minute and a network."
         )
@@ -91,59 +92,11 @@ class MiniStack:
 
 
 async def find_python(say: Callable[[str], None]) -> str:
-    """Return a Python that has MiniStack, installing it in an environment of its own where there is none yet.
-
-    `say` is told of the installation, which takes half a minute once, and ends where this is cancelled. `PartError` where it
-    fails.
-    """
+    """Return a Python that has MiniStack: this one, else its own, which is made where there is none yet."""
     if importlib.util.find_spec("ministack"):
         return sys.executable
-    own = own_environment()
-    async with _locked(own.with_suffix(".lock")):
-        if not (own / "complete").exists():
-            say(f"installing MiniStack {VERSION} into {own}, once")
-            await _install(own)
-            say(f"MiniStack {VERSION} is installed")
-    return str(own / "bin" / "python")
-
-
-def own_environment() -> Path:
-    """Return the folder of MiniStack's own environment, for this Python."""
-    from platformdirs import user_cache_path  # noqa: PLC0415 - only where it is needed
-
-    version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return user_cache_path("cloudia") / f"ministack-{VERSION}-{version}"
-
-
-@asynccontextmanager
-async def _locked(path: Path) -> AsyncIterator[None]:
-    """Hold a lock, so that of several stacks that start at the same time one installs and the others wait for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                await asyncio.sleep(_LOOK_SECONDS)
-        yield
-
-
-async def _install(folder: Path) -> None:
-    """Make the environment. It counts as there once `complete` is in it, so a half-made one is made again."""
-    shutil.rmtree(folder, ignore_errors=True)
-    python = str(folder / "bin" / "python")
-    try:
-        async with asyncio.timeout(_INSTALL_SECONDS):
-            await run_command(sys.executable, "-m", "venv", str(folder))
-            # boto3 is for the functions that it runs: Lambda's own Python has it, and their zips have not.
-            await run_command(python, "-m", "pip", "install", "-q", "--no-input", f"ministack=={VERSION}", "boto3")
-        (folder / "complete").touch()
-    except (OSError, TimeoutError) as error:
-        raise PartError(
-            f"MiniStack cannot be installed: {str(error) or f'not within {_INSTALL_SECONDS} s'}",
-            hint="Install it yourself with `pip install 'cloudia[local]'`, or use --engine endpoint.",
-        ) from error
+    await OWN.make(say)
+    return OWN.python
 
 
 def environment(port: int, *, temporary: Path, data: Path | None) -> dict[str, str]:
