@@ -6,7 +6,6 @@ The connection lives in a thread of its own, so a test needs no event loop, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import threading
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from cloudia.protocol import Event, JobStatus
+    from cloudia.protocol import Accepted, Event, JobStatus
     from cloudia.testing.stack import RunningStack
 
 __all__ = ["ChatClient", "Reply"]
@@ -125,7 +124,8 @@ class ChatClient:
         self._urls = stack.api_url, stack.websocket_url
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
-        self._open: dict[str, _Exchange] = {}
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._sending: set[asyncio.Task[Accepted]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cloudia client", daemon=True)
         self._thread.start()
@@ -166,6 +166,10 @@ class ChatClient:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _ask(self, content: str, exchange: _Exchange, seconds: float) -> None:
+        asking = asyncio.current_task()
+        assert asking  # noqa: S101 - it runs as one
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
         try:
             async with asyncio.timeout(seconds):
                 await self._converse(content, exchange)
@@ -178,14 +182,20 @@ class ChatClient:
 
     async def _converse(self, content: str, exchange: _Exchange) -> None:
         client = await self._connected()
-        accepted = await client.send(content, conversation_id=exchange.conversation_id)
+        sending = asyncio.create_task(client.send(content, conversation_id=exchange.conversation_id))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sent)
+        accepted = await asyncio.shield(sending)  # Nobody can tell of a request that is broken off what came of it.
         exchange.conversation_id = accepted.conversation_id
         answer = exchange.answer = Answer(accepted.job_id)
-        self._open[accepted.job_id] = exchange
         async for event in client.follow(accepted.job_id):
             answer.apply(event)
             exchange.events.append(event)
-        del self._open[accepted.job_id]
+
+    def _sent(self, sending: asyncio.Task[Accepted]) -> None:
+        self._sending.discard(sending)
+        if not sending.cancelled():
+            sending.exception()  # Whoever asked is told, if there still is anybody.
 
     async def _connected(self) -> Client:
         async with self._connecting:
@@ -195,16 +205,12 @@ class ChatClient:
             return self._client
 
     async def _leave(self) -> None:
-        """Cancel what has not ended, so that it takes no reply which the next test scripts; then close."""
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        if self._client:
-            for job_id in tuple(self._open):  # Answers end meanwhile.
-                with contextlib.suppress(CloudiaError):
-                    await self._client.api.cancel(job_id)
-            await self._client.__aexit__(None, None, None)
-        for task in tasks:
+        """Send nothing more, and close. What was sent is accepted before that, and can be ended as the test's (`end_jobs`)."""
+        for task in self._asking:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._asking, *self._sending, return_exceptions=True)
+        if self._client:
+            await self._client.__aexit__(None, None, None)
         await asyncio.get_running_loop().shutdown_asyncgens()
 
 

@@ -60,6 +60,7 @@ def cloudia_stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPath
         pytestconfig.stash[_STACK] = stack
         yield stack
         del pytestconfig.stash[_STACK]
+        stack.end_jobs()
     finally:
         stack.stop()
 
@@ -91,6 +92,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     stack = item.config.stash.get(_STACK, None)
     if stack:
         stack.logs.mark()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """End what a test leaves behind, once its fixtures are gone; it fails where that cannot be ended."""
+    try:
+        return (yield)
+    finally:
+        stack = item.config.stash.get(_STACK, None)
+        if stack:
+            stack.end_jobs()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,6 +17,7 @@ from cloudia.local.project import Project, find_folder
 from cloudia.local.run_file import PlannedRun
 from cloudia.local.stop import stop_stack
 from cloudia.settings import from_toml
+from cloudia.testing.leftovers import END_SECONDS
 from cloudia.testing.llm import ScriptedLLM
 from cloudia.testing.logs import Logs
 
@@ -40,6 +41,7 @@ _UNLESS_SET: Mapping[str, Any] = {
 }
 _READY_SECONDS = 900.0
 """Longer than the engine's installation may take, which happens once."""
+_ANSWER_SECONDS = 10.0
 _LAST_LINES = 15
 _PATIENCE_SECONDS = 2.0
 """After this, whoever waits is told for what."""
@@ -131,6 +133,19 @@ class RunningStack:
                 llm.reset()
         self.logs.mark()
 
+    def end_jobs(self) -> None:
+        """End every job that has not ended, whoever sent it. It is done after each test; none then reaches the next one.
+
+        `TimedOutError` where one does not end, `PartError` where the stack has ended.
+        """
+        assert self._process  # noqa: S101 - it was started
+        assert self._process.stdin  # noqa: S101 - it was asked for
+        try:
+            self._process.stdin.write(b"\n")
+        except BrokenPipeError as error:
+            raise PartError("the stack of the tests has ended", hint="Its log is supervisor.log.") from error
+        self._answer(self._process, END_SECONDS + _ANSWER_SECONDS, "the jobs were not ended")
+
     def stop(self) -> None:
         """Stop it. Nothing of it is left but its logs."""
         process = self._process
@@ -156,12 +171,18 @@ class RunningStack:
         named = self._project.settings(flags).sources
         return {**{name: value for name, value in _UNLESS_SET.items() if name not in named}, **flags}
 
-    @staticmethod
-    def _ready(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> PlannedRun:
+    def _ready(self, process: subprocess.Popen[bytes], say: Callable[[str], None]) -> PlannedRun:
         """Return what `run.json` says once the stack is ready."""
+        return PlannedRun.from_json(self._answer(process, _READY_SECONDS, "the stack was not ready", say))
+
+    @staticmethod
+    def _answer(
+        process: subprocess.Popen[bytes], seconds: float, late: str, say: Callable[[str], None] = lambda _text: None
+    ) -> dict[str, Any]:
+        """Return the supervisor's next line that is no mere word of its progress. Raises the error that it tells."""
         out = process.stdout
         assert out  # noqa: S101 - it was asked for
-        said, deadline = "", time.monotonic() + _READY_SECONDS
+        said, deadline = "", time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
             while time.monotonic() < deadline:
@@ -173,13 +194,13 @@ class RunningStack:
                 line = out.readline()
                 if not line:
                     raise PartError("the supervisor ended", hint="Its log is supervisor.log, below.")
-                told = json.loads(line)
+                told: dict[str, Any] = json.loads(line)
                 if "error" in told:
                     raise CloudiaError(**told["error"])
                 if "said" not in told:
-                    return PlannedRun.from_json(told)
+                    return told
                 said = told["said"]
-        raise PartError(f"the stack was not ready within {_READY_SECONDS:g} s")
+        raise PartError(f"{late} within {seconds:g} s")
 
 
 def _find(around: Sequence[Path]) -> Path:

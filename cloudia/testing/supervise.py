@@ -3,6 +3,9 @@
 Whoever started it holds the other end of stdin; so the stack ends with them, however they end. One JSON object a line goes to
 stdout: `{"said": text}`, then what `run.json` says once every part has answered, or `{"error": {"code", "message", "hint"}}`.
 Flags come as JSON in `CLOUDIA_FLAGS`.
+
+From then on each line on stdin asks that all open jobs be ended, and is answered by one: `{}`, or an error. That is done here,
+because in the process of the tests time may be frozen and boto3 mocked.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudia.local.part import Part
+    from cloudia.local.project import Project
     from cloudia.local.run_file import PlannedRun
+
+_MOST_BYTES = 4096
 
 
 class _Teller:
@@ -49,6 +55,39 @@ class _Teller:
         self._ready = True
 
 
+class _Asked:
+    """What comes on stdin: whoever started the stack asks for something, or has gone."""
+
+    def __init__(self, project: Project, supervisor: Supervisor) -> None:
+        self._project = project
+        self._supervisor = supervisor
+        self._work: set[asyncio.Task[None]] = set()
+
+    def read(self) -> None:
+        """Read what is there."""
+        lines = os.read(sys.stdin.fileno(), _MOST_BYTES)
+        if not lines:
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._supervisor.stop()
+        for _ in range(lines.count(b"\n")):
+            task = asyncio.create_task(asyncio.to_thread(self._end_jobs))
+            self._work.add(task)
+            task.add_done_callback(self._work.discard)
+
+    def _end_jobs(self) -> None:
+        from cloudia.cloud.cloud import Cloud  # noqa: PLC0415 - half a second of import, which the start need not wait for
+        from cloudia.testing.leftovers import end_jobs  # noqa: PLC0415
+
+        try:
+            end_jobs(Cloud(self._project.settings_of(self._project.require_run())))
+        except CloudiaError as error:
+            _tell(error.to_json())
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            _tell(CloudiaError(f"{type(error).__name__}: {error}").to_json())
+        else:
+            _tell({})
+
+
 def _tell(document: Mapping[str, Any]) -> None:
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(document), flush=True)  # noqa: T201 - the data
@@ -57,12 +96,7 @@ def _tell(document: Mapping[str, Any]) -> None:
 async def _main(project: BorrowedProject, flags: Mapping[str, Any]) -> None:
     supervisor = Supervisor(project, project.settings(flags), _Teller())
     loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        loop.remove_reader(sys.stdin.fileno())
-        supervisor.stop()
-
-    loop.add_reader(sys.stdin.fileno(), stop)
+    loop.add_reader(sys.stdin.fileno(), _Asked(project, supervisor).read)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)
     await supervisor.run()

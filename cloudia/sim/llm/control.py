@@ -5,7 +5,7 @@ told by `health` that the provider lives.
 
     GET    /_cloudia/health     {"status": "ok", "pid", "uptime", "in_flight"}
     GET    /_cloudia/requests   {"total", "in_flight", "by_api", "by_outcome", "records"}: chat requests that ended
-    DELETE /_cloudia/requests   {"deleted": total}
+    DELETE /_cloudia/requests   {"deleted": total}; one that is under way is not counted when it ends
     GET    /_cloudia/prompts    {"keep", "prompts"}: what the last requests said, where that is kept, each as {"sequence",
                                 "messages": [{"role", "content"}], "tools": names, "body": as it was sent}
     POST   /_cloudia/prompts    {"keep"}: of how many requests from now on, at first 0; {"keep"}

@@ -70,17 +70,19 @@ class Ledger:
         self._clock = clock
         self._wall = wall
         self._begun = 0
+        self._forgotten = 0
         self._by_api: Counter[Provider] = Counter()
         self._by_outcome: Counter[Outcome] = Counter()
         self._ended: deque[dict[str, Any]] = deque(maxlen=MAX_RECORDS)
         self.in_flight = 0
 
     def reset(self) -> int:
-        """Forget the requests that have ended and return how many; those under way are counted when they end."""
+        """Forget all requests, also those under way, and return how many had ended."""
         total = self._by_outcome.total()
         self._by_api.clear()
         self._by_outcome.clear()
         self._ended.clear()
+        self._forgotten = self._begun
         return total
 
     def begin(self, api: Provider, headers: Mapping[str, str]) -> Record:
@@ -110,10 +112,11 @@ class Ledger:
     def end(self, record: Record) -> dict[str, Any]:
         """Close the record of a request and return it."""
         self.in_flight -= 1
-        self._by_api[record.api] += 1
-        self._by_outcome[record.outcome] += 1
         ended = record.to_json(self._clock())
-        self._ended.append(ended)
+        if record.sequence > self._forgotten:
+            self._by_api[record.api] += 1
+            self._by_outcome[record.outcome] += 1
+            self._ended.append(ended)
         return ended
 
     def to_json(self) -> dict[str, Any]:

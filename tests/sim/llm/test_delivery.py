@@ -10,6 +10,8 @@ import httpx2
 import openai
 import pytest
 
+from tests.sim.llm.conftest import wait_until
+
 if TYPE_CHECKING:
     from tests.sim.llm.conftest import Chat, Server
 
@@ -55,6 +57,17 @@ def test_a_client_that_leaves_a_stream(openai_client: openai.OpenAI, server: Ser
     record = server.ended()[0]
     assert (record["outcome"], record["completion_tokens"]) == ("disconnected", 1)
     assert record["duration"] < 2
+
+
+def test_a_request_under_way_is_forgotten_with_those_before(openai_client: openai.OpenAI, server: Server) -> None:
+    """What was asked before the requests were forgotten is not counted when it ends."""
+    server.post("settings", tps=0.5)
+    stream = openai_client.chat.completions.create(model="m", messages=SAID, stream=True)
+    next(stream)
+    assert server.delete("requests") == {"deleted": 0}
+    stream.close()
+    wait_until(lambda: server.get("requests")["in_flight"] == 0)
+    assert (server.get("requests")["total"], server.get("requests")["records"]) == (0, [])
 
 
 def test_a_client_that_does_not_wait_for_the_answer(chat: Chat, server: Server) -> None:
