@@ -100,7 +100,7 @@ def test_no_registry_and_no_machine_is_named() -> None:
 
 
 _WRONG_PACKAGE = re.compile(
-    r"""\bcloudia\[[a-z]|install\b[^`\n]*[\s"']cloudia(?=["'`\s]|$)|\b(?:uvx|pipx run) cloudia\b"""
+    r"""\bcloudia\[[a-z]|(?<!un)install\b[^`\n]*[\s"']cloudia(?=["'`\s]|$)|\b(?:uvx|pipx run) cloudia\b"""
 )
 
 
