@@ -29,6 +29,7 @@ __all__ = [
     "MAX_DELTA_CHARACTERS",
     "MAX_FRAME_BYTES",
     "MAX_TITLE",
+    "START",
     "TERMINAL_EVENTS",
     "TERMINAL_STATUSES",
     "VERSION",
@@ -58,9 +59,12 @@ JobStatus: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled
 TERMINAL_STATUSES: frozenset[str] = frozenset({"done", "failed", "cancelled", "dead_lettered"})
 
 EVENT_TYPES: frozenset[str] = frozenset(
-    {"ready", "started", "thinking", "delta", "reset", "done", "error", "cancelled"}
+    {"ready", "heartbeat", "started", "thinking", "delta", "reset", "done", "error", "cancelled"}
 )
 TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error", "cancelled"})
+
+START = "0-0"
+"""The id that stands before every event's."""
 
 MAX_FRAME_BYTES = 16 * 1024
 """The largest frame a client may send: a hello with a long token fits."""
@@ -122,7 +126,9 @@ def check_version(version: object, *, what: str) -> None:
         raise InvalidRequestError(f"{what} has no protocol version", code="bad_version")
     if version > VERSION:
         raise LaterVersionError(
-            f"{what} has protocol version {version}, and {VERSION} is known here", code="bad_version"
+            f"{what} has protocol version {version}, and {VERSION} is known here",
+            hint="Update cloudia here.",
+            code="bad_version",
         )
 
 
@@ -467,8 +473,13 @@ def event_order(event_id: str) -> tuple[int, int]:
 class UnknownEventError(InvalidRequestError):
     """An event has a type that is not known here: one of a later version, which a client passes over."""
 
+    def __init__(self, event: Event) -> None:
+        super().__init__(f"unknown event type {event.type[:32]!r}", code="bad_event")
+        self.event = event
+        """What is known of it: its place among the others counts."""
 
-_EVENT_FIELDS = frozenset({"job_id", "conversation_id", "attempt", "id"})
+
+_EVENT_FIELDS = frozenset({"job_id", "conversation_id", "attempt", "id", "after"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,7 +488,8 @@ class Event:
 
     | type        | data                                                             |
     |-------------|------------------------------------------------------------------|
-    | `ready`     | `session_id`, `connection_id`, `resumed`, `protocol`             |
+    | `ready`     | `session_id`, `connection_id`, `resumed`, `protocol`, `heartbeat_seconds` |
+    | `heartbeat` | none: the line lives                                             |
     | `started`   | `message_id` of the answer to come, `max_attempts`               |
     | `thinking`  | `text` of the reasoning, where `llm.show_reasoning` is on        |
     | `delta`     | `text`                                                           |
@@ -493,7 +505,9 @@ class Event:
     attempt: int | None = None
     data: dict[str, Any] | None = None
     id: str | None = None
-    """The event log's id; `last_event_id` of a later hello. None on `ready` and on errors of the connection itself."""
+    """The event log's id; `last_event_id` of a later hello. None on `ready`, heartbeats and errors of the connection itself."""
+    after: str | None = None
+    """The id of the event before it in its session, `START` where there is none: who has another one has lost some."""
 
     @property
     def terminal(self) -> bool:
@@ -504,7 +518,7 @@ class Event:
         """Return the JSON text of the frame, without what is None."""
         head = {
             name: value
-            for name in ("type", "id", "job_id", "conversation_id", "attempt")
+            for name in ("type", "id", "after", "job_id", "conversation_id", "attempt")
             if (value := getattr(self, name)) is not None
         }
         return json.dumps({**head, **(self.data or {})}, ensure_ascii=False, separators=(",", ":"))
@@ -514,14 +528,18 @@ class Event:
         """Decode a frame, or an entry of the event log whose id is `event_id`. Unknown types are an error."""
         value = decode_object(raw, what="the event")
         kind = value.pop("type", None)
-        if not isinstance(kind, str) or kind not in EVENT_TYPES:
-            raise UnknownEventError(f"unknown event type {str(kind)[:32]!r}", code="bad_event")
+        if not isinstance(kind, str):
+            raise InvalidRequestError("the event has no type", code="bad_event")
         job_id, conversation_id = _text(value, "job_id"), _text(value, "conversation_id")
         own_id = _text(value, "id") if event_id is None else event_id
+        after = _text(value, "after")
         attempt = value.get("attempt")
         if type(attempt) not in {int, type(None)}:
             raise InvalidRequestError("attempt is not a whole number", code="wrong_type")
         if own_id is not None and not _is_event_id(own_id):
             raise InvalidRequestError("id is not the id of an event", code="bad_event")
         data = {name: field for name, field in value.items() if name not in _EVENT_FIELDS}
-        return cls(kind, job_id, conversation_id, attempt, data, own_id)
+        event = cls(kind, job_id, conversation_id, attempt, data, own_id, after)
+        if kind not in EVENT_TYPES:
+            raise UnknownEventError(event)
+        return event

@@ -342,6 +342,13 @@ class Settings:
     gateway_ping_seconds: float = _setting(
         20.0, "interval of pings, and the time for the pong", "gateway", low=0.05, high=300
     )
+    gateway_heartbeat_seconds: float = _setting(
+        5.0,
+        "interval of heartbeats; a client that hears nothing for two of them reconnects",
+        "gateway",
+        low=0.05,
+        high=300,
+    )
     gateway_send_bytes: int = _setting(
         262_144, "unsent bytes before a slow reader is dropped", "gateway", low=1024, high=67_108_864
     )

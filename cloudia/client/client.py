@@ -138,8 +138,9 @@ class Client:
         if self._failure:
             raise self._failure
         try:
-            job = await self.api.job(job_id)
-        except (UnavailableError, TimedOutError):
+            async with asyncio.timeout(_POLL_SECONDS):  # The job's events may come while this hangs.
+                job = await self.api.job(job_id)
+        except (UnavailableError, TimedOutError, TimeoutError):
             return None
         return job if job["status"] in TERMINAL_STATUSES else None
 

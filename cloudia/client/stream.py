@@ -16,9 +16,12 @@ from cloudia.protocol import (
     CLOSE_BAD_FRAME,
     CLOSE_REPLACED,
     CLOSE_UNAUTHORIZED,
+    EVENT_TYPES,
+    START,
     Event,
     Hello,
     UnknownEventError,
+    check_version,
     event_order,
 )
 
@@ -34,7 +37,10 @@ __all__ = ["EventStream", "StreamState"]
 StreamState: TypeAlias = Literal["connecting", "connected", "reconnecting", "closed"]
 
 _OPEN_SECONDS = 5.0
-_FIRST_BACKOFF, _LAST_BACKOFF = 0.1, 5.0
+_FIRST_BACKOFF, _LAST_BACKOFF = 0.1, 3.0
+"""With the time that an attempt may take, a network that swallowed everything is found to be back within 8 s."""
+_SILENT_BEATS = 2
+"""Heartbeats that a connection may miss before it counts as dead."""
 _MAX_FRAME = 1024 * 1024
 _FORBIDDEN = 403
 _FINAL = {CLOSE_BAD_FRAME: 400, CLOSE_UNAUTHORIZED: 401, CLOSE_REPLACED: 409}
@@ -66,12 +72,15 @@ class EventStream:
         self.retry_at: float | None = None
         """When the next connection is tried, by the event loop's clock; None unless `reconnecting`."""
         self._socket: ClientConnection | None = None
+        self._silence: float | None = None
+        """Seconds in which this connection brings something, if it is only a heartbeat; None where its gateway has none."""
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield the session's events, and a `ready` for each new connection.
 
         Raises where going on is useless: `UnauthorizedError` where no other token is to be had, `ConflictError` where another
-        connection took the session over, `InvalidRequestError` and `ForbiddenError` where the gateway refuses this client.
+        connection took the session over, `InvalidRequestError` and `ForbiddenError` where the gateway refuses this client,
+        `LaterVersionError` where it speaks a later version of the protocol.
         """
         backoff, renewed = _FIRST_BACKOFF, False
         try:
@@ -111,18 +120,16 @@ class EventStream:
             async with asyncio.timeout(_OPEN_SECONDS):
                 first = Event.decode(await socket.recv())
             if first.type == "ready":
-                self.session_id = (first.data or {})["session_id"]
-                self.state, self.retry_at = "connected", None
+                self._greeted(first.data or {})
                 yield first
             else:
                 refusal = first.data
-            async for frame in socket:
-                event = _known(frame)
-                if event is None:
-                    continue
+            while True:
+                async with asyncio.timeout(self._silence):
+                    event = _decoded(await socket.recv())
                 if event.id is None and event.type == "error":
                     refusal = event.data  # of the connection: it says why it is closed next
-                elif event.id is None or self._is_new(event.id):
+                elif self._is_next(event) and event.type in EVENT_TYPES:
                     yield event
         except ConnectionClosed as closed:
             if closed.rcvd and closed.rcvd.code in _FINAL:
@@ -130,8 +137,16 @@ class EventStream:
                 raise request_error(_FINAL[closed.rcvd.code], body) from closed
             raise
         finally:
-            self._socket = None
+            self._socket, self._silence = None, None
             await socket.close()
+
+    def _greeted(self, ready: dict[str, Any]) -> None:
+        """Take what the gateway says of itself and of this connection."""
+        check_version(ready.get("protocol"), what="the gateway")
+        self.session_id = ready["session_id"]
+        beat = ready.get("heartbeat_seconds")
+        self._silence = _SILENT_BEATS * beat if isinstance(beat, int | float) and beat > 0 else None
+        self.state, self.retry_at = "connected", None
 
     async def _opened(self) -> ClientConnection:
         """Return a connection before its hello."""
@@ -153,16 +168,20 @@ class EventStream:
                 raise ForbiddenError("the gateway refuses this origin") from error
             raise
 
-    def _is_new(self, event_id: str) -> bool:
-        if self.last_event_id and event_order(event_id) <= event_order(self.last_event_id):
+    def _is_next(self, event: Event) -> bool:
+        """Tell whether an event is to be told. `UnavailableError` where one before it was lost: the next connection has it."""
+        last = self.last_event_id
+        if event.id and last and event_order(event.id) <= event_order(last):
             return False
-        self.last_event_id = event_id
-        return True
+        if event.after is not None and event.after != (last or START):
+            raise UnavailableError("an event was lost on the way")
+        self.last_event_id = event.id or last
+        return event.id is not None
 
 
-def _known(frame: str | bytes) -> Event | None:
-    """Return the event of a frame, None for one that a later version knows."""
+def _decoded(frame: str | bytes) -> Event:
+    """Return the event of a frame, also of a type that a later version knows."""
     try:
         return Event.decode(frame)
-    except UnknownEventError:
-        return None
+    except UnknownEventError as unknown:
+        return unknown.event

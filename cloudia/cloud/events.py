@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudia.cloud.redis import Keys, redis_errors
+from cloudia.protocol import START
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from cloudia.protocol import Event
 
 __all__ = ["START", "Appended", "Entry", "EventLog", "Frame"]
-
-START = "0-0"
-"""Before every entry."""
 
 # One round trip, one decision. An attempt whose fence is older than the log has seen is stale and writes nothing more; a
 # job ends once per fence, so the last event of a job delivered twice is not logged twice.

@@ -51,6 +51,7 @@ class Connection:
         log: EventLog,
         most_bytes: int,
         stall_seconds: float,
+        heartbeat_seconds: float,
     ) -> None:
         self.held = held
         self.id = held.connection_id
@@ -58,6 +59,9 @@ class Connection:
         self._log = log
         self._expires_at = expires_at
         self._stall_seconds = stall_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self._sent = after
+        """The id of the last event that was sent."""
         self._delivery = Delivery(after, most_bytes=most_bytes)
         self._wake = asyncio.Event()
         self._wake.set()
@@ -80,6 +84,7 @@ class Connection:
     async def run(self) -> None:
         """Send events until the socket closes, or the token that it was opened with expires."""
         sending = asyncio.create_task(self._send_all())
+        beating = asyncio.create_task(self._beat())
         expiring = asyncio.create_task(self._expire())
         try:
             async for _ in self._socket:
@@ -88,10 +93,11 @@ class Connection:
         except ConnectionClosed:
             pass
         finally:
-            for task in (sending, expiring):
+            tasks = (sending, beating, expiring)
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait({sending, expiring})
-            for task in (sending, expiring):
+            await asyncio.wait(tasks)
+            for task in tasks:
                 if not task.cancelled():
                     task.result()
 
@@ -115,6 +121,15 @@ class Connection:
                 elif not await self._send(entry):
                     return
 
+    async def _beat(self) -> None:
+        """Say that the line lives, and after which event; a browser sees no ping, and some proxies swallow without a word."""
+        while True:
+            await asyncio.sleep(self._heartbeat_seconds)
+            try:
+                await self._socket.send(Event("heartbeat", after=self._sent).encode())
+            except ConnectionClosed:
+                return
+
     async def _expire(self) -> None:
         await asyncio.sleep(self._expires_at - time.time())
         await self._close(CLOSE_UNAUTHORIZED, token_expired())
@@ -136,7 +151,8 @@ class Connection:
 
     async def _send(self, entry: Entry) -> bool:
         """Send an event. Return False where the connection is gone, or its reader stands still and is dropped."""
-        frame = f'{{"id":"{entry.id}",{entry.payload[1:]}'
+        frame = f'{{"id":"{entry.id}","after":"{self._sent}",{entry.payload[1:]}'
+        self._sent = entry.id  # Before it is sent: a heartbeat that comes meanwhile is sent behind it.
         began = time.perf_counter()
         try:
             async with asyncio.timeout(self._stall_seconds):

@@ -15,7 +15,6 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from cloudia import __version__, telemetry
-from cloudia.cloud.events import START
 from cloudia.cloud.identity import bearer
 from cloudia.cloud.presence import BEAT_SECONDS
 from cloudia.cloud.sessions import Published, Registration
@@ -29,6 +28,7 @@ from cloudia.protocol import (
     CLOSE_TRY_AGAIN,
     CLOSE_UNAUTHORIZED,
     MAX_FRAME_BYTES,
+    START,
     VERSION,
     Event,
     Hello,
@@ -184,8 +184,15 @@ class Gateway:
             log=to.log,
             most_bytes=settings.gateway_send_bytes,
             stall_seconds=settings.gateway_ping_seconds,
+            heartbeat_seconds=settings.gateway_heartbeat_seconds,
         )
-        ready = {"session_id": session_id, "connection_id": connection.id, "resumed": resumed, "protocol": VERSION}
+        ready = {
+            "session_id": session_id,
+            "connection_id": connection.id,
+            "resumed": resumed,
+            "protocol": VERSION,
+            "heartbeat_seconds": settings.gateway_heartbeat_seconds,
+        }
         # Before it is registered, for from then on it can be replaced.
         self._connections.setdefault(session_id, {})[connection.id] = connection
         try:

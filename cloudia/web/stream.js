@@ -2,7 +2,10 @@
 
 import { isAfter } from "./events.js";
 
-const OPEN = 5000, FIRST_BACKOFF = 200, LAST_BACKOFF = 5000;
+const PROTOCOL = 1;
+const START = "0-0"; // the id before every event's
+const OPEN = 5000, FIRST_BACKOFF = 200, LAST_BACKOFF = 3000; // so what swallowed everything is found to be back within 8 s
+const CHECK = 1000, SILENT_BEATS = 2; // heartbeats that a connection may miss before it counts as dead
 const BAD_FRAME = 4400, UNAUTHORIZED = 4401, REPLACED = 4409;
 
 export class EventStream {
@@ -10,6 +13,8 @@ export class EventStream {
   #timer = null;
   #backoff = FIRST_BACKOFF;
   #had = false; // whether there was a connection before
+  #heard = 0; // when the last frame came: epoch milliseconds, so that sleep counts
+  #silence = Infinity; // how long this connection may bring nothing, not even a heartbeat
 
   // `hello` returns { url, token, sessionId, lastEventId }. `onState` is given
   // { name: connecting | connected | reconnecting | closed, resumed?, retryAt?, reason? }.
@@ -19,7 +24,9 @@ export class EventStream {
     this.state = { name: "connecting" };
     addEventListener("online", () => this.now());
     addEventListener("offline", () => this.#socket?.readyState === WebSocket.OPEN && this.#lost(this.#socket));
+    addEventListener("pageshow", () => this.now());
     document.addEventListener("visibilitychange", () => document.hidden || this.now());
+    setInterval(() => this.#check(), CHECK);
   }
 
   connect() {
@@ -43,8 +50,9 @@ export class EventStream {
     socket.onclose = ({ code }) => socket === this.#socket && this.#lost(socket, code);
   }
 
-  // Try at once what would be tried later.
+  // Look at once whether the connection lives, and try at once what would be tried later.
   now() {
+    this.#check();
     if (this.state.name === "reconnecting" && this.#socket === null) this.connect();
   }
 
@@ -61,9 +69,19 @@ export class EventStream {
     this.onState(state);
   }
 
+  // What sleeps, or lost its network, is not told that its connection died; nor does who swallows its bytes tell.
+  #check() {
+    const silent = Date.now() - this.#heard;
+    if (silent < 0) this.#heard = Date.now(); // the clock was set
+    else if (this.state.name === "connected" && silent > this.#silence) this.#lost(this.#socket);
+  }
+
   #take(event) {
+    this.#heard = Date.now();
     if (event.type === "ready") {
+      if (event.protocol > PROTOCOL) return this.close("The gateway is of a later version: reload the page.");
       clearTimeout(this.#timer);
+      this.#silence = SILENT_BEATS * 1000 * (event.heartbeat_seconds ?? Infinity);
       this.#backoff = FIRST_BACKOFF;
       const again = this.#had;
       this.#had = true;
@@ -71,8 +89,9 @@ export class EventStream {
       this.#say({ name: "connected", resumed: again && event.resumed, lost: again && !event.resumed });
       return;
     }
+    if (event.id && !isAfter(event.id, this.last)) return;
+    if (event.after && event.after !== (this.last ?? START)) return this.#lost(this.#socket); // what was lost comes again
     if (event.id) {
-      if (!isAfter(event.id, this.last)) return;
       this.onEvent(event);
       this.last = event.id;
     }

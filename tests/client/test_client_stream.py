@@ -59,7 +59,7 @@ class Listener:
 
 
 @asynccontextmanager
-async def _listening(
+async def listening(
     url: str, token: str, *, session_id: str | None = None, last_event_id: str | None = None
 ) -> AsyncIterator[Listener]:
     listener = Listener(EventStream(url, token, session_id=session_id, last_event_id=last_event_id))
@@ -76,7 +76,7 @@ async def _listening(
 
 async def test_a_stream_yields_ready_and_then_the_events(stack: RunningStack, log: EventLog) -> None:
     """In the order of the log, with their ids; the state says that it is connected, and in the end that it is closed."""
-    async with _listening(stack.run["websocket_url"], stack.token()) as listener:
+    async with listening(stack.run["websocket_url"], stack.token()) as listener:
         session = await listener.session()
         assert (listener.stream.state, listener.stream.retry_at) == ("connected", None)
         ids = await append(log, session, ["Grüße, ", "🦊", "!"])
@@ -89,7 +89,7 @@ async def test_i4_a_stream_that_is_cut_again_and_again_is_whole(stack: RunningSt
     """Cuts without a handshake, while events come: each event once, in order, and the text is whole."""
     chance = random.Random(4)
     ids: list[str] = []
-    async with _listening(stack.run["websocket_url"], stack.token()) as listener:
+    async with listening(stack.run["websocket_url"], stack.token()) as listener:
         session = await listener.session()
         for number in range(300):
             ids += await append(log, session, [f"{number} "])
@@ -107,13 +107,13 @@ async def test_i4_a_stream_that_is_cut_again_and_again_is_whole(stack: RunningSt
 async def test_i4_a_new_stream_goes_on_where_another_ended(stack: RunningStack, log: EventLog) -> None:
     """Session and last event, kept somewhere, make a new process go on as if it had been one."""
     url, token = stack.run["websocket_url"], stack.token()
-    async with _listening(url, token) as first:
+    async with listening(url, token) as first:
         ids = await append(log, await first.session(), ["a", "b"])
         await eventually(lambda: first.ids == ids)
     session, last = first.stream.session_id, first.stream.last_event_id
     assert session is not None
     ids = await append(log, session, ["c", "d"])
-    async with _listening(url, token, session_id=session, last_event_id=last) as second:
+    async with listening(url, token, session_id=session, last_event_id=last) as second:
         await eventually(lambda: second.ids == ids)
         assert await second.session() == session
         assert (second.readies[0].data or {})["resumed"] is True
@@ -126,7 +126,7 @@ async def test_i4_a_stream_moves_on_when_its_gateway_stops(cloud: Cloud, tmp_pat
         running(cloud, tmp_path / "new.log") as new,
         running(cloud, tmp_path / "old.log") as old,
         line(old.url) as way,
-        _listening(f"ws://{LOOPBACK}:{way.port}", cloud.token()) as listener,
+        listening(f"ws://{LOOPBACK}:{way.port}", cloud.token()) as listener,
     ):
         session = await listener.session()
         ids = await append(log, session, ["a", "b"])
@@ -142,7 +142,7 @@ async def test_a_stream_keeps_trying_while_nobody_listens(stack: RunningStack) -
     """It says that it is reconnecting and when it tries next, and is there when the gateway is."""
     async with line(stack.run["websocket_url"]) as way:
         way.refusing = True
-        async with _listening(f"ws://{LOOPBACK}:{way.port}", stack.token()) as listener:
+        async with listening(f"ws://{LOOPBACK}:{way.port}", stack.token()) as listener:
             await eventually(lambda: listener.stream.state == "reconnecting")
             assert listener.stream.retry_at is not None
             assert listener.stream.retry_at <= asyncio.get_running_loop().time() + 5
@@ -165,7 +165,7 @@ async def test_i5_a_token_that_is_refused_ends_the_stream(
 ) -> None:
     """`UnauthorizedError` with the gateway's code and hint, and no second try."""
     token = {"garbage": "garbage", "expired": stack.token(seconds=-60), "elsewhere": cloud.token()}[case]
-    async with _listening(stack.run["websocket_url"], token) as listener:
+    async with listening(stack.run["websocket_url"], token) as listener:
         failure = await eventually(lambda: listener.failure)
     assert isinstance(failure, UnauthorizedError)
     assert failure.code == code
@@ -175,9 +175,9 @@ async def test_i5_a_token_that_is_refused_ends_the_stream(
 
 async def test_i5_a_session_of_another_user_ends_the_stream(stack: RunningStack) -> None:
     """`InvalidRequestError` with the code `no_session`."""
-    async with _listening(stack.run["websocket_url"], stack.token("alice")) as alice:
+    async with listening(stack.run["websocket_url"], stack.token("alice")) as alice:
         session = await alice.session()
-        async with _listening(stack.run["websocket_url"], stack.token("bob"), session_id=session) as bob:
+        async with listening(stack.run["websocket_url"], stack.token("bob"), session_id=session) as bob:
             failure = await eventually(lambda: bob.failure)
         assert isinstance(failure, InvalidRequestError)
         assert failure.code == "no_session"
@@ -187,9 +187,9 @@ async def test_i5_a_session_of_another_user_ends_the_stream(stack: RunningStack)
 async def test_a_stream_whose_session_is_taken_over_ends(stack: RunningStack, log: EventLog) -> None:
     """`ConflictError` for the older one, which does not fight back; the newer one goes on."""
     url, token = stack.run["websocket_url"], stack.token()
-    async with _listening(url, token) as older:
+    async with listening(url, token) as older:
         session = await older.session()
-        async with _listening(url, token, session_id=session) as newer:
+        async with listening(url, token, session_id=session) as newer:
             await newer.session()
             failure = await eventually(lambda: older.failure)
             assert isinstance(failure, ConflictError)
@@ -202,7 +202,7 @@ async def test_a_stream_whose_session_is_taken_over_ends(stack: RunningStack, lo
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1", "", "ws://"])
 async def test_a_url_that_is_none_is_a_wrong_use(url: str) -> None:
     """`UsageError`, and no endless trying."""
-    async with _listening(url, "token") as listener:
+    async with listening(url, "token") as listener:
         failure = await eventually(lambda: listener.failure)
     assert isinstance(failure, UsageError)
     assert failure.hint
@@ -211,7 +211,7 @@ async def test_a_url_that_is_none_is_a_wrong_use(url: str) -> None:
 async def test_a_stream_that_is_left_closes_its_connection(cloud: Cloud, tmp_path: Path) -> None:
     """Whoever stops listening is gone from the gateway at once, with a proper goodbye."""
     async with running(cloud, tmp_path / "gateway.log") as node:
-        async with _listening(node.url, cloud.token()) as listener:
+        async with listening(node.url, cloud.token()) as listener:
             await listener.session()
         (gone,) = await eventually(lambda: node.events("disconnected"))
         assert gone["code"] == 1000

@@ -40,6 +40,8 @@ class Line:
         """How many were."""
         self.silent = False
         """Nothing passes any more, and nobody is told: a network that swallows."""
+        self.swallowed = 0
+        """Bytes that were."""
         self.lost_answers = 0
         """As many of the server's answers are swallowed, and their connections broken off."""
         self.turns = 0
@@ -81,7 +83,9 @@ class Line:
                         if who == "server" and self.lost_answers:
                             self.lost_answers -= 1
                             break
-                        if not self.silent:
+                        if self.silent:
+                            self.swallowed += len(data)
+                        else:
                             writer.write(data)
                             await writer.drain()
                 for end in ends:

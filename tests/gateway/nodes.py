@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from cloudia.cloud import redis
 from cloudia.cloud.events import EventLog, Frame
 from cloudia.protocol import Event, Hello
+from cloudia.settings import to_environment
 from cloudia.sim.ports import LOOPBACK, choose_port
 from tests.patience import HANGS
-from tests.support import Cloud, child, eventually
+from tests.support import Cloud, RunningStack, child, clean_environment, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from cloudia.settings import Settings
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CONVERSATION",
     "JOB",
+    "SCRIPTED_READY",
     "Node",
     "append",
+    "beside",
     "frames_until",
     "greet",
     "log_of",
@@ -40,11 +44,20 @@ __all__ = [
     "opened",
     "running",
     "said_no",
+    "scripted",
     "texts",
 ]
 
 JOB = "job_01k0000000000000000000000a"
 CONVERSATION = "cnv_01k0000000000000000000000a"
+SCRIPTED_READY: dict[str, Any] = {
+    "type": "ready",
+    "session_id": "ses_1",
+    "connection_id": "con_1",
+    "resumed": False,
+    "protocol": 1,
+}
+"""As the first gateways said it."""
 _PATIENCE = 10.0
 
 
@@ -103,12 +116,44 @@ def _body(raw: bytes) -> Any:
 @asynccontextmanager
 async def running(cloud: Cloud, log: Path, **environment: str) -> AsyncIterator[Node]:
     """Run a gateway of a cloud until the block ends."""
+    async with _started(cloud.environment(), cloud.token(), log, environment) as node:
+        yield node
+
+
+@asynccontextmanager
+async def beside(stack: RunningStack, log: Path, **environment: str) -> AsyncIterator[Node]:
+    """Run one more gateway of a stack until the block ends."""
+    async with _started(clean_environment(**to_environment(stack.settings)), stack.token(), log, environment) as node:
+        yield node
+
+
+@asynccontextmanager
+async def _started(
+    variables: dict[str, str], token: str, log: Path, environment: dict[str, str]
+) -> AsyncIterator[Node]:
     port = choose_port()
-    variables = {**cloud.environment(), "CLOUDIA_GATEWAY_PORT": str(port), **environment}
-    async with child("cloudia.gateway", variables, log) as process:
-        node = Node(port, process, log, cloud.token())
+    async with child(
+        "cloudia.gateway", {**variables, "CLOUDIA_GATEWAY_PORT": str(port), **environment}, log
+    ) as process:
+        node = Node(port, process, log, token)
         await node.ready()
         yield node
+
+
+@asynccontextmanager
+async def scripted(frames: Sequence[Mapping[str, Any]], hellos: list[Any] | None = None) -> AsyncIterator[str]:
+    """Serve a gateway of another version, which answers each hello with these frames, and stays. Gives its URL."""
+
+    async def handle(socket: ServerConnection) -> None:
+        hello = await socket.recv()
+        if hellos is not None:
+            hellos.append(hello)
+        for frame in frames:
+            await socket.send(json.dumps(frame))
+        await socket.wait_closed()
+
+    async with serve(handle, LOOPBACK, 0) as server:
+        yield f"ws://{LOOPBACK}:{next(iter(server.sockets)).getsockname()[1]}"
 
 
 @asynccontextmanager
@@ -141,10 +186,11 @@ def opened(node: Node, **options: Any) -> connect:
 
 
 async def next_frame(socket: ClientConnection) -> dict[str, Any]:
-    """Return the next frame."""
+    """Return the next frame that is no heartbeat."""
     async with asyncio.timeout(_PATIENCE):
-        frame: dict[str, Any] = json.loads(await socket.recv())
-    return frame
+        while (frame := json.loads(await socket.recv()))["type"] == "heartbeat":
+            pass
+    return dict(frame)
 
 
 async def greet(

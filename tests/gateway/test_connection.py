@@ -41,6 +41,7 @@ async def test_a_sender_that_fails_closes_its_connection_with_a_reason(caplog: p
             log=Broken(),
             most_bytes=1000,
             stall_seconds=5,
+            heartbeat_seconds=60,
         ).run()
 
     async with serve(handle, "127.0.0.1", 0) as server:

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from cloudia.cloud.identity import issue_token
 from cloudia.cloud.redis import Keys, connect
-from cloudia.protocol import MAX_FRAME_BYTES, VERSION, Hello
+from cloudia.protocol import MAX_FRAME_BYTES, START, VERSION, Hello
 from tests.gateway.nodes import (
     CONVERSATION,
     JOB,
@@ -41,7 +41,7 @@ async def test_a_hello_without_a_session_makes_one(node: Node, token: str) -> No
     for _ in range(2):
         async with opened(node) as socket:
             ready = await greet(socket, token)
-        assert ready.keys() == {"type", "session_id", "connection_id", "resumed", "protocol"}
+        assert ready.keys() == {"type", "session_id", "connection_id", "resumed", "protocol", "heartbeat_seconds"}
         assert ready["resumed"] is False
         assert ready["protocol"] == VERSION
         name, _, signature = ready["session_id"].partition(".")
@@ -52,12 +52,13 @@ async def test_a_hello_without_a_session_makes_one(node: Node, token: str) -> No
 
 
 async def test_events_arrive_as_they_are_logged(node: Node, token: str, log: EventLog) -> None:
-    """A frame is the logged event with its id in the log."""
+    """A frame is the logged event with its id in the log, and that of the one before."""
     async with opened(node) as socket:
         session = (await greet(socket, token))["session_id"]
         (event_id,) = await append(log, session, ['"}\\ äöü 🦊\u2028\n'])
         assert await next_frame(socket) == {
             "id": event_id,
+            "after": START,
             "type": "delta",
             "job_id": JOB,
             "conversation_id": CONVERSATION,
