@@ -1,5 +1,7 @@
 """What goes over a wire: HTTP bodies, queue messages and WebSocket frames, with one version number.
 
+`frames.py` has the fields of the frames, one by one.
+
 Everything here is a frozen value that owns its encoding. Decoding refuses what is wrong, with an error that names the field, so
 that no other place validates again. What a client sends may have no unknown field. What our own parts tell each other, or have
 stored, may: a part of another version wrote it, and what it added is passed over; what cannot be has a higher version.
@@ -14,17 +16,12 @@ from unicodedata import category
 
 from cloudia import ids
 from cloudia.errors import InvalidRequestError, TooLargeError
+from cloudia.frames import EVENTS, HELLO, PLACE
 
 if TYPE_CHECKING:
     from cloudia.codes import ErrorCode
 
 __all__ = [
-    "CLOSE_BAD_FRAME",
-    "CLOSE_HELLO_TIMEOUT",
-    "CLOSE_REPLACED",
-    "CLOSE_SLOW",
-    "CLOSE_TRY_AGAIN",
-    "CLOSE_UNAUTHORIZED",
     "EVENT_TYPES",
     "MAX_DELTA_CHARACTERS",
     "MAX_FRAME_BYTES",
@@ -58,9 +55,7 @@ VERSION = 1
 JobStatus: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled", "dead_lettered"]
 TERMINAL_STATUSES: frozenset[str] = frozenset({"done", "failed", "cancelled", "dead_lettered"})
 
-EVENT_TYPES: frozenset[str] = frozenset(
-    {"ready", "heartbeat", "started", "thinking", "delta", "reset", "done", "error", "cancelled"}
-)
+EVENT_TYPES: frozenset[str] = frozenset(EVENTS)
 TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error", "cancelled"})
 
 START = "0-0"
@@ -70,18 +65,6 @@ MAX_FRAME_BYTES = 16 * 1024
 """The largest frame a client may send: a hello with a long token fits."""
 MAX_DELTA_CHARACTERS = 5_000
 """Text of one delta; at six bytes a character, the most that JSON makes of one, it stays under API Gateway's 32 KB frame."""
-
-# Close codes of the WebSocket, from the range that RFC 6455 leaves to applications (and 1013, "try again later").
-CLOSE_BAD_FRAME = 4400
-CLOSE_UNAUTHORIZED = 4401
-"""The hello's token is none of ours or has expired; also of an open connection, at the moment when its token expires.
-
-The error before it tells the two apart: `token_expired`. Whoever gets another token resumes the session with it.
-"""
-CLOSE_HELLO_TIMEOUT = 4408
-CLOSE_REPLACED = 4409
-CLOSE_SLOW = 4429
-CLOSE_TRY_AGAIN = 1013
 
 MAX_TITLE = 200
 """Characters of a conversation's title."""
@@ -419,6 +402,9 @@ class Page:
         return {name: [item.to_json() for item in self.items], "next_cursor": self.next_cursor}
 
 
+_HELLO = frozenset(field.name for field in HELLO) - {"type"}
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """The first frame of a client."""
@@ -437,7 +423,7 @@ class Hello:
             raise InvalidRequestError(
                 "the first frame is not a hello", hint='Send {"type": "hello", "token": "…"}.', code="no_hello"
             )
-        _refuse_unknown(value, frozenset(field.name for field in fields(cls)), "the hello")
+        _refuse_unknown(value, _HELLO, "the hello")
         token = _text(value, "token")
         if not token:
             raise InvalidRequestError("the hello has no token", hint="Send the bearer token.", code="no_token")
@@ -479,25 +465,12 @@ class UnknownEventError(InvalidRequestError):
         """What is known of it: its place among the others counts."""
 
 
-_EVENT_FIELDS = frozenset({"job_id", "conversation_id", "attempt", "id", "after"})
+_PLACE = frozenset(field.name for field in PLACE)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One frame to the client. `data` holds the fields that its type has beside these:
-
-    | type        | data                                                             |
-    |-------------|------------------------------------------------------------------|
-    | `ready`     | `session_id`, `connection_id`, `resumed`, `protocol`, `heartbeat_seconds` |
-    | `heartbeat` | none: the line lives                                             |
-    | `started`   | `message_id` of the answer to come, `max_attempts`               |
-    | `thinking`  | `text` of the reasoning, where `llm.show_reasoning` is on        |
-    | `delta`     | `text`                                                           |
-    | `reset`     | `reason`: what came is void; of a new attempt `max_attempts`     |
-    | `done`      | `message_id`, `usage`, `provider`, `model`, `finish`             |
-    | `error`     | `error {code, message, hint, …}`; of a job `status`, `finish`    |
-    | `cancelled` | `message_id` of what was kept                                    |
-    """  # noqa: D400
+    """One frame to the client. `data` holds the fields that its type has in `frames.EVENTS`."""
 
     type: str
     job_id: str | None = None
@@ -538,7 +511,7 @@ class Event:
             raise InvalidRequestError("attempt is not a whole number", code="wrong_type")
         if own_id is not None and not _is_event_id(own_id):
             raise InvalidRequestError("id is not the id of an event", code="bad_event")
-        data = {name: field for name, field in value.items() if name not in _EVENT_FIELDS}
+        data = {name: field for name, field in value.items() if name not in _PLACE}
         event = cls(kind, job_id, conversation_id, attempt, data, own_id, after)
         if kind not in EVENT_TYPES:
             raise UnknownEventError(event)

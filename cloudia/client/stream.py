@@ -12,18 +12,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from cloudia.client.tokens import TokenSource
 from cloudia.errors import ForbiddenError, UnauthorizedError, UnavailableError, UsageError, request_error
-from cloudia.protocol import (
-    CLOSE_BAD_FRAME,
-    CLOSE_REPLACED,
-    CLOSE_UNAUTHORIZED,
-    EVENT_TYPES,
-    START,
-    Event,
-    Hello,
-    UnknownEventError,
-    check_version,
-    event_order,
-)
+from cloudia.frames import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_UNAUTHORIZED
+from cloudia.protocol import EVENT_TYPES, START, Event, Hello, UnknownEventError, check_version, event_order
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator

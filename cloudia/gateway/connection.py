@@ -13,15 +13,9 @@ from websockets.exceptions import ConnectionClosed
 from cloudia import telemetry
 from cloudia.cloud.identity import token_expired
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
+from cloudia.frames import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_SLOW, CLOSE_TRY_AGAIN, CLOSE_UNAUTHORIZED
 from cloudia.gateway.delivery import Delivery
-from cloudia.protocol import (
-    CLOSE_BAD_FRAME,
-    CLOSE_REPLACED,
-    CLOSE_SLOW,
-    CLOSE_TRY_AGAIN,
-    CLOSE_UNAUTHORIZED,
-    Event,
-)
+from cloudia.protocol import Event
 from cloudia.telemetry.events import FrameDelivered
 
 if TYPE_CHECKING:

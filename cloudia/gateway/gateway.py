@@ -19,20 +19,11 @@ from cloudia.cloud.identity import bearer
 from cloudia.cloud.presence import BEAT_SECONDS
 from cloudia.cloud.sessions import Published, Registration
 from cloudia.errors import CloudiaError, InvalidRequestError, RequestError, UnauthorizedError, UnavailableError
+from cloudia.frames import CLOSE_BAD_FRAME, CLOSE_HELLO_TIMEOUT, CLOSE_TRY_AGAIN, CLOSE_UNAUTHORIZED
 from cloudia.gateway.connection import Connection, refuse
 from cloudia.hosts import check_host, check_origin
 from cloudia.ids import part_id
-from cloudia.protocol import (
-    CLOSE_BAD_FRAME,
-    CLOSE_HELLO_TIMEOUT,
-    CLOSE_TRY_AGAIN,
-    CLOSE_UNAUTHORIZED,
-    MAX_FRAME_BYTES,
-    START,
-    VERSION,
-    Event,
-    Hello,
-)
+from cloudia.protocol import MAX_FRAME_BYTES, START, VERSION, Event, Hello
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

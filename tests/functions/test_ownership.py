@@ -9,7 +9,8 @@ import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
-from cloudia.protocol import CLOSE_BAD_FRAME, Hello
+from cloudia.frames import CLOSE_BAD_FRAME
+from cloudia.protocol import Hello
 from tests.functions.apis import QuietCloud, Users, new_user
 from tests.functions.contract import code_of
 from tests.support import RunningStack

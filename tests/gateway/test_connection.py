@@ -12,8 +12,9 @@ from websockets.exceptions import ConnectionClosed
 
 from cloudia.cloud.events import START, Entry, EventLog
 from cloudia.cloud.sessions import Registration
+from cloudia.frames import CLOSE_TRY_AGAIN
 from cloudia.gateway.connection import Connection
-from cloudia.protocol import CLOSE_TRY_AGAIN, Event
+from cloudia.protocol import Event
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection

@@ -14,7 +14,8 @@ import pytest
 from cloudia.client import Client
 from cloudia.cloud.identity import Identity
 from cloudia.errors import UnauthorizedError, UnavailableError
-from cloudia.protocol import CLOSE_UNAUTHORIZED, Hello
+from cloudia.frames import CLOSE_UNAUTHORIZED
+from cloudia.protocol import Hello
 from cloudia.settings import Settings
 from cloudia.stack import Stack
 from cloudia.tui.status_line import connection_text
