@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cloudia.cloud.cloud import Cloud
-    from cloudia.cloud.jobs import JobState
+    from cloudia.cloud.job_records import JobState
     from cloudia.protocol import Job
 
 __all__ = ["FAILED", "STATES", "last_of", "recent"]

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cloudia import ids
-from cloudia.cloud.jobs import Held
+from cloudia.cloud.job_records import Held
 from cloudia.cloud.stops import publish_stop
 from cloudia.errors import TimedOutError, UnavailableError
 
