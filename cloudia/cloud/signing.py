@@ -1,4 +1,4 @@
-"""AWS's signatures (Signature Version 4) on requests to Bedrock that an SDK makes.
+"""AWS's signatures (Signature Version 4) on requests that others make.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.auth import SigV4Auth
@@ -30,8 +29,8 @@ class Signer:
         self._region = region
         self._session = boto3.Session(region_name=region)
 
-    def signed(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-        """Return the headers that sign a request for the service its host belongs to; may ask where the credentials are.
+    def signed(self, service: str, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+        """Return the headers that sign a request, for a service by the name it has there; may ask for credentials.
 
         `UsageError` where there are none.
         """
@@ -40,11 +39,5 @@ class Signer:
             raise UsageError("there are no AWS credentials")
         told = {name: value for name, value in headers.items() if name.lower() not in _UNSIGNED}
         request = AWSRequest(method=method, url=url, headers=told, data=body)
-        SigV4Auth(credentials, _service_of(url), self._region).add_auth(request)
+        SigV4Auth(credentials, service, self._region).add_auth(request)
         return {name: value for name, value in request.headers.items() if name not in told}
-
-
-def _service_of(url: str) -> str:
-    """Return what a signature calls the service: `bedrock` for `bedrock-runtime`, which goes by its older name."""
-    host = urlsplit(url).hostname or ""
-    return "bedrock-mantle" if host.startswith("bedrock-mantle.") else "bedrock"

@@ -62,8 +62,9 @@ class _Bedrock(anthropic.AsyncAnthropicBedrockMantle):
     async def _prepare_request(self, request: httpx2.Request) -> None:
         """Sign it where there is no key. The SDK calls this for each request."""
         if self._use_sigv4:
+            service = "bedrock-mantle" if request.url.host.startswith("bedrock-mantle.") else "bedrock"
             parts = request.method, str(request.url), request.headers, request.read()
-            request.headers.update(await asyncio.to_thread(self._signer.signed, *parts))
+            request.headers.update(await asyncio.to_thread(self._signer.signed, service, *parts))
 
 
 class AnthropicProvider:
