@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 from cloudia import telemetry
 from cloudia.cloud.cloud import Cloud
 from cloudia.errors import UsageError
 from cloudia.settings import from_environment, secrets_in
+
+if TYPE_CHECKING:
+    from cloudia.stack import Stack
 
 __all__ = ["in_lambda", "services"]
 
@@ -21,10 +25,10 @@ def in_lambda() -> bool:
     return _IN_LAMBDA in os.environ
 
 
-def _listen(name: str) -> None:
+def _listen(listener: str, stack: Stack) -> None:
     """Tell the listener of this name. A function's zip may lack its module, and that must not refuse a message."""
     try:
-        telemetry.listen(telemetry.load_listener(name))
+        telemetry.start_listening("api", listener=listener, stack=stack.name, queue=stack.jobs_queue.name)
     except UsageError as error:
         telemetry.log("listener not loaded", level=logging.WARNING, reason=error.message)
 
@@ -36,6 +40,6 @@ def services() -> Cloud:
     if in_lambda():  # Elsewhere the logs are those of the process around.
         name, level = os.environ[_IN_LAMBDA], settings.log_level
         telemetry.configure_logs(name, level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings))
-    if settings.telemetry_listener:
-        _listen(settings.telemetry_listener)
-    return Cloud(settings)
+    cloud = Cloud(settings)
+    _listen(settings.telemetry_listener, cloud.stack)
+    return cloud

@@ -12,6 +12,7 @@ from cloudia.errors import CloudiaError
 from cloudia.gateway.gateway import Gateway
 from cloudia.gateway.services import make_services
 from cloudia.settings import from_environment, secrets_in
+from cloudia.stack import Stack
 
 _LISTENER_SECONDS = 2.0
 """How long a listener may take for the last events."""
@@ -22,8 +23,10 @@ async def _main() -> None:
     telemetry.configure_logs(
         "gateway", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
     )
-    if settings.telemetry_listener:
-        telemetry.listen(telemetry.load_listener(settings.telemetry_listener))
+    stack = Stack(settings.stack_name)
+    telemetry.start_listening(
+        "gateway", listener=settings.telemetry_listener, stack=stack.name, queue=stack.jobs_queue.name
+    )
     gateway = Gateway(make_services(settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

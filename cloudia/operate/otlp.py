@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from cloudia import __version__
+from cloudia.telemetry import conventions as names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +34,12 @@ def otlp(drawn: Waterfall, *, queue: str, stack: str) -> dict[str, Any]:
     trace = job.trace_id or _hash(job.job_id, 16)
     root = _hash(f"{job.job_id} message", 8)
     whole = {
-        "cloudia.job.id": job.job_id,
-        "gen_ai.conversation.id": job.conversation_id,
-        "cloudia.job.status": job.status,
+        names.JOB: job.job_id,
+        names.CONVERSATION: job.conversation_id,
+        names.STATUS: job.status,
     }
     code = (job.error or {}).get("code")
-    spans = [_span((trace, root, ""), "message", (drawn.began_at, drawn.ended_at), (_INTERNAL, whole), error=code)]
+    spans = [_span((trace, root, ""), names.MESSAGE, (drawn.began_at, drawn.ended_at), (_INTERNAL, whole), error=code)]
     for number, part in enumerate(drawn.parts):
         if part.goes_on or part.kind in {"first_text", "streaming"}:
             continue
@@ -49,11 +50,11 @@ def otlp(drawn: Waterfall, *, queue: str, stack: str) -> dict[str, Any]:
             continue
         error = (attempt.code or part.outcome) if part.failed else None
         received = dict(_attempt(part, attempt, queue))
-        spans.append(_span((trace, own, root), f"process {queue}", times, (_CONSUMER, received), error=error))
+        spans.append(_span((trace, own, root), names.process(queue), times, (_CONSUMER, received), error=error))
         if attempt.model:
             asked = dict(_chat(part, attempt))
             call = _hash(f"{own} chat", 8)
-            spans.append(_span((trace, call, own), f"chat {attempt.model}", times, (_CLIENT, asked), error=error))
+            spans.append(_span((trace, call, own), names.chat(attempt.model), times, (_CLIENT, asked), error=error))
     resource = {"service.name": "cloudia", "service.namespace": stack, "service.version": __version__}
     scope = {"name": "cloudia", "version": __version__}
     return {
@@ -64,25 +65,25 @@ def otlp(drawn: Waterfall, *, queue: str, stack: str) -> dict[str, Any]:
 
 
 def _attempt(part: Part, attempt: AttemptRecord, queue: str) -> Iterator[tuple[str, Any]]:
-    yield from (("messaging.system", "aws_sqs"), ("messaging.operation.type", "process"))
-    yield from (("messaging.operation.name", "process"), ("messaging.destination.name", queue))
-    yield "cloudia.attempt", attempt.attempt
-    yield "cloudia.worker.id", attempt.worker_id
-    yield "cloudia.attempt.outcome", part.outcome
-    yield "cloudia.llm.calls", attempt.llm_calls
-    yield "cloudia.llm.switches", attempt.switches
+    yield from ((names.MESSAGING_SYSTEM, names.SYSTEM), ("messaging.operation.type", "process"))
+    yield from (("messaging.operation.name", "process"), (names.DESTINATION, queue))
+    yield names.ATTEMPT, attempt.attempt
+    yield names.WORKER, attempt.worker_id
+    yield names.OUTCOME, part.outcome
+    yield names.LLM_CALLS, attempt.llm_calls
+    yield names.SWITCHES, attempt.switches
 
 
 def _chat(part: Part, attempt: AttemptRecord) -> Iterator[tuple[str, Any]]:
     usage = attempt.usage or {}
-    yield from (("gen_ai.operation.name", "chat"), ("gen_ai.provider.name", attempt.provider))
-    yield "gen_ai.request.model", attempt.model
+    yield from ((names.OPERATION, "chat"), (names.PROVIDER, attempt.provider))
+    yield names.MODEL, attempt.model
     if attempt.first_text_at is not None:
-        yield "gen_ai.response.time_to_first_chunk", max(0.0, attempt.first_text_at - part.began_at)
-    yield "gen_ai.response.finish_reasons", [attempt.finish] if attempt.finish else None
-    yield "gen_ai.usage.input_tokens", _whole(usage.get("input_tokens"))
-    yield "gen_ai.usage.output_tokens", _whole(usage.get("output_tokens"))
-    yield "cloudia.cost.usd", usage.get("cost_usd")
+        yield names.FIRST_CHUNK, max(0.0, attempt.first_text_at - part.began_at)
+    yield names.FINISH, [attempt.finish] if attempt.finish else None
+    yield names.INPUT_TOKENS, _whole(usage.get("input_tokens"))
+    yield names.OUTPUT_TOKENS, _whole(usage.get("output_tokens"))
+    yield names.COST, usage.get("cost_usd")
 
 
 def _span(
@@ -95,7 +96,7 @@ def _span(
 ) -> dict[str, Any]:
     """Return a span of these ids (trace, span, parent), times, kind and attributes."""
     (trace, span_id, parent), (kind, attributes) = own, what
-    told = {**attributes, "error.type": error}
+    told = {**attributes, names.ERROR: error}
     span: dict[str, Any] = {
         "traceId": trace,
         "spanId": span_id,

@@ -3,6 +3,7 @@
 from cloudia.telemetry.listeners import Listener, flush, listen, listening, load_listener, notify, stop_listening
 from cloudia.telemetry.logs import bound, configure_logs, log
 from cloudia.telemetry.scrubber import keep_secrets
+from cloudia.telemetry.start import start_listening
 from cloudia.telemetry.traceparent import new_traceparent, trace_id
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "log",
     "new_traceparent",
     "notify",
+    "start_listening",
     "stop_listening",
     "trace_id",
 ]

@@ -1,7 +1,8 @@
-"""Who is told what happens: the log at once, and a listener of the user's own on a thread of its own.
+"""Who is told what happens: the log at once, and each listener on a thread of its own.
 
 A listener is a function of one event (`cloudia.telemetry.events`). It cannot harm a job: what it raises is logged once and
-counted, and where it is slower than the events come, those that find no room are dropped and counted.
+counted, and where it is slower than the events come, those that find no room are dropped and counted. One that has a `close` is
+closed behind the last event.
 """
 
 from __future__ import annotations
@@ -89,9 +90,12 @@ class _Thread:
                     log("the listener failed", level=logging.ERROR, event_type=type(event).__name__, exc_info=error)
             finally:
                 self._waiting.task_done()
+        close = getattr(self._listener, "close", None)
+        if close:
+            close()
 
 
-_thread: _Thread | None = None
+_threads: tuple[_Thread, ...] = ()
 
 
 def load_listener(name: str) -> Listener:
@@ -103,39 +107,39 @@ def load_listener(name: str) -> Listener:
     return told
 
 
-def listen(listener: Listener, *, most: int = MOST_WAITING) -> None:
-    """Tell `listener` from now on, in place of the one before; at most `most` events wait for it."""
-    global _thread  # noqa: PLW0603 - of a process, as its log is
+def listen(*listeners: Listener, most: int = MOST_WAITING) -> None:
+    """Tell these listeners from now on, in place of those before; at most `most` events wait for each."""
+    global _threads  # noqa: PLW0603 - of a process, as its log is
     stop_listening(0)
-    _thread = _Thread(listener, most=most)
+    _threads = tuple(_Thread(listener, most=most) for listener in listeners)
 
 
 def listening() -> bool:
     """Tell whether anybody but the log listens: whatever no line is made of need not be built otherwise."""
-    return _thread is not None
+    return bool(_threads)
 
 
 def notify(event: Happening, *, exc_info: BaseException | None = None) -> None:
     """Tell what happened. Never blocks, never raises. A traceback goes to the log alone, for it may quote anything."""
     write_line(event, exc_info)
-    thread = _thread
-    if thread is not None:
+    for thread in _threads:
         thread.put(event)
 
 
 def flush(seconds: float) -> None:
-    """Wait until the listener has been told all that happened, at most `seconds`.
+    """Wait until the listeners have been told all that happened, at most `seconds`.
 
     Lambda freezes a process between two calls, with whatever its threads were doing: a function flushes before it returns.
     """
-    thread = _thread
-    if thread is not None:
-        thread.flush(seconds)
+    deadline = time.monotonic() + seconds
+    for thread in _threads:
+        thread.flush(max(0.0, deadline - time.monotonic()))
 
 
 def stop_listening(seconds: float) -> None:
-    """Tell the listener what waits for it, at most for `seconds`, and no more. Logs how many events it missed."""
-    global _thread
-    thread, _thread = _thread, None
-    if thread is not None:
-        thread.close(seconds)
+    """Tell the listeners what waits for them, at most for `seconds`, and no more. Logs how many events each missed."""
+    global _threads
+    threads, _threads = _threads, ()
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.close(max(0.0, deadline - time.monotonic()))

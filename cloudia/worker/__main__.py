@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from cloudia import telemetry
 from cloudia.errors import CloudiaError
 from cloudia.settings import from_environment, secrets_in
+from cloudia.stack import Stack
 from cloudia.worker.services import make_services
 from cloudia.worker.worker import Worker
 
@@ -27,8 +28,10 @@ async def _main() -> None:
     telemetry.configure_logs(
         "worker", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
     )
-    if settings.telemetry_listener:
-        telemetry.listen(telemetry.load_listener(settings.telemetry_listener))
+    stack = Stack(settings.stack_name)
+    telemetry.start_listening(
+        "worker", listener=settings.telemetry_listener, stack=stack.name, queue=stack.jobs_queue.name
+    )
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="aws"))
     worker = Worker(await make_services(settings))

@@ -1,0 +1,89 @@
+"""A receiver of OTLP over HTTP, on loopback: what comes is parsed by OpenTelemetry's own types."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+__all__ = ["Receiver", "receiving", "told"]
+
+
+@dataclass
+class Receiver:
+    """What has come so far."""
+
+    url: str = ""
+    status: int = 200
+    """What it answers."""
+    spans: list[tuple[str, Span]] = field(default_factory=list)
+    """Each with the name of its service."""
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    """By name, the last that came of each."""
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    def of_trace(self, trace_id: str) -> list[tuple[str, Span]]:
+        """Return the spans of a trace, in the order of their beginnings."""
+        own = [(service, span) for service, span in self.spans if span.trace_id.hex() == trace_id]
+        return sorted(own, key=lambda each: each[1].start_time_unix_nano)
+
+    def take(self, path: str, body: bytes) -> None:
+        """Take a request. Raises where it is none."""
+        if path == "/v1/traces":
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                service = told(resource.resource.attributes)["service.name"]
+                self.spans += [(str(service), span) for scope in resource.scope_spans for span in scope.spans]
+        elif path == "/v1/metrics":
+            for metrics in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+                self.metrics |= {metric.name: metric for scope in metrics.scope_metrics for metric in scope.metrics}
+
+
+def told(attributes: object) -> dict[str, object]:
+    """Return attributes as a dictionary."""
+    pairs: list[KeyValue] = list(attributes)  # type: ignore[call-overload]
+    return {pair.key: getattr(pair.value, str(pair.value.WhichOneof("value"))) for pair in pairs}
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """Receive until the block ends."""
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            receiver.headers.append({name.lower(): value for name, value in self.headers.items()})
+            if receiver.status == 200:
+                receiver.take(self.path, body)
+            self.send_response(receiver.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    receiver.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
