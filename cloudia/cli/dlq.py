@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from cloudia.cli.services import Services
-    from cloudia.operate.dead_letters import Edit, Letter, Redriven, Shelf
+    from cloudia.operate.dead_letters import Edit, Redriven, Shelf
+    from cloudia.operate.letters import Letter
     from cloudia.protocol import AttemptRecord, Job
 
 app = typer.Typer(
@@ -85,6 +86,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a dead letter: its message, why it died, its attempts, and the conversation around it."""
+    from cloudia.operate.letters import attributes_to_json  # noqa: PLC0415 - lazy
+
     STATE.json = json
     services = _services(target)
     letter = _by_ids(services.letters.look(), [letter_id])[0]
@@ -92,7 +95,7 @@ def show(
         **letter.to_json(now=time.time()),
         "content": letter.job.content if letter.job else None,
         "body": None if letter.job else letter.message.body,
-        "attributes": letter.message.attributes,
+        "attributes": attributes_to_json(letter.message.attributes),
         "attempt_history": _attempt_history(letter),
         "conversation": _conversation(services, letter),
     }
@@ -174,7 +177,7 @@ def export_(
     """Write the dead letters to a file, whole. They stay where they are."""
     from pathlib import Path  # noqa: PLC0415 - lazy
 
-    from cloudia.private_file import write_private  # noqa: PLC0415 - lazy
+    from cloudia.given_file import write_given  # noqa: PLC0415 - lazy
 
     STATE.json = json
     if json and file == "-":
@@ -187,7 +190,7 @@ def export_(
         sys.stdout.writelines(lines)
     else:
         try:
-            write_private(Path(file).absolute(), "".join(lines))
+            write_given(Path(file), "".join(lines))
         except OSError as failure:
             raise CloudiaError(f"{file} cannot be written: {failure.strerror}", code="cannot_write") from failure
     if json:
@@ -206,7 +209,7 @@ def import_(
 ) -> None:
     """Put exported letters back into the DLQ. Nothing is sent where a line is none of an export."""
     from cloudia.cli.bar import Bar  # noqa: PLC0415 - lazy
-    from cloudia.operate.dead_letters import decode_export  # noqa: PLC0415 - lazy
+    from cloudia.operate.letters import decode_export  # noqa: PLC0415 - lazy
 
     STATE.json = json
     letters, bad = [], []

@@ -10,7 +10,8 @@ from cloudia.cli.output import console, note, print_json, print_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudia.operate.dead_letters import Letter, Redriven, Shelf
+    from cloudia.operate.dead_letters import Redriven, Shelf
+    from cloudia.operate.letters import Letter
     from cloudia.protocol import Job
 
 __all__ = ["count", "note_unseen", "print_dry_run", "print_letter", "print_letters", "print_redriven"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cloudia.cli.output import STATE, note, print_json
-from cloudia.private_file import write_private
+from cloudia.given_file import write_given
 from cloudia.sim.llm.access import NoPages
 from cloudia.sim.llm.recorder import Recorder
 from cloudia.sim.llm.recording import Recording
@@ -37,7 +37,7 @@ async def _record(file: Path, provider: str, *, text: bool, port: int, verify: s
 
     def keep(heard: Heard) -> None:
         if recording.add(heard):
-            write_private(file, json.dumps(recording.to_json(), indent=1) + "\n")
+            write_given(file, json.dumps(recording.to_json(), indent=1) + "\n")
             note(f"{recording.answers} answers are kept")
         else:
             note("an answer is too much, or compressed, which only --text keeps: it is not kept")

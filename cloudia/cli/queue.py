@@ -169,7 +169,7 @@ def _table(queues: Sequence[Mapping[str, Any]]) -> Table:
 
 def _entry(message: QueueMessage, now: float) -> dict[str, Any]:
     """Return what is shown of a message: no text of it."""
-    from cloudia.operate.dead_letters import read_letter  # noqa: PLC0415 - lazy
+    from cloudia.operate.letters import read_letter  # noqa: PLC0415 - lazy
 
     job = read_letter(message).job
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,10 +21,24 @@ if TYPE_CHECKING:
     from cloudia.protocol import QueuedJob
     from cloudia.stack import Queue
 
-__all__ = ["BATCH", "REFUSED", "JobQueue", "QueueMessage", "QueueStats", "Received", "Sending", "queue_message"]
+__all__ = [
+    "BATCH",
+    "MOST_ATTRIBUTES",
+    "REFUSED",
+    "Attribute",
+    "JobQueue",
+    "QueueMessage",
+    "QueueStats",
+    "Received",
+    "Sending",
+    "queue_message",
+]
 
 BATCH = 10
 """Most messages of one SQS request."""
+
+MOST_ATTRIBUTES = 10
+"""Most attributes of one message."""
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 _RECEIVE_COUNT = "ApproximateReceiveCount"
@@ -35,6 +50,18 @@ REFUSED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
+class Attribute:
+    """What a message bears beside its body. `type` is `String`, `Number` or `Binary`, also with a label: `Number.float`.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+    """
+
+    value: str | bytes
+    """Bytes where it is binary."""
+    type: str = "String"
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """A message in flight: ours until its visibility runs out, and deleted or changed by its receipt."""
 
@@ -43,6 +70,8 @@ class Received:
     group: str
     message_id: str
     receive_count: int
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    """Ours have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +84,17 @@ class QueueMessage:
     sent_at: float
     """Epoch seconds; a message that SQS moved to its dead letters was sent when it was moved."""
     receive_count: int
-    attributes: dict[str, str]
-    """Its string attributes."""
+    attributes: Mapping[str, Attribute]
     source_arn: str = ""
     """The queue that SQS moved it from; empty where someone sent it here."""
     visible: bool = True
     receipt: str = ""
     """Empty where it was only looked at."""
+
+    def told(self, name: str) -> str:
+        """Return what a text among its attributes says, empty where there is none of this name."""
+        attribute = self.attributes.get(name)
+        return attribute.value if attribute and isinstance(attribute.value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +118,7 @@ class Sending:
     body: str
     group: str
     deduplication_id: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
 
 class JobQueue:
@@ -112,9 +145,9 @@ class JobQueue:
         )
 
     def send_raw(
-        self, body: str, *, group: str, deduplication_id: str, attributes: Mapping[str, str] | None = None
+        self, body: str, *, group: str, deduplication_id: str, attributes: Mapping[str, Attribute] | None = None
     ) -> None:
-        """Enqueue a body as it is, with string attributes: how a dead letter is written.
+        """Enqueue a body as it is, with attributes: how a dead letter is written.
 
         An empty attribute is left out; characters that SQS refuses are replaced, for an error may quote anything.
         """
@@ -151,14 +184,21 @@ class JobQueue:
 
     def send_anew(self, messages: Sequence[Received]) -> list[Received]:
         """Enqueue messages once more, as if they had never been received. Return those that are; the old are to be deleted."""
-        anew = [Sending(each.body, each.group, f"{each.message_id}-{each.receive_count}") for each in messages]
+        anew = [
+            Sending(each.body, each.group, f"{each.message_id}-{each.receive_count}", each.attributes)
+            for each in messages
+        ]
         refused = set(self.send_batch(anew))
         return [message for place, message in enumerate(messages) if place not in refused]
 
     def receive(self, *, most: int, wait_seconds: int, visibility_seconds: int) -> list[Received]:
         """Wait for up to `most` (at most 10) messages; an empty list after `wait_seconds` without one."""
         messages = self._receive(
-            most, wait_seconds, visibility_seconds, MessageSystemAttributeNames=["MessageGroupId", _RECEIVE_COUNT]
+            most,
+            wait_seconds,
+            visibility_seconds,
+            MessageSystemAttributeNames=["MessageGroupId", _RECEIVE_COUNT],
+            MessageAttributeNames=["All"],
         )
         return [
             Received(
@@ -167,6 +207,7 @@ class JobQueue:
                 group=message["Attributes"]["MessageGroupId"],
                 message_id=message["MessageId"],
                 receive_count=int(message["Attributes"][_RECEIVE_COUNT]),
+                attributes=_read_attributes(message),
             )
             for message in messages
         ]
@@ -254,30 +295,39 @@ class JobQueue:
 def queue_message(message: Mapping[str, Any]) -> QueueMessage:
     """Return a message as `ReceiveMessage` gives it; engines that let one look give it in the same form."""
     system = message.get("Attributes") or {}
-    attributes = {
-        name: str(value["StringValue"])
-        for name, value in (message.get("MessageAttributes") or {}).items()
-        if value.get("StringValue") is not None
-    }
     return QueueMessage(
         message_id=message["MessageId"],
         body=message["Body"],
         group=str(system.get("MessageGroupId", "")),
         sent_at=int(system.get("SentTimestamp") or 0) / 1000,
         receive_count=int(system.get("ApproximateReceiveCount") or 0),
-        attributes=attributes,
+        attributes=_read_attributes(message),
         source_arn=str(system.get("DeadLetterQueueSourceArn", "")),
         visible=system.get("IsVisible", "true") == "true",
         receipt=str(message.get("ReceiptHandle") or ""),
     )
 
 
-def _attributes(attributes: Mapping[str, str]) -> Any:
-    """Return string attributes in the form of the wire, without the empty ones."""
+def _read_attributes(message: Mapping[str, Any]) -> dict[str, Attribute]:
+    """Return the attributes of a message. What lets one look gives bytes as base64, which `ReceiveMessage` has decoded."""
+    attributes = {}
+    for name, told in (message.get("MessageAttributes") or {}).items():
+        kind = str(told.get("DataType") or "String")
+        if (text := told.get("StringValue")) is not None:
+            attributes[name] = Attribute(str(text), kind)
+        elif (raw := told.get("BinaryValue")) is not None:
+            attributes[name] = Attribute(raw if isinstance(raw, bytes) else base64.b64decode(raw), kind)
+    return attributes
+
+
+def _attributes(attributes: Mapping[str, Attribute]) -> Any:
+    """Return attributes in the form of the wire, without the empty ones."""
     return {
-        name: {"DataType": "String", "StringValue": REFUSED.sub("\ufffd", value)}
-        for name, value in attributes.items()
-        if value
+        name: {"DataType": attribute.type, "BinaryValue": attribute.value}
+        if isinstance(attribute.value, bytes)
+        else {"DataType": attribute.type, "StringValue": REFUSED.sub("\ufffd", attribute.value)}
+        for name, attribute in attributes.items()
+        if attribute.value
     }
 
 
@@ -285,10 +335,14 @@ def _batches(messages: Sequence[Sending]) -> Iterator[tuple[int, Sequence[Sendin
     """Yield the messages in batches that fit into a request, each with the position of its first."""
     start, size = 0, 0
     for index, message in enumerate(messages):
-        own = len(message.body.encode()) + sum(len(value.encode()) for value in message.attributes.values())
+        own = len(message.body.encode()) + sum(_bytes(attribute) for attribute in message.attributes.values())
         if index > start and (index - start == BATCH or size + own > _BATCH_BYTES):
             yield start, messages[start:index]
             start, size = index, 0
         size += own
     if messages:
         yield start, messages[start:]
+
+
+def _bytes(attribute: Attribute) -> int:
+    return len(attribute.value if isinstance(attribute.value, bytes) else attribute.value.encode())

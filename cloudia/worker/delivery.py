@@ -180,6 +180,7 @@ class Deliveries:
             deduplication_id=received.message_id,
             failure=failure,
             attempts=0,
+            attributes=received.attributes,
         )
 
 

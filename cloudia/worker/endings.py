@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cloudia import ids, telemetry
+from cloudia.cloud.queue import MOST_ATTRIBUTES, Attribute
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cloudia.cloud.queue import JobQueue
     from cloudia.protocol import JobStatus
     from cloudia.worker.failures import Failure
@@ -46,19 +50,30 @@ async def bury(
     failure: Failure,
     attempts: int,
     traceparent: str | None = None,
+    attributes: Mapping[str, Attribute] | None = None,
 ) -> None:
-    """Write a dead letter: the message as it is, and why it died. The same one twice within five minutes is once."""
+    """Write a dead letter: the message as it is, and why it died. The same one twice within five minutes is once.
+
+    What it bears itself (`attributes`) stays; of the reasons there are then as many as there is room for.
+    """
     telemetry.log("dead letter", level=logging.ERROR, code=failure.code, reason=failure.hint, attempts=attempts)
+    reasons = {
+        "error_type": failure.code,
+        "error_message": f"{failure.message} {failure.hint}".strip(),
+        "failed_at": ids.now(),
+        "attempts": str(attempts),
+        "traceparent": traceparent or "",
+    }
     await asyncio.to_thread(
         dead_letters.send_raw,
         body,
         group=group,
         deduplication_id=deduplication_id,
-        attributes={
-            "error_type": failure.code,
-            "error_message": f"{failure.message} {failure.hint}".strip(),
-            "attempts": str(attempts),
-            "failed_at": ids.now(),
-            "traceparent": traceparent or "",
-        },
+        attributes=_labelled(attributes or {}, reasons),
     )
+
+
+def _labelled(own: Mapping[str, Attribute], reasons: Mapping[str, str]) -> dict[str, Attribute]:
+    """Return a message's own attributes, and beside them the reasons that SQS has room for, the first ones first."""
+    labels = {name: Attribute(text) for name, text in reasons.items() if text and name not in own}
+    return {**own, **dict(islice(labels.items(), max(0, MOST_ATTRIBUTES - len(own))))}

@@ -228,6 +228,14 @@ async def test_letters_are_carried_in_a_file(own: RunningStack, letters: JobQueu
     file = tmp_path / "letters.jsonl"
     assert own.json("dlq", "export", str(file))["count"] == 12
     assert file.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "kept.jsonl").touch(mode=0o640)
+    (tmp_path / "link.jsonl").symlink_to("kept.jsonl")
+    assert own.json("dlq", "export", str(tmp_path / "link.jsonl"))["count"] == 12
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert (tmp_path / "kept.jsonl").read_bytes() == file.read_bytes()
+    assert (tmp_path / "kept.jsonl").stat().st_mode & 0o777 == 0o640
+    refused = own.cli("dlq", "export", str(tmp_path), "--json")
+    assert (refused.returncode, told(refused)["code"]) == (1, "cannot_write")
     assert set(listed(own)) == ids
     assert own.json("dlq", "purge", "--yes")["deleted"] == 12
     bad = tmp_path / "bad.jsonl"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cloudia import ids
-from cloudia.cloud.queue import BATCH, JobQueue, Received
+from cloudia.cloud.queue import BATCH, Attribute, JobQueue, Received
 from cloudia.deploy.provision import provision
 from cloudia.errors import UnavailableError
 from cloudia.protocol import QueuedJob
@@ -157,7 +157,11 @@ def test_a_dead_letter_says_why(cloud: Cloud) -> None:
         "{not json",
         group="cnv_x",
         deduplication_id="d1",
-        attributes={"error_type": "llm_failed", "error_message": "Grüße\x1b[31m\x00\uffff", "traceparent": ""},
+        attributes={
+            "error_type": Attribute("llm_failed"),
+            "error_message": Attribute("Grüße\x1b[31m\x00\uffff"),
+            "traceparent": Attribute(""),
+        },
     )
     cloud.dead_letters.send_raw("{not json", group="cnv_x", deduplication_id="d1")
     (letter,) = letters(cloud, cloud.stack.dead_letters)

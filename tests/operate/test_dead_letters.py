@@ -12,10 +12,11 @@ import pytest
 
 from cloudia import ids, telemetry
 from cloudia.cloud.job_records import Ended, Held, Lease, Reopened, Resent, Unknown
-from cloudia.cloud.queue import Sending
+from cloudia.cloud.queue import Attribute, Sending
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
 from cloudia.operate import peek as peek_module
-from cloudia.operate.dead_letters import DeadLetters, Edit, Letter, decode_export
+from cloudia.operate.dead_letters import DeadLetters, Edit
+from cloudia.operate.letters import Letter, decode_export
 from cloudia.protocol import QueuedJob
 from tests.support import Cloud, RunningStack, make_cloud
 
@@ -61,11 +62,11 @@ def bury(cloud: Cloud, job: QueuedJob, attempts: int = 2) -> None:
         group=job.conversation_id,
         deduplication_id=ids.new(),
         attributes={
-            "error_type": "llm_failed",
-            "error_message": "no",
-            "attempts": str(attempts),
-            "failed_at": ids.now(),
-            "traceparent": job.traceparent or "",
+            "error_type": Attribute("llm_failed"),
+            "error_message": Attribute("no"),
+            "attempts": Attribute(str(attempts)),
+            "failed_at": Attribute(ids.now()),
+            "traceparent": Attribute(job.traceparent or ""),
         },
     )
 
@@ -337,8 +338,9 @@ def test_attributes_that_are_nonsense_do_no_harm(cloud: Cloud, shelf: DeadLetter
     """Anybody may write into a queue: what they write is shown as far as it makes sense."""
     job = dead(cloud)
     half = job.encode().replace("hello", "\\ud800")
+    texts = {name: Attribute(text) for name, text in attributes.items()}
     for number, body in enumerate((job.encode(), half)):
-        cloud.dead_letters.send_raw(body, group="g", deduplication_id=str(number), attributes=attributes)
+        cloud.dead_letters.send_raw(body, group="g", deduplication_id=str(number), attributes=texts)
     told = [letter.to_json(now=time.time()) for letter in shelf.look().letters]
     assert json.dumps(told).encode()
     assert sorted(entry["redrivable"] for entry in told) == [False, True, True]
@@ -426,12 +428,47 @@ def test_an_export_is_put_back_as_it_was(cloud: Cloud, shelf: DeadLetters) -> No
     assert outcomes(shelf, after) == ["redriven"] * 12
 
 
+FOREIGN: dict[str, Any] = {
+    "text": {"DataType": "String", "StringValue": "Grüße 👋"},
+    "labelled.text": {"DataType": "String.json", "StringValue": "{}"},
+    "number": {"DataType": "Number", "StringValue": "18446744073709551616.5"},
+    "float": {"DataType": "Number.float", "StringValue": "-1e9"},
+    "bytes": {"DataType": "Binary", "BinaryValue": bytes(range(256))},
+    "picture": {"DataType": "Binary.png", "BinaryValue": b"\x89PNG"},
+}
+
+
+def test_a_foreign_letter_is_carried_whole(cloud: Cloud, shelf: DeadLetters, way: str) -> None:
+    """Its body, its group and its attributes, with their types and bytes, are the same after export, purge and import."""
+    sqs, url, body = cloud.aws.sqs, cloud.dead_letters.url, '{"order": 7, "note": "\u2028\ttab é"}'
+    sqs.send_message(
+        QueueUrl=url,
+        MessageBody=body,
+        MessageGroupId="orders",
+        MessageDeduplicationId="1",
+        MessageAttributes=FOREIGN,
+    )
+    (letter,) = shelf.look().letters
+    line = json.dumps(letter.export())
+    assert shelf.purge([letter]).deleted == 1
+    assert sum(shelf.put_back([decode_export(line)])) == 1
+    (message,) = sqs.receive_message(
+        QueueUrl=url, MessageAttributeNames=["All"], MessageSystemAttributeNames=["MessageGroupId"]
+    )["Messages"]
+    assert (message["Body"], message["Attributes"]) == (body, {"MessageGroupId": "orders"})
+    assert message["MessageAttributes"] == FOREIGN
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "x", "[]", "{}", '{"v": 2}', '{"v": 1, "body": "", "group": "g", "attributes": {}}',
         '{"v": 1, "body": "b", "group": "", "attributes": {}}', '{"v": 1, "body": "b", "group": "g", "attributes": []}',
         '{"v": 1, "body": "b", "group": "g", "attributes": {"a": 1}}',
+        '{"v": 1, "body": "b", "group": "g", "attributes": {"a": {"type": "Number"}}}',
+        '{"v": 1, "body": "b", "group": "g", "attributes": {"a": {"type": "List", "value": "1"}}}',
+        '{"v": 1, "body": "b", "group": "g", "attributes": {"a": {"type": "Binary", "base64": "?"}}}',
+        '{"v": 1, "body": "b", "group": "g", "attributes": {"a": {"type": "Number", "value": "1", "more": 1}}}',
         '{"v": 1, "body": "b", "group": "g", "attributes": {"a b": "1"}}',
         '{"v": 1, "body": "\\u0000", "group": "g", "attributes": {}}',
         '{"v": 1, "body": "\\ud800", "group": "g", "attributes": {}}',

@@ -10,7 +10,8 @@ import pytest
 
 from cloudia import ids
 from cloudia.cloud.job_records import Lease
-from cloudia.operate.dead_letters import PURGED, DeadLetters
+from cloudia.operate.dead_letters import DeadLetters
+from cloudia.operate.purge import PURGED
 from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.worker.working import USER, depth, ended, fault, log_lines, worker
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from cloudia.cloud.events import EventLog
 from cloudia.cloud.redis import connect
@@ -99,10 +101,36 @@ async def test_i1_a_job_that_fails_each_time_becomes_a_dead_letter(stack: Runnin
     assert attributes["error_message"]
 
 
-async def test_a_message_that_is_no_job_becomes_a_dead_letter(cloud: Cloud, tmp_path: Path) -> None:
-    """Foreign messages do not stop the worker: they are dead letters as they came, with the reason."""
-    cloud.queue.send_raw("not ours", group="strangers", deduplication_id="x")
+_FOREIGN: dict[str, Any] = {
+    "number": {"DataType": "Number.float", "StringValue": "1.5"},
+    "bytes": {"DataType": "Binary", "BinaryValue": bytes(range(256))},
+    "error_type": {"DataType": "String.theirs", "StringValue": "of theirs"},
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "reasons"), [(0, {"error_message", "failed_at", "attempts"}), (6, {"error_message"}), (7, set())]
+)
+async def test_a_message_that_is_no_job_becomes_a_dead_letter(
+    more: int, reasons: set[str], cloud: Cloud, tmp_path: Path
+) -> None:
+    """Foreign messages do not stop the worker: they are dead letters as they came, with the reasons that SQS has room for."""
+    foreign = _FOREIGN | {f"more{number}": {"DataType": "Number", "StringValue": "1"} for number in range(more)}
+    cloud.aws.sqs.send_message(
+        QueueUrl=cloud.queue.url,
+        MessageBody="not ours",
+        MessageGroupId="strangers",
+        MessageDeduplicationId="x",
+        MessageAttributes=foreign,
+    )
     async with worker(cloud, tmp_path):
         await eventually(lambda: depth(cloud, cloud.stack.dead_letters.name) == 1)
         job = accept(cloud, "still there? [[words:5]]")
         assert (await ended(cloud, job)).status == "done"
+    (letter,) = cloud.aws.sqs.receive_message(
+        QueueUrl=cloud.dead_letters.url, MessageAttributeNames=["All"], MessageSystemAttributeNames=["MessageGroupId"]
+    )["Messages"]
+    assert (letter["Body"], letter["Attributes"]["MessageGroupId"]) == ("not ours", "strangers")
+    found: dict[str, Any] = letter["MessageAttributes"]
+    assert {name: value for name, value in found.items() if name in foreign} == foreign
+    assert set(found) - set(foreign) == reasons
