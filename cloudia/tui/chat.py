@@ -56,6 +56,9 @@ class ChatScreen(Screen[None]):
         Binding("f3", "copy", "Copy", id="chat.copy", show=False, tooltip="Copy the last answer"),
         Binding("pageup", "page('up')", "Scroll up", show=False, priority=True),
         Binding("pagedown", "page('down')", "Scroll down", show=False, priority=True),
+        Binding(
+            "end", "follow", "Latest", id="chat.follow", show=False, tooltip="Go to the end, and follow the answer"
+        ),
     ]
 
     def __init__(self, client: Client, *, conversation_id: str | None = None) -> None:
@@ -368,9 +371,16 @@ class ChatScreen(Screen[None]):
         if way == "up":
             if box.scroll_y <= 0:
                 self._load_older()
-            box.scroll_page_up(animate=False)
+            else:  # Where there is nothing above, it goes on following.
+                box.scroll_page_up(animate=False)
+        elif box.scroll_y + box.scrollable_content_region.height >= box.max_scroll_y:
+            self.action_follow()
         else:
             box.scroll_page_down(animate=False)
+
+    def action_follow(self) -> None:
+        """Go to the end of the turns, and stay there while they grow."""
+        self.query_one("#turns", VerticalScroll).anchor()
 
     def _tick(self) -> None:
         """Tell the truth about the connection and the turn, five times a second."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
@@ -50,6 +51,12 @@ class Composer(TextArea):
     def action_new_line(self) -> None:
         """Begin a new line."""
         self.insert("\n")
+
+    def action_cursor_line_end(self, select: bool = False) -> None:  # noqa: FBT001, FBT002 - Textual's interface
+        """Go to the end of the line; at the end of the text, End is the conversation's."""
+        if self.cursor_at_end_of_text and not select:
+            raise SkipAction
+        super().action_cursor_line_end(select)
 
     def remember(self, text: str) -> None:
         """Add a message to the history."""
