@@ -17,6 +17,7 @@ from cloudia.errors import NoStackError
 from cloudia.local import start
 from cloudia.local.borrowed import OWN_PARTS, BorrowedProject
 from cloudia.local.chaos import Chaos
+from cloudia.local.ending import leash
 from cloudia.local.stop import stop_stack
 
 if TYPE_CHECKING:
@@ -54,20 +55,20 @@ _FIRST_TOKEN_SECONDS = 0.03
 def run_drill(
     size: StormSize, *, workers: int, responder: str = "", root: Path | None = None, view: DrillView, progress: Progress
 ) -> Verdict:
-    """Run a drill in a folder of its own, and leave nothing behind.
+    """Run a drill in a folder of its own, and leave nothing behind, not even where this process is killed.
 
     A `responder` of the user's own is that of the project in the folder `root`, with the project's settings; no other state
     of it is used, nor changed.
     """
     storm = make_storm(size)
-    with tempfile.TemporaryDirectory(prefix="cloudia-drill-") as name:
+    with tempfile.TemporaryDirectory(prefix="cloudia-drill-") as name, leash() as stdin:
         home = Path(name)
         project = BorrowedProject(root or home, home)
         flags = {**_SETTINGS, "up_workers": workers, "worker_responder": responder}
         try:
             troubles = json.dumps([asdict(trouble) for trouble in storm.troubles])
             supervisor = ("cloudia.drill.supervise", str(home), troubles)
-            run = start.detached(project, flags, progress, supervisor=supervisor)
+            run = start.detached(project, flags, progress, supervisor=supervisor, stdin=stdin)
             chaos = Chaos(run, project)
             chaos.set_pace(ttft=_FIRST_TOKEN_SECONDS, tps=size.tokens_per_second, seed=size.seed)
             for fault, rate in storm.faults:

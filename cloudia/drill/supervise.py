@@ -1,17 +1,20 @@
 """`python -m cloudia.drill.supervise HOME TROUBLES`: run a drill's stack in the working folder, with its state in HOME.
 
-Where TROUBLES has any, its workers are those of `cloudia.drill.worker`. Flags come as JSON in `CLOUDIA_FLAGS`.
+Where TROUBLES has any, its workers are those of `cloudia.drill.worker`. Flags come as JSON in `CLOUDIA_FLAGS`. It ends with the
+drill, which holds the other end of its stdin; where that was killed, HOME goes too.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudia.local.borrowed import BorrowedProject
+from cloudia.local.ending import owner_is_gone
 from cloudia.local.plan import make_plan
 from cloudia.local.supervisor import supervise
 from cloudia.sim.spec import python_module
@@ -38,7 +41,11 @@ def _troubled(worker: PartSpec) -> PartSpec:
 def main() -> int:
     """Return the exit status."""
     home, troubles = sys.argv[1:]
-    return supervise(BorrowedProject(Path.cwd(), Path(home)), _plan if json.loads(troubles) else make_plan)
+    project = BorrowedProject(Path.cwd(), Path(home))
+    code = supervise(project, _plan if json.loads(troubles) else make_plan, owned=True)
+    if owner_is_gone():
+        shutil.rmtree(home, ignore_errors=True)
+    return code
 
 
 if __name__ == "__main__":

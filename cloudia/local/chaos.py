@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -39,6 +41,14 @@ FAULTS: Mapping[str, dict[str, Any]] = {
 """What the simulated provider is told for each fault of the command line."""
 
 _SECONDS = 5.0
+_LET_GO = """
+import contextlib, os, signal, sys
+sys.stdin.read()
+for pid in sys.argv[1:]:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(pid), signal.SIGCONT)
+"""
+"""Has processes go on when whoever holds the other end of stdin is done with them, or has ended."""
 
 
 class Chaos:
@@ -137,15 +147,14 @@ class Chaos:
 
     @contextlib.contextmanager
     def paused(self, part: str) -> Iterator[dict[str, int]]:
-        """Stop a part's processes while the block runs; they go on however it ends."""
+        """Stop a part's processes while the block runs; they go on however it ends, also where this process is killed."""
         alive = self.processes(part)
-        for process in alive.values():
-            process.send(signal.SIGSTOP)
-        try:
-            yield {name: process.pid for name, process in alive.items()}
-        finally:
+        pids = {name: process.pid for name, process in alive.items()}
+        command = [sys.executable, "-I", "-S", "-c", _LET_GO, *map(str, pids.values())]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
             for process in alive.values():
-                process.send(signal.SIGCONT)
+                process.send(signal.SIGSTOP)
+            yield pids
 
     def pause(self, part: str, seconds: float) -> None:
         """Stop a part for a while."""

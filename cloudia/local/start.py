@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudia.errors import PartError
+from cloudia.local.ending import heed_signals
 from cloudia.local.run_file import PlannedRun
 from cloudia.local.supervisor import Supervisor
 from cloudia.sim.spec import python_module
@@ -48,26 +48,29 @@ def running(project: Project) -> PlannedRun | None:
 
 
 def in_foreground(project: Project, resolved: Resolved, watcher: Watcher) -> None:
-    """Run a stack until Ctrl-C or SIGTERM. A second one does not wait."""
+    """Run a stack until Ctrl-C, SIGTERM or, unless nohup has it ignored, the hang-up. A second one does not wait."""
     project.require_room()
 
     async def run() -> None:
         supervisor = Supervisor(project, resolved, watcher)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, supervisor.stop)
+        heed_signals(supervisor.stop)
         await supervisor.run()
 
     asyncio.run(run())
 
 
 def detached(
-    project: Project, flags: Mapping[str, Any], view: Progress, *, supervisor: Sequence[str] = (_SUPERVISOR,)
+    project: Project,
+    flags: Mapping[str, Any],
+    view: Progress,
+    *,
+    supervisor: Sequence[str] = (_SUPERVISOR,),
+    stdin: int = subprocess.DEVNULL,
 ) -> PlannedRun:
     """Start a stack that outlives this process. Return what it noted when every part has answered.
 
     `supervisor` is a module that is run in the project's folder, with its arguments; the flags come as JSON in
-    `CLOUDIA_FLAGS`.
+    `CLOUDIA_FLAGS`, and `stdin` is a `leash` where it is to end with this process after all.
 
     Raises the error that ended the start, as the supervisor noted it.
     """
@@ -79,7 +82,7 @@ def detached(
             python_module(*supervisor),
             cwd=project.root,
             env={**os.environ, "CLOUDIA_FLAGS": json.dumps(flags)},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=out,
             stderr=out,
             start_new_session=True,

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudia.errors import CloudiaError, PartError
+from cloudia.local.ending import heed_owner, heed_signals
 from cloudia.local.logfile import LogFile
 from cloudia.local.part import Part
 from cloudia.local.plan import Plan, make_plan
@@ -346,19 +346,22 @@ class _Quiet:
         print(f"ready at {run.urls.web_url}", flush=True)  # noqa: T201 - its log, which keeps no secret
 
 
-async def _main(project: Project, planner: Planner) -> None:
+async def _main(project: Project, planner: Planner, *, owned: bool) -> None:
     resolved = project.settings(json.loads(os.environ.pop("CLOUDIA_FLAGS", "{}")))
     supervisor = Supervisor(project, resolved, _Quiet(), planner)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, supervisor.stop)
+    heed_signals(supervisor.stop)
+    if owned:
+        heed_owner(supervisor.stop)
     await supervisor.run()
 
 
-def supervise(project: Project, planner: Planner = make_plan) -> int:
-    """Run a project's stack without a terminal; flags come as JSON in `CLOUDIA_FLAGS`. Return the exit status."""
+def supervise(project: Project, planner: Planner = make_plan, *, owned: bool = False) -> int:
+    """Run a project's stack without a terminal; flags come as JSON in `CLOUDIA_FLAGS`. Return the exit status.
+
+    One that is `owned` ends with who holds the other end of its stdin.
+    """
     try:
-        asyncio.run(_main(project, planner))
+        asyncio.run(_main(project, planner, owned=owned))
     except CloudiaError as error:
         print(json.dumps(error.to_json()), flush=True)  # noqa: T201 - its log
         return 1

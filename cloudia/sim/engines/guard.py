@@ -1,4 +1,4 @@
-"""The guard of MiniStack, in its own process: it lets in who names the stack's key, and no browser.
+"""MiniStack's own process: a guard lets in who names the stack's key, and no browser; what is to be kept is saved as it goes.
 
 MiniStack answers whoever asks, under any name, and lets every web page read the answer. Run by its path in MiniStack's own
 Python, where cloudia is not installed, this file puts itself before the application and starts it. A proxy would cost each
@@ -9,13 +9,18 @@ read the key (the stack's owner, in its environment and in `.cloudia`) can read 
 to hold each body and hash it.
 
 What it has to know comes as JSON in `CLOUDIA_GUARD`: the arguments of `Rules`.
+
+MiniStack saves what it keeps when it is asked to end; one that is killed would lose all since it began.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import json
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -23,7 +28,7 @@ from urllib.parse import parse_qs
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-__all__ = ["VARIABLE", "Refusal", "Rules", "guarded", "refusal"]
+__all__ = ["VARIABLE", "Refusal", "Rules", "guarded", "refusal", "saving"]
 
 VARIABLE = "CLOUDIA_GUARD"
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -35,6 +40,10 @@ _READING = frozenset({"GET", "HEAD"})
 _CHANGING = frozenset({"POST", "PUT", "PATCH"})
 _SCHEME = b"AWS4-HMAC-SHA256 "
 _KEY = b"Credential="
+
+_SAVE_SECONDS = 2.0
+_SHARE = 0.05
+"""The most of its time that saving takes: it is done in the application's own loop, where nothing changes meanwhile."""
 
 
 class Rules:
@@ -157,11 +166,48 @@ async def _refuse(send: Callable[[dict[str, Any]], Awaitable[None]], refused: Re
     await send({"type": "http.response.body", "body": body})
 
 
+def saving(app: Callable[..., Awaitable[None]], save: Callable[[], None]) -> Callable[..., Awaitable[None]]:
+    """Return an ASGI application that calls `save` every two seconds from when `app` has started until it is asked to end."""
+
+    async def saver(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        started = asyncio.Event()
+
+        async def tell(message: dict[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                started.set()  # What was kept is loaded; before, it would be overwritten.
+            await send(message)
+
+        task = asyncio.create_task(_save_on(save, started))
+        try:
+            await app(scope, receive, tell)
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    return saver
+
+
+async def _save_on(save: Callable[[], None], started: asyncio.Event) -> None:
+    await started.wait()
+    pause = _SAVE_SECONDS
+    while True:
+        await asyncio.sleep(pause)
+        began = time.monotonic()
+        save()
+        pause = max(_SAVE_SECONDS, (time.monotonic() - began) / _SHARE)
+
+
 def main() -> None:
     """Run MiniStack behind its guard."""
     rules = Rules(**json.loads(os.environ.pop(VARIABLE)))  # What runs in its Lambda inherits the environment.
     from ministack import app  # noqa: PLC0415 - where this is only imported, there may be none
 
+    if app.PERSIST_STATE:
+        app.app = saving(app.app, lambda: app.save_all(app._build_persistence_save_dict()))  # noqa: SLF001 - it has no other way
     app.app = guarded(app.app, rules)
     app.main()
 
