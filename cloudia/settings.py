@@ -176,7 +176,9 @@ class Settings:
     )
 
     api_url: str = _setting("", "where clients find the HTTP API", "edge up cli")
-    api_port: int = _setting(0, "port of the local HTTP API; 0 takes a free one", "edge deploy up", low=0, high=65535)
+    api_port: int = _setting(
+        0, "port of the local HTTP API; 0 takes the folder's own, else a free one", "edge deploy up", low=0, high=65535
+    )
     websocket_url: str = _setting("", "where clients find the gateway", "edge up cli")
 
     auth_token: str = _setting("", "bearer token of the command line", "cli", env=("CLOUDIA_TOKEN",), secret=True)

@@ -63,6 +63,7 @@ _LONG = (
     "tests/deploy/test_zips.py",
     "tests/gateway/test_gateway_floods.py",
     "tests/sim/test_own_environment.py",
+    "tests/local/test_ends.py",
     "tests/cli/test_chaos.py",
     "tests/cli/test_cli_chosen.py",
     "tests/cli/test_cli_provision.py",

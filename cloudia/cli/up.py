@@ -24,7 +24,10 @@ def up(
     llm: Annotated[str | None, typer.Option(help=f"{LLM_WORDS}.")] = None,
     model: Annotated[str | None, typer.Option(help="The LLM's model.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the HTTP API and the web page; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port of the HTTP API and the web page; 0 takes the folder's own, else a free one."),
+    ] = None,
     persist: Annotated[bool | None, typer.Option("--persist", help="Keep the data across down and up.")] = None,
     reload: Annotated[
         bool | None, typer.Option("--reload", help="Restart the workers when the responder's file changes.")

@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 from cloudia.errors import UsageError
 from cloudia.local.credentials import provider_keys
 from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED, base_url
-from cloudia.sim.ports import LOOPBACK, choose_port
+from cloudia.sim.ports import LOOPBACK
 from cloudia.sim.probes import http_answers
 from cloudia.sim.spec import PartSpec, environment_of_others, python_module
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloudia.local.secrets import Secrets
     from cloudia.settings import Settings
 
@@ -33,10 +35,12 @@ def real_llm(chosen: Settings) -> tuple[Settings, str]:
     return named.changed(**values), url
 
 
-def plan_llm(chosen: Settings, secrets: Secrets) -> tuple[dict[str, Any], str, PartSpec | None]:
-    """Return the settings, the URL and, for the simulated one, the part of the LLM that `up.llm` names."""
+def plan_llm(
+    chosen: Settings, secrets: Secrets, port: Callable[[], int]
+) -> tuple[dict[str, Any], str, PartSpec | None]:
+    """Return the settings, the URL and, for the simulated one, whose port `port` chooses, the part of what `up.llm` names."""
     if chosen.up_llm == SIMULATED:
-        return _simulated_llm(chosen, secrets)
+        return _simulated_llm(chosen, secrets, port())
     return *_named_llm(chosen), None
 
 
@@ -63,9 +67,8 @@ def _named_llm(chosen: Settings) -> tuple[dict[str, Any], str]:
     raise UsageError(f"{chosen.up_llm!r} is no LLM", hint=f"It is {LLM_WORDS}.")
 
 
-def _simulated_llm(chosen: Settings, secrets: Secrets) -> tuple[dict[str, Any], str, PartSpec]:
+def _simulated_llm(chosen: Settings, secrets: Secrets, port: int) -> tuple[dict[str, Any], str, PartSpec]:
     """Return the same of the simulated provider, which stands in for all the others."""
-    port = choose_port()
     url = f"http://{LOOPBACK}:{port}"
     settings = {"llm_model": chosen.llm_model or _SIMULATED_MODEL, **provider_keys(chosen.up_llm, secrets)}
     settings |= {f"{spec.name}_base_url": f"{url}{spec.stand_in_path}" for spec in PROVIDERS.values()}

@@ -16,7 +16,7 @@ from cloudia.local.run_file import Urls
 from cloudia.providers import PROVIDERS
 from cloudia.sim.engines import ENGINES, check_zips
 from cloudia.sim.engines.engine import Folders
-from cloudia.sim.ports import LOOPBACK, choose_port
+from cloudia.sim.ports import LOOPBACK, Ports
 from cloudia.sim.probes import gateway_says_ready, http_answers, http_json, redis_answers
 from cloudia.sim.redis_server import check_redis, get_redis, write_access
 from cloudia.sim.spec import PartSpec, environment_of_others, python_module
@@ -71,8 +71,9 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     `UsageError` and `PartError` say what is missing, before anything starts.
     """
     secrets = project.secrets()
+    ports = Ports(project.state)
     chosen = resolved.settings.changed(
-        api_port=choose_port(resolved.settings.api_port),
+        api_port=ports.choose("api", resolved.settings.api_port),
         **engine_credentials(resolved.settings.up_engine, secrets),
     )
     project.require_own_code(chosen)
@@ -81,7 +82,9 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     data = project.data if chosen.up_persist else None
     specs: list[PartSpec] = []
 
-    engine = await ENGINES[chosen.up_engine](chosen).prepare(Folders(project.root, temporary, data), say)
+    engine = await ENGINES[chosen.up_engine](chosen).prepare(
+        Folders(project.root, temporary, data), lambda: ports.choose("engine"), say
+    )
     if engine.part:
         specs.append(engine.part)
 
@@ -89,7 +92,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     if redis_url:
         await check_redis(redis_url)
     else:
-        port, server, access = choose_port(), await get_redis(say), temporary / "redis.conf"
+        port, server, access = ports.choose("redis"), await get_redis(say), temporary / "redis.conf"
         redis_url = f"redis://{LOOPBACK}:{port}/0"
         write_access(access, secrets.redis)
         chosen = chosen.changed(redis_url=own_redis(redis_url, secrets))
@@ -103,7 +106,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
             )
         )
 
-    llm, llm_url, llm_spec = plan_llm(chosen, secrets)
+    llm, llm_url, llm_spec = plan_llm(chosen, secrets, lambda: ports.choose("llm"))
     if llm_spec:
         specs.append(llm_spec)
     elif chosen.up_llm in PROVIDERS:
@@ -111,7 +114,10 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         spec = PROVIDERS[chosen.up_llm]
         llm["llm_model"] = await choose_model(spec, model=chosen.llm_model, url=llm_url, key=key, say=say)
 
-    gateway_port = _gateway_port(resolved)
+    gateway_port = ports.choose("gateway", resolved.settings.gateway_port if "gateway_port" in resolved.sources else 0)
+    if ports.missed:
+        missed = ", ".join(f"{number} ({kind})" for kind, number in ports.missed.items())
+        say(f"others have ports of this stack, which takes free ones this time: {missed}")
     edge_url, websocket_url = f"http://{LOOPBACK}:{chosen.api_port}", f"ws://{LOOPBACK}:{gateway_port}"
     api_url = http_api_url(engine.url, chosen.stack_name) if chosen.up_functions == "zip" else edge_url
     settings = chosen.changed(
@@ -208,11 +214,6 @@ def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> li
 def _environment(settings: Settings, *readers: Reader) -> dict[str, str]:
     """Return the environment of a part: what these readers read, and the account of the stack."""
     return {**with_account(of_reader(settings, *readers), settings), "PYTHONUNBUFFERED": "1"}
-
-
-def _gateway_port(resolved: Resolved) -> int:
-    """Return the gateway's port: the one that was asked for, else a free one."""
-    return choose_port(resolved.settings.gateway_port if "gateway_port" in resolved.sources else 0)
 
 
 def _unless_set(resolved: Resolved, name: str, value: float) -> Any:

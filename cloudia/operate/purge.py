@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cloudia.cloud.jobs import Held, Unknown
+from cloudia.cloud.job_records import Held, Unknown
 from cloudia.operate.letters import read_letter
 from cloudia.operate.peek import Hands
 

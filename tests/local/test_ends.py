@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,24 @@ def test_another_namespace_of_processes(own: RunningStack) -> None:
         refused = _in_another_namespace(*verb.split(), "--json", folder=own.folder)
         assert (refused.returncode, json.loads(refused.stderr)["error"]["code"]) == (4, "out_of_reach")
     assert own.json("status")["state"] == "ready"
+
+
+# --- it is found again ---------------------------------------------------------------------------------------------------
+
+
+def test_its_ports_stay(tmp_path: Path) -> None:
+    """Started again it is at the same URLs, whatever its engine forgot; where another has a port, that is told."""
+    urls = ("api_url", "websocket_url", "web_url", "aws_endpoint_url", "redis_url", "llm_url")
+    first = start_stack(tmp_path)
+    stop_stack(first)
+    port = int(first.run["websocket_url"].rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        started = cli("up", "--detach", folder=tmp_path)
+        assert f"{port} (gateway)" in started.stderr
+        stop_stack(RunningStack(tmp_path, {}))
+    again = start_stack(tmp_path)
+    stop_stack(again)
+    assert [again.run[url].partition("?")[0] for url in urls] == [first.run[url].partition("?")[0] for url in urls]
 
 
 # --- it ends with its folder ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from cloudia.local.llm import plan_llm
 from cloudia.local.secrets import Secrets
 from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, ProviderSpec
 from cloudia.settings import Settings
+from cloudia.sim.ports import choose_port
 
 SECRETS = Secrets()
 SPECS = pytest.mark.parametrize("spec", PROVIDERS.values(), ids=lambda spec: spec.name)
@@ -18,7 +19,7 @@ SPECS = pytest.mark.parametrize("spec", PROVIDERS.values(), ids=lambda spec: spe
 def test_the_simulated_provider_stands_in_for_each(spec: ProviderSpec) -> None:
     """Whatever provider the worker speaks to, it finds the simulated one, with a key of its own instead of the user's."""
     chosen = Settings().changed(llm_provider=spec.name, **{f"{spec.name}_api_key": "mine"})
-    changes, url, part = plan_llm(chosen, SECRETS)
+    changes, url, part = plan_llm(chosen, SECRETS, choose_port)
     settings = chosen.changed(**changes)
     assert part is not None
     assert (settings.llm_provider, settings.llm_model) == (spec.name, "sim-1")
@@ -31,21 +32,21 @@ def test_a_provider_by_its_name(spec: ProviderSpec) -> None:
     """The worker speaks to it, with the user's key and at the user's URL, else the vendor's; no part stands in for it."""
     chosen = Settings().changed(up_llm=spec.name, **{f"{spec.name}_api_key": "mine"})
     if spec.vendor_url:
-        changes, url, part = plan_llm(chosen, SECRETS)
+        changes, url, part = plan_llm(chosen, SECRETS, choose_port)
         assert (chosen.changed(**changes), part) == (chosen.changed(llm_provider=spec.name), None)
         assert url == spec.vendor_url.format(region=chosen.aws_region)
     else:
         with pytest.raises(UsageError, match=f"no base URL of {spec.name}"):
-            plan_llm(chosen, SECRETS)
+            plan_llm(chosen, SECRETS, choose_port)
     elsewhere = chosen.changed(**{f"{spec.name}_base_url": "http://here"})
-    assert plan_llm(elsewhere, SECRETS)[1] == "http://here"
+    assert plan_llm(elsewhere, SECRETS, choose_port)[1] == "http://here"
 
 
 @pytest.mark.parametrize("spec", [spec for spec in PROVIDERS.values() if spec.needs_key], ids=lambda spec: spec.name)
 def test_a_provider_without_its_key(spec: ProviderSpec) -> None:
     """It is refused before anything starts, with the variable that is missing."""
     with pytest.raises(UsageError, match=f"no API key of {spec.name}") as refused:
-        plan_llm(Settings(up_llm=spec.name), SECRETS)
+        plan_llm(Settings(up_llm=spec.name), SECRETS, choose_port)
     assert refused.value.hint.startswith(f"Set {spec.key_variable},")
 
 
@@ -54,15 +55,15 @@ def test_any_url() -> None:
     url = "http://127.0.0.1:11434/v1"
     for key, sent in (("", "none"), ("mine", "mine")):
         chosen = Settings().changed(up_llm=url, **{f"{ANY_URL.name}_api_key": key})
-        changes, shown, part = plan_llm(chosen, SECRETS)
+        changes, shown, part = plan_llm(chosen, SECRETS, choose_port)
         account = chosen.changed(**changes).accounts[ANY_URL.name]
         assert (account.api_key, account.base_url, shown, part) == (sent, url, url, None)
         assert changes["llm_provider"] == ANY_URL.name
 
 
 @pytest.mark.parametrize("name", ["gpt", "ftp://here", "SIM"])
-def test_what_is_noplan_llm(name: str) -> None:
+def test_what_is_no_llm(name: str) -> None:
     """Anything else is refused with all that it could have been."""
     with pytest.raises(UsageError, match="is no LLM") as refused:
-        plan_llm(Settings(up_llm=name), SECRETS)
+        plan_llm(Settings(up_llm=name), SECRETS, choose_port)
     assert refused.value.hint == f"It is {LLM_WORDS}."

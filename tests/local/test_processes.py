@@ -19,12 +19,14 @@ from cloudia.errors import UsageError
 from cloudia.local.logfile import LogFile
 from cloudia.local.processes import Process, birth_of
 from cloudia.local.tail import Tail, in_order
-from cloudia.sim.ports import choose_port
+from cloudia.sim.ports import Ports, choose_port
 from tests.patience import HANGS
 from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cloudia.sim.spec import PartKind
 
 _PARENT = (
     "import subprocess, sys, time;"
@@ -146,6 +148,36 @@ def test_ports_that_nobody_else_is_given() -> None:
     limits = Path("/proc/sys/net/ipv4/ip_local_port_range")
     lowest = int(limits.read_text().split()[0]) if limits.exists() else 49_152
     assert max(ports) < lowest
+
+
+def test_a_folder_has_its_own_ports(tmp_path: Path) -> None:
+    """A folder is given the same ports each time, another one others; one that is taken is told, and given again once free."""
+    kinds: tuple[PartKind, ...] = ("api", "gateway", "engine", "redis", "llm")
+    (tmp_path / "one").mkdir()
+
+    def given(name: str) -> tuple[list[int], dict[PartKind, int]]:
+        ports = Ports(tmp_path / name)
+        return [ports.choose(kind) for kind in kinds], ports.missed
+
+    first, missed = given("one")
+    assert (missed, len(set(first))) == ({}, len(kinds))
+    assert given("one")[0] == first
+    assert not set(given("two")[0]) & set(first)
+    with socket.create_server(("127.0.0.1", first[1])):
+        other, missed = given("one")
+        assert missed == {"gateway": first[1]}
+        assert [*other[:1], *other[2:]] == [*first[:1], *first[2:]]
+        assert other[1] not in first
+    assert given("one") == (first, {})
+
+
+def test_a_port_that_was_asked_for_comes_first(tmp_path: Path) -> None:
+    """It is taken instead of the folder's own, or refused; no other is given."""
+    ports, wanted = Ports(tmp_path), choose_port()
+    assert ports.choose("api", wanted) == wanted
+    with socket.create_server(("127.0.0.1", wanted)), pytest.raises(UsageError, match="is taken"):
+        ports.choose("api", wanted)
+    assert ports.missed == {}
 
 
 def test_a_port_that_was_just_closed() -> None:

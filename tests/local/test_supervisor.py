@@ -211,3 +211,27 @@ async def test_persist(tmp_path: Path) -> None:
         assert running.json("conversations", "list")["conversations"] == []
     finally:
         stop_stack(running)
+
+
+@pytest.mark.long
+async def test_persist_over_an_engine_that_is_killed(tmp_path: Path) -> None:
+    """With `--persist` an engine that is killed has what was recorded until some seconds before, and nothing is made anew."""
+    running = start_stack(tmp_path, "--persist")
+    try:
+        reply(running.run, "Kept.")
+        sent = running.json("send", "keep this")
+        kept = tmp_path / ".cloudia" / "data" / "ministack" / "dynamodb.json"
+        await eventually(lambda: kept.exists() and "Kept." in kept.read_text())
+        before = running.json("status")["parts"]["engine"]["pid"]
+        os.kill(before, signal.SIGKILL)
+
+        def again() -> bool:
+            now = running.json("status")
+            return bool(now["state"] == "ready" and now["parts"]["engine"]["pid"] != before)
+
+        await eventually(again)
+        page = running.json("conversations", "show", sent["conversation_id"])
+        assert [message["content"] for message in page["messages"]] == ["keep this", "Kept."]
+        assert "24 resources, 0 of them changed" in (tmp_path / ".cloudia" / "logs" / "supervisor.log").read_text()
+    finally:
+        stop_stack(running)

@@ -43,7 +43,12 @@ class Endpoint:
             )
         return Check("endpoint", "ok", f"{found} at {self._url}", open_to_pages(self._url))
 
-    async def prepare(self, folders: Folders, say: Callable[[str], None]) -> EngineSpec:  # noqa: ARG002 - an engine
+    async def prepare(
+        self,
+        folders: Folders,  # noqa: ARG002 - an engine
+        port: Callable[[], int],  # noqa: ARG002 - an engine
+        say: Callable[[str], None],  # noqa: ARG002 - an engine
+    ) -> EngineSpec:
         """Ask whether anything answers there."""
         if not self._url:
             raise UsageError("the engine `endpoint` has no URL", hint="Set AWS_ENDPOINT_URL to where it listens.")

@@ -56,9 +56,10 @@ class Engine(Protocol):
         """Return what `cloudia doctor` shows. Starts and installs nothing."""
         ...
 
-    async def prepare(self, folders: Folders, say: Callable[[str], None]) -> EngineSpec:
+    async def prepare(self, folders: Folders, port: Callable[[], int], say: Callable[[str], None]) -> EngineSpec:
         """Get what it needs, and return where it is and what has to run for it; one that runs elsewhere has to answer.
 
-        `say` is told of what takes long; where this is cancelled, that ends. `UsageError` and `PartError` say what is missing.
+        `port` chooses one for it, where it needs one; `say` is told of what takes long; where this is cancelled, that ends.
+        `UsageError` and `PartError` say what is missing.
         """
         ...

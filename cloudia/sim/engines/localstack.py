@@ -13,7 +13,7 @@ from cloudia.sim.checks import Check, shown
 from cloudia.sim.engines import docker, localstack_image
 from cloudia.sim.engines.answering import open_to_pages, who_answers
 from cloudia.sim.engines.engine import EngineSpec
-from cloudia.sim.ports import LOOPBACK, choose_port
+from cloudia.sim.ports import LOOPBACK
 from cloudia.sim.spec import PartSpec
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class LocalStack:
         first = "" if there else ", pulled by the first `cloudia up --engine localstack`"
         return Check("localstack", "ok", f"{self._image} in Docker {version}{token}{first}")
 
-    async def prepare(self, folders: Folders, say: Callable[[str], None]) -> EngineSpec:
+    async def prepare(self, folders: Folders, port: Callable[[], int], say: Callable[[str], None]) -> EngineSpec:
         """Return the one that runs; else have its image here, and say how its container is started."""
         found = await asyncio.to_thread(who_answers, self._url)
         if found and found.name == self.title:
@@ -93,10 +93,9 @@ class LocalStack:
         localstack_image.check_token(self._image, self._token)
         await docker.check_docker()
         await docker.get_image(self._image, say)
-        return self._container(folders.project)
+        return self._container(folders.project, port())
 
-    def _container(self, folder: Path) -> EngineSpec:
-        port = choose_port()
+    def _container(self, folder: Path, port: int) -> EngineSpec:
         url = f"http://{LOOPBACK}:{port}"
         name = localstack_image.container_name(folder)
 

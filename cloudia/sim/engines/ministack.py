@@ -17,7 +17,7 @@ from cloudia.sim.checks import Check
 from cloudia.sim.engines import guard
 from cloudia.sim.engines.engine import EngineSpec
 from cloudia.sim.own_environment import OwnEnvironment
-from cloudia.sim.ports import LOOPBACK, choose_port
+from cloudia.sim.ports import LOOPBACK
 from cloudia.sim.probes import http_json
 from cloudia.sim.spec import PartSpec, environment_of_others
 
@@ -63,10 +63,10 @@ class MiniStack:
             "ministack", "ok", "MiniStack is installed by the first `cloudia up`", "Takes half a minute and a network."
         )
 
-    async def prepare(self, folders: Folders, say: Callable[[str], None]) -> EngineSpec:
+    async def prepare(self, folders: Folders, port: Callable[[], int], say: Callable[[str], None]) -> EngineSpec:
         """Choose a port, and find MiniStack or install it."""
-        port = choose_port()
-        url = f"http://{LOOPBACK}:{port}"
+        own = port()
+        url = f"http://{LOOPBACK}:{own}"
         kept = folders.data / "ministack" if folders.data else None
         if kept:
             kept.mkdir(exist_ok=True)
@@ -78,7 +78,7 @@ class MiniStack:
         part = PartSpec(
             "engine",
             [await find_python(say), "-P", _GUARD],
-            {**environment(port, temporary=folders.temporary, data=kept), **self._guard(port)},
+            {**environment(own, temporary=folders.temporary, data=kept), **self._guard(own)},
             ready,
             f"MiniStack {VERSION}",
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudia.sim.engines import guard
 from cloudia.sim.engines.guard import Rules, guarded, refusal
 
 _PORT = 4566
@@ -159,16 +161,51 @@ async def test_what_is_refused_never_comes_through() -> None:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    guard = guarded(app, _EDGE)
-    await guard({"type": "lifespan"}, receive, send)
-    await guard(asked(_HOST, signed()), receive, send)
+    asking = guarded(app, _EDGE)
+    await asking({"type": "lifespan"}, receive, send)
+    await asking(asked(_HOST, signed()), receive, send)
     assert (heard, sent) == (["lifespan", "http"], [])
-    await guard(asked(_HOST), receive, send)
+    await asking(asked(_HOST), receive, send)
     start, body = sent
     assert start["status"] == 403
     assert [name for name, _ in start["headers"]] == [b"content-type", b"content-length", b"x-amzn-errortype"]
     assert b"cloudia env" in body["body"]
     sent.clear()
-    await guard({"type": "websocket", "path": "/", "query_string": b"", "headers": [_HOST]}, receive, send)
+    await asking({"type": "websocket", "path": "/", "query_string": b"", "headers": [_HOST]}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
     assert heard == ["lifespan", "http"]
+
+
+async def test_what_is_kept_is_saved_from_its_loading_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never before the application has started, which loads it; then again and again; not after it was asked to end."""
+    monkeypatch.setattr(guard, "_SAVE_SECONDS", 0.001)
+    saved, told = asyncio.Event(), []
+    done: list[str] = []
+
+    def save() -> None:
+        done.append("saved")
+        saved.set()
+
+    async def app(scope: dict[str, Any], _receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            return
+        await asyncio.sleep(0.02)
+        done.append("loaded")
+        await send({"type": "lifespan.startup.complete"})
+        for _ in range(2):
+            await saved.wait()
+            saved.clear()
+        done.append("ended")
+
+    async def send(message: dict[str, Any]) -> None:
+        told.append(message["type"])
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError
+
+    keeping = guard.saving(app, save)
+    await keeping(asked(_HOST), receive, send)
+    await keeping({"type": "lifespan"}, receive, send)
+    await asyncio.sleep(0.02)
+    assert done == ["loaded", "saved", "saved", "ended"]
+    assert told == ["lifespan.startup.complete"]
