@@ -23,6 +23,7 @@ ErrorCode: TypeAlias = Literal[
     "bad_model",
     "bad_order",
     "bad_responder",
+    "bad_search",
     "bad_title",
     "bad_token",
     "bad_version",

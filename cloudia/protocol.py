@@ -384,10 +384,12 @@ class Conversation:
     title: str
     created_at: str
     updated_at: str
+    snippet: str | None = None
+    """Where a message of it has what was searched for."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the conversation as the HTTP API shows it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,10 +398,13 @@ class Page:
 
     items: tuple[Any, ...]
     next_cursor: str | None
+    conversation: Conversation | None = None
+    """The one whose messages these are."""
 
     def to_json(self, name: str) -> dict[str, Any]:
-        """Return `{name: [...], "next_cursor": ...}`."""
-        return {name: [item.to_json() for item in self.items], "next_cursor": self.next_cursor}
+        """Return `{name: [...], "next_cursor": ...}`, with `conversation` where the items belong to one."""
+        of = {} if self.conversation is None else {"conversation": self.conversation.to_json()}
+        return {name: [item.to_json() for item in self.items], "next_cursor": self.next_cursor, **of}
 
 
 _HELLO = frozenset(field.name for field in HELLO) - {"type"}

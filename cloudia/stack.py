@@ -147,7 +147,7 @@ class Cors:
 
     methods: tuple[str, ...]
     headers: tuple[str, ...] = ("authorization", "content-type", "traceparent")
-    exposed_headers: tuple[str, ...] = ("retry-after",)
+    exposed_headers: tuple[str, ...] = ("date", "retry-after")
     max_age_seconds: int = 600
 
     def configuration(self, origins: list[str]) -> dict[str, Any]:
@@ -239,7 +239,10 @@ class Stack:
                     _grant(self.jobs_queue, "GetQueueUrl", "SendMessage"),
                 ),
             ),
-            Function("list_conversations", (user, _grant(self.conversations, "Query", index=by_activity))),
+            Function(
+                "list_conversations",
+                (user, _grant(self.conversations, "Query", index=by_activity), _grant(self.messages, "Query")),
+            ),
             Function("rename_conversation", (user, _grant(self.conversations, "UpdateItem"))),
             Function(
                 "delete_conversation",

@@ -49,9 +49,14 @@ class Api:
         """Send a message. Return when it was accepted, which is a promise that its job will end."""
         return Accepted(**await self._call("POST", "/messages", json=message.to_json()))
 
-    async def conversations(self, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-        """Return `{"conversations": [...], "next_cursor"}`, the one last written to first."""
-        return await self._call("GET", "/conversations", params=_params(limit=limit, cursor=cursor))
+    async def conversations(
+        self, *, limit: int = 50, cursor: str | None = None, search: str | None = None
+    ) -> dict[str, Any]:
+        """Return `{"conversations": [...], "next_cursor"}`, the one last written to first.
+
+        With `search`, those of the page whose title or newest messages have all of its words.
+        """
+        return await self._call("GET", "/conversations", params=_params(limit=limit, cursor=cursor, search=search))
 
     async def messages(
         self, conversation_id: str, *, limit: int = 50, cursor: str | None = None, order: str = "asc"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
 
     from cloudia.stack import Stack
 
-__all__ = ["History"]
+__all__ = ["SEARCH_CONVERSATIONS", "History"]
 
+SEARCH_CONVERSATIONS = 50
+"""How many conversations one search looks into, at most."""
+_SEARCH_MESSAGES = 50
+_SNIPPET, _SNIPPET_BEFORE = 120, 40
 _BATCH_WRITE = 25  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
 _BATCH_TRIES = 6
 
@@ -54,6 +59,37 @@ class History:
         following = encode_cursor(last["updated_at"], last["conversation_id"]) if last else None
         return Page(tuple(found), following)
 
+    def search(self, user_id: str, words: list[str], *, limit: int, cursor: str | None = None) -> Page:
+        """Return those of a page of `conversations` that have each of `words`, which are casefolded.
+
+        They are looked for in the title, then in the newest messages: at most one request to DynamoDB a conversation, for
+        at most 50 messages or 1 MB. There is no index of words.
+        """
+        page = self.conversations(user_id, limit=min(limit, SEARCH_CONVERSATIONS), cursor=cursor)
+        found = [self._found(conversation, words) for conversation in page.items]
+        return Page(tuple(filter(None, found)), page.next_cursor)
+
+    def _found(self, conversation: Conversation, words: list[str]) -> Conversation | None:
+        title = conversation.title.casefold()
+        missing = [word for word in words if word not in title]
+        if not missing:
+            return conversation
+        answer = call(
+            self._db.query,
+            TableName=self._messages.name,
+            KeyConditionExpression="conversation_id = :conversation",
+            ExpressionAttributeValues=values(conversation=conversation.conversation_id),
+            ProjectionExpression="content",
+            ScanIndexForward=False,
+            Limit=_SEARCH_MESSAGES,
+        )
+        contents = [str(from_item(item).get("content") or "") for item in answer["Items"]]
+        texts = [content.casefold() for content in contents]
+        if not all(any(word in text for text in texts) for word in missing):
+            return None
+        place = next(index for index, text in enumerate(texts) if missing[0] in text)
+        return replace(conversation, snippet=_snippet(contents[place], missing[0]))
+
     def messages(
         self, user_id: str, conversation_id: str, *, limit: int, cursor: str | None = None, newest_first: bool = False
     ) -> Page:
@@ -63,7 +99,6 @@ class History:
             self._db.get_item,
             TableName=self._conversations.name,
             Key=to_item(key),
-            ProjectionExpression="conversation_id",
             ConsistentRead=True,
         )
         if "Item" not in owned:
@@ -83,7 +118,8 @@ class History:
             **query,
         )
         last = from_item(answer.get("LastEvaluatedKey", {}))
-        return Page(tuple(map(_message, answer["Items"])), encode_cursor(last["message_id"]) if last else None)
+        following = encode_cursor(last["message_id"]) if last else None
+        return Page(tuple(map(_message, answer["Items"])), following, _conversation(owned["Item"]))
 
     def rename(self, user_id: str, conversation_id: str, title: str) -> Conversation:
         """Set a conversation's title. Return it. `NotFoundError` where it is not this user's."""
@@ -177,6 +213,13 @@ class History:
 
 def _no_conversation() -> NotFoundError:
     return NotFoundError("there is no such conversation", code="no_conversation")
+
+
+def _snippet(content: str, word: str) -> str:
+    """Return what stands around a casefolded word, in one line."""
+    line = " ".join(content.split())
+    at = max(0, line.casefold().find(" ".join(word.split())) - _SNIPPET_BEFORE)
+    return f"{'…' if at else ''}{line[at : at + _SNIPPET]}{'…' if at + _SNIPPET < len(line) else ''}"
 
 
 def _conversation(item: dict[str, Any]) -> Conversation:

@@ -139,6 +139,7 @@ def _events(cloud: Cloud, function: str) -> Iterator[dict[str, Any]]:
             yield _event(cloud, {"content": SHORT, "conversation_id": job.conversation_id})
         case "list_conversations":
             yield _event(cloud)
+            yield {**_event(cloud), "queryStringParameters": {"search": "nowhere"}}
         case "health":
             Presence(cloud.aws.dynamodb, cloud.stack).beat("worker", "a test")
             yield _event(cloud)

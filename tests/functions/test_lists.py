@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.functions import contract
+from tests.functions.apis import new_user
+
 if TYPE_CHECKING:
     import httpx2
 
@@ -23,6 +26,7 @@ def walk(client: httpx2.Client, path: str, **query: Any) -> list[list[dict[str, 
         assert response.status_code == 200, response.text
         page = response.json()
         following = page.pop("next_cursor")
+        page.pop("conversation", None)
         ((_, items),) = page.items()
         pages.append(items)
         if following is None:
@@ -108,3 +112,64 @@ def test_empty_parameters_are_the_first_page(quiet: QuietCloud, long: str) -> No
     path = f"/conversations/{long}/messages"
     client = quiet.client("writer")
     assert client.get(path, params={"cursor": ""}).json() == client.get(path).json()
+
+
+def test_a_search_finds_titles_and_what_was_said(quiet: QuietCloud, user: str) -> None:
+    """Each word is in the title or in a message, whatever its case; what the title lacks is shown where it stands."""
+    client = quiet.client(user)
+    ada = record(quiet, user, "My cat Ada")
+    record(quiet, user, "before she was " + "very " * 30 + "tired, the STRASSE was long\nand wet", ada)
+    record(quiet, user, "My cat Bob")
+    record(quiet, new_user(), "My cat Ada, of somebody else")
+
+    def found(search: str) -> list[tuple[str, str | None]]:
+        answer = client.get("/conversations", params={"search": search})
+        assert answer.status_code == 200, answer.text
+        return [(each["title"], each.get("snippet")) for each in answer.json()["conversations"]]
+
+    assert found("cat") == [("My cat Bob", None), ("My cat Ada", None)]
+    assert found("ADA my") == [("My cat Ada", None)]
+    ((title, snippet),) = found("straße ada")
+    assert title == "My cat Ada"
+    assert snippet is not None
+    assert snippet.startswith("…")
+    assert "tired, the STRASSE was long and wet" in snippet
+    assert len(snippet) <= 122
+    assert found("ada bob") == []
+    assert found(" ") == found("")
+    assert len(found("")) == 2
+
+
+def test_a_search_goes_on_where_its_page_ended(quiet: QuietCloud, user: str) -> None:
+    """A page that found nothing has a cursor all the same, where there are more conversations to look into."""
+    client = quiet.client(user)
+    record(quiet, user, "the needle")
+    for number in range(4):
+        record(quiet, user, f"hay {number}")
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = client.get("/conversations", params={"search": "needle", "limit": 2, "cursor": cursor}).json()
+        pages.append([each["title"] for each in page["conversations"]])
+        cursor = page["next_cursor"]
+    assert pages[0] == pages[1] == []
+    assert sum(pages, []) == ["the needle"]
+
+
+def test_a_search_is_bounded(quiet: QuietCloud, user: str) -> None:
+    """It looks into 50 conversations at most, one request to DynamoDB each, and refuses what is too long to be words."""
+    client = quiet.client(user)
+    for number in range(52):
+        record(quiet, user, f"hay {number}")
+    first = client.get("/conversations", params={"search": "hay", "limit": 100}).json()
+    assert len(first["conversations"]) == 50
+    assert first["next_cursor"]
+    refused = client.get("/conversations", params={"search": "x" * 201})
+    assert (refused.status_code, contract.code_of(refused)) == (400, "bad_search")
+
+
+def test_messages_say_which_conversation_they_are_of(quiet: QuietCloud, user: str) -> None:
+    """With its title, so that whoever follows a link to an old one need not search the list for it."""
+    client = quiet.client(user)
+    conversation = record(quiet, user, "the title")
+    page = client.get(f"/conversations/{conversation}/messages").json()
+    assert page["conversation"] == client.get("/conversations").json()["conversations"][0]
