@@ -13,6 +13,7 @@
     └── RequestError          a request was refused; each kind is one HTTP status
         ├── InvalidRequestError   400
         ├── UnauthorizedError     401
+        ├── PaymentRequiredError  402
         ├── ForbiddenError        403
         ├── NotFoundError         404
         ├── ConflictError         409
@@ -42,6 +43,7 @@ __all__ = [
     "NoStackError",
     "NotFoundError",
     "PartError",
+    "PaymentRequiredError",
     "RefusedError",
     "RequestError",
     "TimedOutError",
@@ -143,6 +145,17 @@ class UnauthorizedError(RequestError):
     code: ErrorCode = "unauthorized"
 
 
+class PaymentRequiredError(RequestError):
+    """What the caller may spend does not reach; `retry_after` whole seconds later it will."""
+
+    status = 402
+    code: ErrorCode = "budget_exceeded"
+
+    def __init__(self, message: str, *, hint: str = "", code: ErrorCode | None = None, retry_after: int = 1) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after = retry_after
+
+
 class ForbiddenError(RequestError):
     """The caller is known and may not do this."""
 
@@ -187,6 +200,7 @@ _BY_STATUS = {
     for kind in (
         InvalidRequestError,
         UnauthorizedError,
+        PaymentRequiredError,
         ForbiddenError,
         NotFoundError,
         ConflictError,

@@ -333,6 +333,8 @@ class Job:
     trace_id: str | None = None
     attempt_history: tuple[AttemptRecord, ...] = ()
     """The last attempts of all, oldest first; an operator sees them."""
+    hold: dict[str, Any] | None = None
+    """What it has leave to spend, while it has not ended: see `cloud/budgets.py`."""
 
     @property
     def ended(self) -> bool:
@@ -342,7 +344,7 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """Return what the owner may see."""
         shown = asdict(self)
-        del shown["user_id"], shown["session_id"], shown["attempt_history"]
+        del shown["user_id"], shown["session_id"], shown["attempt_history"], shown["hold"]
         return shown
 
 

@@ -56,6 +56,10 @@ class ProviderSpec:
     """Where the simulated provider speaks this API, below its own URL."""
     spoken_elsewhere: bool = False
     """Whether other servers speak it too, so that its base URL may be another vendor's."""
+    priced_as: str = ""
+    """What the built-in prices call it; empty where its models have none, as on a machine of one's own."""
+    routes_by_name: bool = False
+    """Whether the names of its models begin with whose they are, such as `openai/gpt-5-mini`; these have the price."""
     windows: tuple[tuple[str, int], ...] = ()
     """What the vendor's models take, in tokens, question and answer together, by how their names begin."""
 
@@ -72,6 +76,7 @@ _SPECS = (
     ProviderSpec(
         name="openai",
         title="OpenAI",
+        priced_as="openai",
         default_model="gpt-5-mini",
         vendor_url="https://api.openai.com/v1",
         key_variable="OPENAI_API_KEY",
@@ -93,6 +98,7 @@ _SPECS = (
     ProviderSpec(
         name="anthropic",
         title="Anthropic",
+        priced_as="anthropic",
         default_model="claude-haiku-4-5",
         adapter=_MESSAGES,
         responses_adapter="",
@@ -138,6 +144,7 @@ _SPECS = (
     ProviderSpec(
         name="litellm",
         title="LiteLLM",
+        routes_by_name=True,
         vendor_url="http://127.0.0.1:4000/v1",
         key_variable="LITELLM_API_KEY",
         needs_key=False,
@@ -146,6 +153,7 @@ _SPECS = (
     ProviderSpec(
         name="openrouter",
         title="OpenRouter",
+        priced_as="openrouter",
         default_model="openrouter/auto",
         vendor_url="https://openrouter.ai/api/v1",
         key_variable="OPENROUTER_API_KEY",
@@ -153,12 +161,14 @@ _SPECS = (
     ProviderSpec(
         name="groq",
         title="Groq",
+        priced_as="groq",
         vendor_url="https://api.groq.com/openai/v1",
         key_variable="GROQ_API_KEY",
     ),
     ProviderSpec(
         name="gemini",
         title="Gemini",
+        priced_as="google",
         default_model="gemini-flash-latest",
         vendor_url="https://generativelanguage.googleapis.com/v1beta/openai",
         key_variable="GEMINI_API_KEY",
@@ -166,6 +176,7 @@ _SPECS = (
     ProviderSpec(
         name="mistral",
         title="Mistral",
+        priced_as="mistral",
         default_model="mistral-small-latest",
         vendor_url="https://api.mistral.ai/v1",
         key_variable="MISTRAL_API_KEY",
@@ -173,6 +184,7 @@ _SPECS = (
     ProviderSpec(
         name="deepseek",
         title="DeepSeek",
+        priced_as="deepseek",
         default_model="deepseek-chat",
         vendor_url="https://api.deepseek.com/v1",
         key_variable="DEEPSEEK_API_KEY",
@@ -180,12 +192,14 @@ _SPECS = (
     ProviderSpec(
         name="azure",
         title="Azure OpenAI",
+        priced_as="azure",
         key_variable="AZURE_OPENAI_API_KEY",
         url_hint="https://RESOURCE.openai.azure.com/openai/v1; the model is the name of a deployment",
     ),
     ProviderSpec(
         name="bedrock",
         title="Amazon Bedrock",
+        priced_as="aws",
         vendor_url="https://bedrock-runtime.{region}.amazonaws.com/openai/v1",
         key_variable=_BEDROCK_KEY,
         needs_key=False,
@@ -194,6 +208,7 @@ _SPECS = (
     ProviderSpec(
         name="bedrockclaude",
         title="Claude in Amazon Bedrock",
+        priced_as="aws",
         adapter=_MESSAGES,
         responses_adapter="",
         vendor_url="https://bedrock-runtime.{region}.amazonaws.com/anthropic",

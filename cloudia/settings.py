@@ -191,7 +191,7 @@ class Settings:
 
     limits_content_bytes: int = _setting(32_768, "largest message, UTF-8", "functions edge cli", low=1, high=170_000)
     limits_context_messages: int = _setting(
-        40, "messages of a conversation that the LLM sees", "worker", low=1, high=1000
+        40, "messages of a conversation that the LLM sees", "functions worker", low=1, high=1000
     )
     limits_context_tokens: int = _setting(
         0,
@@ -207,6 +207,16 @@ class Settings:
     limits_messages_per_minute: int = _setting(
         0, "messages of a user in a minute; one more is a 429; 0 is no limit", "functions", low=0, high=100_000
     )
+    limits_user_dollars_per_day: float = _setting(
+        0.0,
+        "US dollars that a user's messages may cost on a day (UTC); one more is a 402; 0 is no limit",
+        "functions worker",
+        low=0,
+        high=1_000_000,
+    )
+    limits_stack_dollars_per_day: float = _setting(
+        0.0, "the same of all users together; 0 is no limit", "functions worker", low=0, high=1_000_000
+    )
     limits_connections_per_user: int = _setting(
         0,
         "connections of a user, over all gateways; one more is refused; 0 is no limit",
@@ -215,9 +225,11 @@ class Settings:
         high=100_000,
     )
 
-    llm_provider: str = _setting(DEFAULT_PROVIDER, "API that the worker speaks", "worker up", choices=tuple(PROVIDERS))
+    llm_provider: str = _setting(
+        DEFAULT_PROVIDER, "API that the worker speaks", "functions worker up", choices=tuple(PROVIDERS)
+    )
     llm_model: str = _setting(
-        "", "model; empty is the provider's default here, or with `up` what a local server has", "worker up"
+        "", "model; empty is the provider's default here, or with `up` what a local server has", "functions worker up"
     )
     llm_api: str = _setting(
         "chat",
@@ -228,31 +240,27 @@ class Settings:
     llm_fallback: str = _setting(
         "",
         "who answers while llm.provider cannot, in this order: `provider:model`, comma-separated; no model is its default here",
-        "worker",
+        "functions worker",
     )
     llm_fallback_provider: str = _setting(
-        "", "the one of a fallback that is one, where llm.fallback is empty", "worker", choices=("", *PROVIDERS)
+        "",
+        "the one of a fallback that is one, where llm.fallback is empty",
+        "functions worker",
+        choices=("", *PROVIDERS),
     )
-    llm_fallback_model: str = _setting("", "its model; empty is its default here", "worker")
+    llm_fallback_model: str = _setting("", "its model; empty is its default here", "functions worker")
     llm_system_prompt: str = _setting(
-        "You are a helpful assistant. Answer in Markdown.", "system prompt; empty is none", "worker", blank=True
+        "You are a helpful assistant. Answer in Markdown.",
+        "system prompt; empty is none",
+        "functions worker",
+        blank=True,
     )
-    llm_max_tokens: int = _setting(2048, "most tokens of an answer", "worker", low=1, high=1_000_000)
-    llm_input_price: float | None = _setting(
-        None,
-        "US dollars per million input tokens of llm.model; unset is unknown",
-        "worker",
-        kind=float,
-        low=0,
-        high=1_000_000,
-    )
-    llm_output_price: float | None = _setting(
-        None,
-        "US dollars per million output tokens of llm.model; unset is unknown",
-        "worker",
-        kind=float,
-        low=0,
-        high=1_000_000,
+    llm_max_tokens: int = _setting(2048, "most tokens of an answer", "functions worker", low=1, high=1_000_000)
+    llm_prices: str = _setting(
+        "",
+        "prices of your own, before the built-in ones: a JSON object by model or provider:model, "
+        "US dollars per million tokens",
+        "functions worker",
     )
     llm_connect_seconds: float = _setting(5.0, "deadline for the connection", "worker", low=0.05, high=120)
     llm_first_token_seconds: float = _setting(

@@ -45,8 +45,11 @@ class Cloud:
         """Accepts messages."""
         from cloudia.cloud.allowances import Limits  # noqa: PLC0415 - what is limited is read by who accepts
         from cloudia.cloud.intake import Intake  # noqa: PLC0415
+        from cloudia.cloud.reserve import Reserve, budgets_of  # noqa: PLC0415
 
-        return Intake(self.aws.dynamodb, self.stack, Limits.of(self.settings))
+        budgets = budgets_of(self.settings)
+        reserve = Reserve(self.settings) if budgets.any else None
+        return Intake(self.aws.dynamodb, self.stack, Limits.of(self.settings), budgets, reserve)
 
     @cached_property
     def jobs(self) -> Jobs:

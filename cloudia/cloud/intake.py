@@ -10,17 +10,26 @@ from unicodedata import category
 from cloudia import ids
 from cloudia.cloud.allowances import Allowance, Limits
 from cloudia.cloud.aws import call
+from cloudia.cloud.budgets import Budgets, Hold, committing, over_budget
 from cloudia.cloud.items import from_item, to_item, values
 from cloudia.cloud.job_records import job_record, queued_job
 from cloudia.cloud.jobs import Jobs
 from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
-from cloudia.errors import CloudiaError, ConflictError, NotFoundError, TooManyRequestsError, UnavailableError
+from cloudia.errors import (
+    CloudiaError,
+    ConflictError,
+    NotFoundError,
+    PaymentRequiredError,
+    TooManyRequestsError,
+    UnavailableError,
+)
 from cloudia.protocol import QueuedJob
 from cloudia.telemetry import trace_id
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
+    from cloudia.cloud.reserve import Reserve
     from cloudia.stack import Stack
 
 __all__ = ["Intake"]
@@ -29,16 +38,26 @@ _JOB_DAYS = 30
 _KEY_HOURS = 24
 _TITLE_CHARACTERS = 60
 _NO_LIMITS = Limits()
+_NO_BUDGETS = Budgets()
 
 
 class Intake:
     """Where messages become jobs, in DynamoDB. Blocks; raises `UnavailableError` where DynamoDB is away."""
 
-    def __init__(self, dynamodb: DynamoDBClient, stack: Stack, limits: Limits = _NO_LIMITS) -> None:
+    def __init__(
+        self,
+        dynamodb: DynamoDBClient,
+        stack: Stack,
+        limits: Limits = _NO_LIMITS,
+        budgets: Budgets = _NO_BUDGETS,
+        reserve: Reserve | None = None,
+    ) -> None:
         self._db = dynamodb
         self._stack = stack
         self._jobs = Jobs(dynamodb, stack)
         self._limits = limits
+        self._budgets = budgets
+        self._reserve = reserve
 
     def accept(
         self,
@@ -54,12 +73,13 @@ class Intake:
 
         The same key again returns the first job; it has to be sent again only where no worker has begun it, because the
         first request may have died between its two writes. `NotFoundError` for a conversation that is not the user's,
-        `ConflictError` where the key stands for another message, `TooManyRequestsError` where the user's limits are reached.
+        `ConflictError` where the key stands for another message, `TooManyRequestsError` where the user's limits are reached,
+        `PaymentRequiredError` where a budget does not reach.
         """
         fingerprint = hashlib.sha256(f"{conversation_id or ''}\n{content}".encode()).hexdigest()
         key = hashlib.sha256(f"{user_id}\n{idempotency_key}".encode()).hexdigest() if idempotency_key else None
         for attempt in range(TRANSACTION_TRIES):
-            previous = None
+            previous, sizes = None, list[int]()
             if conversation_id:
                 conversation = self._conversation(user_id, conversation_id)
                 if conversation is None:
@@ -72,7 +92,7 @@ class Intake:
                         hint="Leave conversation_id out to start one.",
                         code="no_conversation",
                     )
-                previous = conversation.get("last_message_id")
+                previous, sizes = conversation.get("last_message_id"), conversation.get("turn_sizes", [])
             job_id, message_id = ids.turn_ids(previous)
             job = QueuedJob(
                 job_id=job_id,
@@ -85,17 +105,20 @@ class Intake:
                 previous_message_id=previous,
                 traceparent=traceparent,
             )
+            turns = self._reserve.turns(sizes, content) if self._reserve else []
             try:
                 allowance = self._allowance(job)
-            except TooManyRequestsError:
+                refused = self._record(
+                    job, key, fingerprint, starts=conversation_id is None, allowance=allowance, turns=turns
+                )
+            except (TooManyRequestsError, PaymentRequiredError):
                 replay = self._replay(key, fingerprint, content) if key else None
                 if replay:  # It was counted when it was accepted.
                     return replay
                 raise
-            reasons = self._record(job, key, fingerprint, starts=conversation_id is None, allowance=allowance)
-            if not reasons:
+            if not refused:
                 return job, True
-            if key and reasons[-1] == "ConditionalCheckFailed":
+            if key and refused.get("key") == "ConditionalCheckFailed":
                 replay = self._replay(key, fingerprint, content)
                 if replay:
                     return replay
@@ -136,9 +159,19 @@ class Intake:
         return from_item(answer["Item"]) if "Item" in answer else None
 
     def _record(
-        self, job: QueuedJob, key: str | None, fingerprint: str, *, starts: bool, allowance: Allowance | None
-    ) -> list[str]:
-        """Write all of an accepted message, or nothing. Return the cancellation reasons, the key's last; none is success."""
+        self,
+        job: QueuedJob,
+        key: str | None,
+        fingerprint: str,
+        *,
+        starts: bool,
+        allowance: Allowance | None,
+        turns: list[int],
+    ) -> dict[str, str]:
+        """Write all of an accepted message, or nothing. Return why each write was refused that was, by name; {} is success.
+
+        `PaymentRequiredError` where a budget does not reach for it.
+        """
         created = ids.iso(job.accepted_at)
         conversation_key = {"user_id": job.user_id, "conversation_id": job.conversation_id}
         if starts:
@@ -148,6 +181,7 @@ class Intake:
                 "created_at": created,
                 "updated_at": created,
                 "last_message_id": job.message_id,
+                "turn_sizes": turns or None,
             }
             conversation: dict[str, Any] = {
                 "Put": {
@@ -161,13 +195,18 @@ class Intake:
                 "Update": {
                     "TableName": self._stack.conversations.name,
                     "Key": to_item(conversation_key),
-                    "UpdateExpression": "SET last_message_id = :message, updated_at = :now",
+                    "UpdateExpression": "SET last_message_id = :message, updated_at = :now"
+                    + (", turn_sizes = :turns" if turns else ""),
                     "ConditionExpression": "last_message_id = :previous",
                     "ExpressionAttributeValues": values(
-                        message=job.message_id, now=created, previous=job.previous_message_id
+                        message=job.message_id,
+                        now=created,
+                        previous=job.previous_message_id,
+                        **({"turns": turns} if turns else {}),
                     ),
                 }
             }
+        hold = self._hold(job, turns)
         record = {
             "job_id": job.job_id,
             "conversation_id": job.conversation_id,
@@ -184,6 +223,7 @@ class Intake:
             "fence": 0,
             "accepted_at": job.accepted_at,
             "created_at": created,
+            "hold": hold.to_json() if hold else None,
             "expires_at": int(job.accepted_at) + _JOB_DAYS * 86_400,
         }
         message = {
@@ -194,23 +234,25 @@ class Intake:
             "created_at": created,
             "job_id": job.job_id,
         }
-        writes: list[dict[str, Any]] = [
-            conversation,
-            {"Put": {"TableName": self._stack.jobs.name, "Item": to_item(record)}},
-            {"Put": {"TableName": self._stack.messages.name, "Item": to_item(message)}},
-        ]
+        writes: dict[str, dict[str, Any]] = {
+            "conversation": conversation,
+            "job": {"Put": {"TableName": self._stack.jobs.name, "Item": to_item(record)}},
+            "message": {"Put": {"TableName": self._stack.messages.name, "Item": to_item(message)}},
+        }
+        if hold:
+            table = self._stack.idempotency.name
+            takes = committing(table, hold.keys, hold.held, now=job.accepted_at, budgets=self._budgets)
+            writes |= zip(hold.keys, takes, strict=True)
         if allowance:
-            writes.append(
-                {
-                    "Put": {
-                        "TableName": self._stack.idempotency.name,
-                        "Item": to_item(allowance.item(job.user_id)),
-                        "ConditionExpression": "attribute_not_exists(#key) OR version = :before",
-                        "ExpressionAttributeNames": {"#key": "key"},
-                        "ExpressionAttributeValues": values(before=allowance.version - 1),
-                    }
+            writes["allowance"] = {
+                "Put": {
+                    "TableName": self._stack.idempotency.name,
+                    "Item": to_item(allowance.item(job.user_id)),
+                    "ConditionExpression": "attribute_not_exists(#key) OR version = :before",
+                    "ExpressionAttributeNames": {"#key": "key"},
+                    "ExpressionAttributeValues": values(before=allowance.version - 1),
                 }
-            )
+            }
         if key:
             entry = {
                 "key": key,
@@ -218,18 +260,29 @@ class Intake:
                 "fingerprint": fingerprint,
                 "expires_at": int(job.accepted_at) + _KEY_HOURS * 3600,
             }
-            writes.append(
-                {
-                    "Put": {
-                        "TableName": self._stack.idempotency.name,
-                        "Item": to_item(entry),
-                        "ConditionExpression": "attribute_not_exists(#key) OR expires_at < :now",
-                        "ExpressionAttributeNames": {"#key": "key"},
-                        "ExpressionAttributeValues": values(now=int(job.accepted_at)),
-                    }
+            writes["key"] = {
+                "Put": {
+                    "TableName": self._stack.idempotency.name,
+                    "Item": to_item(entry),
+                    "ConditionExpression": "attribute_not_exists(#key) OR expires_at < :now",
+                    "ExpressionAttributeNames": {"#key": "key"},
+                    "ExpressionAttributeValues": values(now=int(job.accepted_at)),
                 }
-            )
-        return transact(self._db, writes)
+            }
+        reasons = transact(self._db, list(writes.values()))
+        refused = {name: reason for name, reason in zip(writes, reasons, strict=False) if reason != "None"}
+        empty = next(
+            (name for name in (hold.keys if hold else ()) if refused.get(name) == "ConditionalCheckFailed"), None
+        )
+        if empty:
+            raise over_budget(empty, now=job.accepted_at)
+        return refused
+
+    def _hold(self, job: QueuedJob, turns: list[int]) -> Hold | None:
+        """Return what a job holds at first; None where there are no budgets."""
+        if self._reserve is None:
+            return None
+        return Hold(self._budgets.keys(job.user_id, now=job.accepted_at), self._reserve.most(turns))
 
     def _replay(self, key: str, fingerprint: str, content: str) -> tuple[QueuedJob, bool] | None:
         """Return the job that a key stands for and whether to send it again; None where the key is not in use."""

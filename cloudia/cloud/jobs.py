@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from cloudia import ids
 from cloudia.cloud.aws import call, error_code
+from cloudia.cloud.budgets import Hold, committing, over_budget
 from cloudia.cloud.items import from_item, to_item, values
 from cloudia.cloud.job_records import (
     Deleted,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from types_boto3_dynamodb import DynamoDBClient
 
+    from cloudia.cloud.budgets import Budgets
     from cloudia.stack import Stack
 
 __all__ = ["Jobs"]
@@ -305,11 +307,18 @@ class Jobs:
         self._guarded(lease, "SET lease_until = :until", until=time.time() + seconds)
 
     def release(
-        self, lease: Lease, *, error: dict[str, Any] | None = None, delay: int | None = None, **effort: Unpack[Effort]
+        self,
+        lease: Lease,
+        *,
+        error: dict[str, Any] | None = None,
+        delay: int | None = None,
+        hold: Hold | None = None,
+        **effort: Unpack[Effort],
     ) -> None:
         """Give a lease back before its time, noting why the attempt failed and after how many seconds another follows.
 
-        One without an error is a worker that stops: it costs the job no attempt.
+        One without an error is a worker that stops: it costs the job no attempt. `hold` is what the job holds now, with what
+        this attempt has spent.
 
         `LostLeaseError` as in `renew`.
         """
@@ -318,8 +327,9 @@ class Jobs:
         self._guarded(
             lease,
             "SET lease_until = :until, #status = :queued, updated_at = :stamp, #error = :error, "
-            "attempt_history = :attempts ADD attempts :counted",
-            names={"#error": "error"},
+            f"attempt_history = :attempts{', #hold.spent = :spent' if hold and hold.held else ''} ADD attempts :counted",
+            names={"#error": "error"} | ({"#hold": "hold"} if hold and hold.held else {}),
+            **({"spent": hold.spent} if hold and hold.held else {}),
             counted=0 if error else -1,
             until=0,
             queued="queued",
@@ -344,6 +354,33 @@ class Jobs:
                 raise
             raise LostLeaseError(lease.job.job_id) from error
 
+    def extend(self, lease: Lease, hold: Hold, amount: int, budgets: Budgets) -> Hold:
+        """Let a job spend so many billionths of a dollar more, before it does. Return what it holds then.
+
+        `PaymentRequiredError` where a budget does not reach; `LostLeaseError` as in `renew`.
+        """
+        now = time.time()
+        more = replace(hold, held=hold.held + amount)
+        update: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": to_item({"job_id": lease.job.job_id}),
+            "UpdateExpression": "SET #hold = :hold",
+            "ConditionExpression": "fence = :fence AND #status = :running",
+            "ExpressionAttributeNames": {"#status": "status", "#hold": "hold"},
+            "ExpressionAttributeValues": values(fence=lease.fence, running="running", hold=more.to_json()),
+        }
+        takes = committing(self._stack.idempotency.name, hold.keys, amount, now=now, budgets=budgets)
+        for attempt in range(TRANSACTION_TRIES):
+            reasons = transact(self._db, [{"Update": update}, *takes])
+            if not reasons:
+                return more
+            if reasons[0] == "ConditionalCheckFailed":
+                raise LostLeaseError(lease.job.job_id)
+            if "ConditionalCheckFailed" in reasons:
+                raise over_budget(hold.keys[reasons.index("ConditionalCheckFailed") - 1], now=now)
+            pause(attempt)
+        raise UnavailableError("others are writing to this budget", hint="Try again.", code="job_busy")
+
     def finish(
         self,
         lease: Lease,
@@ -351,11 +388,13 @@ class Jobs:
         *,
         content: str,
         error: dict[str, Any] | None = None,
+        hold: Hold | None = None,
         **effort: Unpack[Effort],
     ) -> Message:
         """End a job and record its answer, together or not at all. Return the answer's message.
 
-        Provider, model and usage of the attempt that ended it are the job's own.
+        Provider, model and usage of the attempt that ended it are the job's own. `hold` is as in `release`: what of it was not
+        spent goes back to its budgets, in the same transaction.
 
         Where the conversation was deleted meanwhile, the job ends and its answer is not kept.
 
@@ -392,18 +431,60 @@ class Jobs:
             "lease_until": 0,
             "attempt_history": with_end(lease, now, cast("AttemptOutcome", status), error, **effort),
         }
+        hold = hold or Hold.of(job)
         present = {name: value for name, value in ended.items() if value is not None}
-        writes = [
-            {
-                "Update": {
-                    "TableName": self._table,
-                    "Key": to_item({"job_id": job.job_id}),
-                    "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in present),
-                    "ConditionExpression": "fence = :fence AND #status = :running",
-                    "ExpressionAttributeNames": {f"#{name}": name for name in present},
-                    "ExpressionAttributeValues": values(fence=lease.fence, running="running", **present),
-                }
-            },
+        hold, kept = hold or Hold.of(job), True
+        for attempt in range(TRANSACTION_TRIES):
+            settled = self._settled(hold, now)
+            writes = [self._ending(lease, present, hold), *settled, *(self._answer(job, reply) if kept else ())]
+            reasons = transact(self._db, writes)
+            if not reasons:
+                return reply
+            if reasons[0] == "ConditionalCheckFailed":
+                record = self._get(job.job_id)
+                if record is None or record["fence"] != lease.fence:
+                    break
+                if record["status"] == status:
+                    return reply
+                if not hold or record["status"] != "running" or "hold" not in record:
+                    break
+                hold = replace(hold, held=record["hold"]["held"])  # It was given more, and the answer to that was lost.
+            elif (
+                kept and reasons[-1] == "ConditionalCheckFailed"
+            ):  # The conversation was deleted: nothing of it is kept.
+                kept = False
+            else:
+                pause(attempt)
+        else:
+            raise UnavailableError("others are writing to this job", hint="Try again.", code="job_busy")
+        raise LostLeaseError(job.job_id)
+
+    def _ending(self, lease: Lease, present: dict[str, Any], hold: Hold | None) -> dict[str, Any]:
+        """Return the write that ends a job under its lease, and with it what it holds."""
+        fields = {**present, "charged": hold.spent} if hold else present
+        held = " AND (attribute_not_exists(#hold) OR #hold.held = :held)" if hold else ""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": to_item({"job_id": lease.job.job_id}),
+                "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in fields) + " REMOVE #hold",
+                "ConditionExpression": f"fence = :fence AND #status = :running{held}",
+                "ExpressionAttributeNames": {f"#{name}": name for name in [*fields, "hold"]},
+                "ExpressionAttributeValues": values(
+                    fence=lease.fence, running="running", **fields, **({"held": hold.held} if hold else {})
+                ),
+            }
+        }
+
+    def _settled(self, hold: Hold | None, now: float) -> list[Any]:
+        """Return the writes that give back to its budgets what a job held and has not spent."""
+        if hold is None:
+            return []
+        return committing(self._stack.idempotency.name, hold.keys, hold.spent - hold.held, now=now, budgets=None)
+
+    def _answer(self, job: Job, reply: Message) -> tuple[dict[str, Any], ...]:
+        """Return the writes that record an answer where its conversation is there still."""
+        return (
             {"Put": {"TableName": self._stack.messages.name, "Item": to_item(reply.to_json())}},
             {
                 "ConditionCheck": {
@@ -412,20 +493,4 @@ class Jobs:
                     "ConditionExpression": "attribute_exists(conversation_id)",
                 }
             },
-        ]
-        for attempt in range(TRANSACTION_TRIES):
-            reasons = transact(self._db, writes)
-            if not reasons:
-                return reply
-            if reasons[0] == "ConditionalCheckFailed":
-                break
-            if reasons[-1] == "ConditionalCheckFailed":  # The conversation was deleted: nothing of it is kept.
-                writes = writes[:1]
-                continue
-            pause(attempt)
-        else:
-            raise UnavailableError("others are writing to this job", hint="Try again.", code="job_busy")
-        record = self._get(job.job_id)
-        if record and record["fence"] == lease.fence and record["status"] == status:
-            return reply
-        raise LostLeaseError(job.job_id)
+        )

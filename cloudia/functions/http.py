@@ -15,6 +15,7 @@ from cloudia.cloud.identity import bearer
 from cloudia.errors import (
     CloudiaError,
     InvalidRequestError,
+    PaymentRequiredError,
     RefusedError,
     RequestError,
     TooManyRequestsError,
@@ -113,7 +114,7 @@ def function(work: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[s
             status, body = work(Request(event, services()))
         except RequestError as error:
             status, body = error.status, error.to_json()
-            if isinstance(error, TooManyRequestsError):
+            if isinstance(error, TooManyRequestsError | PaymentRequiredError):
                 retry_after = error.retry_after
         except (UsageError, RefusedError) as error:  # Ours: it names a setting or a grant, and nothing of a request.
             telemetry.log(
@@ -128,7 +129,7 @@ def function(work: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[s
             status, body = 500, _INTERNAL
         if in_lambda():  # It freezes the process, with the listener's thread in it, until the next request.
             telemetry.flush(_LISTENER_SECONDS)
-        again = status >= _SERVER_ERROR or status == TooManyRequestsError.status
+        again = status >= _SERVER_ERROR or status in {TooManyRequestsError.status, PaymentRequiredError.status}
         headers = {**_HEADERS, "retry-after": str(retry_after)} if again else _HEADERS
         return {"statusCode": status, "headers": headers, "body": json.dumps(body, ensure_ascii=False)}
 

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cloudia.cloud.routes import named_routes
 from cloudia.errors import CloudiaError, PartError, UsageError
 from cloudia.local.environments import accounts_named
 from cloudia.providers import PROVIDERS
@@ -104,8 +105,6 @@ def _ports() -> Check:
 
 def _keys(settings: Settings) -> list[Check]:
     """Return a check of each provider that is named or has a key, and one of all the others."""
-    from cloudia.worker.routes import named_routes  # noqa: PLC0415 - up to 1 s of import
-
     try:
         named = {settings.up_llm, *(name for name, _ in named_routes(settings))}
     except UsageError as error:

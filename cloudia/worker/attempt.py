@@ -22,10 +22,11 @@ from cloudia.telemetry.events import (
     JobEnded,
 )
 from cloudia.worker.context import chat_messages
-from cloudia.worker.cost import cost_usd
+from cloudia.worker.cost import usage_of
 from cloudia.worker.endings import bury, last_event
 from cloudia.worker.failures import Fail, Failure, GiveUp, ResponderError, Retry, decide, describe
 from cloudia.worker.providers.base import Thinking, Unsaid
+from cloudia.worker.purse import Purse
 from cloudia.worker.turn import Turn
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cloudia.cloud.job_records import Lease
     from cloudia.protocol import JobStatus, Message, QueuedJob
     from cloudia.telemetry.events import StoppedBy
+    from cloudia.worker.llm import Asked
     from cloudia.worker.providers.base import Piece
     from cloudia.worker.services import Services
 
@@ -98,6 +100,8 @@ class Attempt:
         self._stream = services.outbox.open(job, attempt=lease.job.attempts, fence=lease.fence)
         self._stream.on_stale = lambda: self.stop("lost")
         self._llm.on_sign = self._sign
+        self._purse = Purse(services.jobs, lease, services.costs, services.budgets)
+        self._llm.on_request = self._pay
         self._deadline: asyncio.Timeout | None = None
         self._cut = False
         """Whether the answer was longer than can be recorded."""
@@ -199,6 +203,9 @@ class Attempt:
                     self._cut = True
                     break
 
+    async def _pay(self, asked: Asked) -> None:
+        await self._purse.ask(asked, self._llm.under_way, self._llm.spent_by_those_over)
+
     def _sign(self, piece: Piece) -> None:
         """Take a sign of life of the LLM's. Until the first text each one begins the answer's time anew."""
         if self._first_text is None and self._deadline and not self._deadline.expired():
@@ -238,7 +245,7 @@ class Attempt:
         if reason == "lost":
             self._tell_stopped("lost")
             return Leave()
-        await asyncio.to_thread(self._to.jobs.release, self._lease, **self._effort("cancelled"))
+        await asyncio.to_thread(self._to.jobs.release, self._lease, **self._effort())
         self._tell_stopped("draining")
         return Back(0)
 
@@ -268,7 +275,7 @@ class Attempt:
         )
         match decision:
             case Retry(delay):
-                effort = self._effort("failed")
+                effort = self._effort()
                 await asyncio.to_thread(
                     self._to.jobs.release, self._lease, error=failure.to_json(), delay=delay, **effort
                 )
@@ -299,12 +306,12 @@ class Attempt:
 
     async def _end(self, status: JobStatus, failure: Failure | None = None) -> Message:
         """Record how the job ended, then tell it."""
-        usage = self._usage(status)
+        usage = self._usage()
         reply = await self._record(
             status,
             content="".join(self._text),
             error=failure.to_json() if failure else None,
-            **self._effort(status),
+            **self._effort(),
         )
         self._to.leases.drop(self._lease)
         telemetry.notify(
@@ -336,33 +343,27 @@ class Attempt:
         await self._stream.flushed()
         return reply
 
-    def _effort(self, status: JobStatus) -> dict[str, Any]:
-        """Return what the attempt cost so far, for its job's record."""
+    def _effort(self) -> dict[str, Any]:
+        """Return what the attempt used so far, for its job's record, and what the job holds after it."""
         return {
             "provider": self._llm.route.provider.name,
             "model": self._llm.model,
-            "usage": self._usage(status),
+            "usage": self._usage(),
             "finish": self._finish,
             "first_text_at": round(self._first_text, 3) if self._first_text else None,
             "llm_calls": self._llm.calls,
             "switches": self._llm.switches or None,
+            "hold": self._purse.after(self._llm.under_way, self._llm.spent_by_those_over),
         }
 
     @property
     def _finish(self) -> str | None:
         return "length" if self._cut else self._llm.finish
 
-    def _usage(self, status: JobStatus) -> dict[str, float] | None:
-        """Return the tokens that were counted, and what they cost where that is known: of a whole answer, at a known price."""
-        told, settings = self._llm.usage, self._to.settings
-        if told is None:
-            return None
-        usage: dict[str, float] = {**told.to_json()}
-        if status == "done" and self._llm.as_configured:
-            cost = cost_usd(told, input_price=settings.llm_input_price, output_price=settings.llm_output_price)
-            if cost is not None:
-                usage["cost_usd"] = cost
-        return usage
+    def _usage(self) -> dict[str, float] | None:
+        """Return the tokens that were used, whatever became of the answer, and what they cost where that is known."""
+        spent = self._llm.spent
+        return usage_of(spent, self._to.costs.cost(spent))
 
     async def _record(self, status: JobStatus, **fields: Any) -> Message:
         began = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,27 @@ from cloudia.protocol import Message, QueuedJob
 from cloudia.worker.providers.base import ChatMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cloudia.cloud.cache import ContextCache
     from cloudia.cloud.history import History
+    from cloudia.worker.providers.base import ChatRequest
 
-__all__ = ["Contexts", "alternating", "chat_messages", "shortened", "tokens", "unanswered", "within"]
+__all__ = [
+    "BYTES_A_TOKEN",
+    "Contexts",
+    "alternating",
+    "chat_messages",
+    "most_tokens",
+    "shortened",
+    "size",
+    "tokens",
+    "unanswered",
+    "within",
+]
 
+BYTES_A_TOKEN = 3
+"""What is assumed of a text, rather too little."""
 _MESSAGE_TOKENS = 4
 """What a message costs beside its text."""
 _QUESTION_FAILED = frozenset({"llm_context_exceeded", "llm_content_refused"})
@@ -73,7 +88,26 @@ def tokens(text: str) -> int:
 
     English has four bytes or more to a token, code and most other languages three.
     """
-    return len(text.encode()) // 3 + _MESSAGE_TOKENS
+    return len(text.encode()) // BYTES_A_TOKEN + _MESSAGE_TOKENS
+
+
+def size(request: ChatRequest) -> int:
+    """Return about how many tokens a request is, rather too many."""
+    return sum(tokens(text) for text in _texts(request))
+
+
+def most_tokens(request: ChatRequest) -> int:
+    """Return how many tokens a request is at most: a token is a byte at least."""
+    return sum(len(text.encode()) + 2 * _MESSAGE_TOKENS for text in _texts(request))
+
+
+def _texts(request: ChatRequest) -> Iterator[str]:
+    yield request.system
+    for tool in request.tools:
+        yield json.dumps([tool.name, tool.description, tool.parameters], ensure_ascii=False)
+    for message in request.messages:
+        yield message.content
+        yield from (f"{call.id}{call.name}{call.arguments}" for call in message.tool_calls)
 
 
 def within(messages: Sequence[Message], most_tokens: int) -> list[Message]:

@@ -1,25 +1,95 @@
-"""What an answer cost: its tokens at the prices that are configured. No I/O."""
+"""What an attempt cost: its requests, at the prices of the models that were asked."""
 
 from __future__ import annotations
 
-from decimal import Decimal
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cloudia import telemetry
+from cloudia.errors import CloudiaError
+from cloudia.prices.llm import LlmPrices, built_in, own_prices
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from cloudia.prices.price import Price
+    from cloudia.settings import Settings
     from cloudia.worker.providers.base import Usage
 
-__all__ = ["cost_usd"]
+__all__ = ["Costs", "Spent", "usage_of"]
 
-_TOKENS = 1_000_000
-"""What a price is for."""
 _PLACES = 12
 """Far below a token of the cheapest model, and within the numbers that DynamoDB holds."""
 
 
-def cost_usd(usage: Usage, *, input_price: float | None, output_price: float | None) -> float | None:
-    """Return US dollars, of prices in US dollars per million tokens; None where one of the prices is not known."""
-    if input_price is None or output_price is None:
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one request to a provider used, also of one that failed or was broken off."""
+
+    provider: str
+    url: str
+    """Where it was asked, if not at its own URL."""
+    model: str
+    at: float
+    """Epoch seconds."""
+    usage: Usage
+    told: bool
+    """Whether the provider told it, at the answer's end; else it is an estimate, of what was sent and what came."""
+
+
+class Costs:
+    """The prices of a worker. What it cannot find out costs no answer: it is not known."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._prices = LlmPrices(own_prices(settings.llm_prices))
+        self._looked = self._broken = False
+
+    def price(self, provider: str, model: str, *, url: str, at: float) -> Price | None:
+        """Return the price of a model, None where it is not known."""
+        if self._broken:
+            return self._prices.own(provider, model)
+        try:
+            found = self._prices.price(provider, model, url=url, at=at)
+            if not (self._looked or self._prices.own(provider, model)):
+                self._looked = True
+                if built_in().is_old(datetime.now(UTC).date()):
+                    telemetry.log("prices are old", level=logging.WARNING, date=built_in().day.isoformat())
+        except CloudiaError as error:
+            self._broken = True
+            telemetry.log("prices not read", level=logging.ERROR, code=error.code, reason=error.message)
+            return None
+        return found
+
+    def cost(self, spent: Sequence[Spent]) -> Decimal | None:
+        """Return what requests cost together, in US dollars; None where the price of one is not known, or none was made."""
+        found = []
+        for each in spent:
+            price = self.price(each.provider, each.model, url=each.url, at=each.at)
+            if price is None:
+                return None
+            found.append(
+                price.cost(
+                    each.usage.input_tokens,
+                    each.usage.output_tokens,
+                    cache_read_tokens=each.usage.cache_read_tokens,
+                    cache_write_tokens=each.usage.cache_write_tokens,
+                    reasoning_tokens=each.usage.reasoning_tokens,
+                )
+            )
+        return sum(found[1:], start=found[0]) if found else None
+
+
+def usage_of(spent: Sequence[Spent], cost: Decimal | None) -> dict[str, float] | None:
+    """Return what a record holds of requests: their tokens, how many of them were estimated, and what they cost if known."""
+    if not spent:
         return None
-    # In decimals, so that 3 tokens at 0.1 cost 0.0000003 and not 0.00000030000000000000004.
-    cost = Decimal(repr(input_price)) * usage.input_tokens + Decimal(repr(output_price)) * usage.output_tokens
-    return float(round(cost / _TOKENS, _PLACES))
+    usage: dict[str, float] = {**sum((each.usage for each in spent[1:]), start=spent[0].usage).to_json()}
+    estimated = sum(not each.told for each in spent)
+    if estimated:
+        usage["estimated_requests"] = estimated
+    if cost is not None:
+        usage["cost_usd"] = float(round(cost, _PLACES))
+    return usage

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cloudia.errors import CloudiaError, UsageError
+from cloudia.errors import CloudiaError, PaymentRequiredError, UsageError
 from cloudia.worker.providers.base import LlmUnavailableError, NoAnswerError, ProviderError
+from cloudia.worker.purse import NotPaidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,8 +108,11 @@ def describe(error: BaseException) -> Failure:
             f"Send the message again in {math.ceil(error.retry_after)} s.",
             retry_after=error.retry_after,
         )
+    if isinstance(error, NotPaidError):
+        error = error.reason
     if isinstance(error, CloudiaError):
-        return Failure(error.code, error.message, error.hint, retryable=not isinstance(error, UsageError))
+        again = not isinstance(error, UsageError | PaymentRequiredError)
+        return Failure(error.code, error.message, error.hint, retryable=again)
     if isinstance(error, TimeoutError):
         return Failure("answer_timed_out", "The answer took too long.", "llm.answer_seconds bounds it.")
     kind = error.kind if isinstance(error, ResponderError) else type(error)

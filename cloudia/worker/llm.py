@@ -6,15 +6,16 @@ import asyncio
 import logging
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tenacity
 
 from cloudia import telemetry
 from cloudia.worker.breaker import Breaker
 from cloudia.worker.call_report import CallReport
-from cloudia.worker.context import alternating, shortened
+from cloudia.worker.context import BYTES_A_TOKEN, alternating, shortened, size
+from cloudia.worker.cost import Spent
 from cloudia.worker.providers.base import (
     Alive,
     ChatMessage,
@@ -24,6 +25,7 @@ from cloudia.worker.providers.base import (
     NoAnswerError,
     Piece,
     ProviderError,
+    Thinking,
     ToolCall,
     Unsaid,
     Usage,
@@ -32,14 +34,14 @@ from cloudia.worker.providers.base import (
 from cloudia.worker.tools import call_tools
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
     from cloudia.settings import Settings
     from cloudia.telemetry.events import AttemptIds
     from cloudia.worker.breaker import BreakerState, Limits, Permit
     from cloudia.worker.providers.base import Cause, FinishReason, Provider, Tool
 
-__all__ = ["Llm", "LlmCall", "Route"]
+__all__ = ["Asked", "Llm", "LlmCall", "Route"]
 
 _QUICK_RETRIES = 1
 _MENDINGS = 6
@@ -52,9 +54,11 @@ _QUICK_WAIT_SECONDS = (0.05, 0.25)
 class Route:
     """One provider with one model: its breaker, and the time until which it asked to be left alone."""
 
-    def __init__(self, provider: Provider, model: str, limits: Limits) -> None:
+    def __init__(self, provider: Provider, model: str, limits: Limits, *, url: str = "") -> None:
         self.provider = provider
         self.model = model
+        self.url = url
+        """Where the provider is asked, if not at its own URL."""
         self.opened = 0
         self.breaker = Breaker(f"{provider.name} {model}", limits, on_change=self._changed)
         self._cool_at = 0.0
@@ -85,6 +89,10 @@ class Route:
         telemetry.log(
             f"breaker {state}", level=level, provider=self.provider.name, model=self.model, opened=self.opened
         )
+
+
+Asked: TypeAlias = tuple[Route, ChatRequest]
+"""A request, and who is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,8 @@ class LlmCall:
         """The routes that were passed over for the next one, each with why it was at first."""
         self.on_sign: Callable[[Piece], None] = lambda _piece: None
         """Called with each piece: whatever it is, the provider lives."""
+        self.on_request: Callable[[Asked], Awaitable[None]] | None = None
+        """Awaited before each request; what it raises is raised in its place."""
 
     @property
     def calls(self) -> int:
@@ -179,15 +189,24 @@ class LlmCall:
 
     @property
     def usage(self) -> Usage | None:
-        """The usage of all requests together, also of those that failed; None until a provider has told any."""
+        """What providers told of all requests together, also of those that failed; None until one has told any."""
         told = [request.usage for request in self._requests if request.usage]
         return sum(told[1:], start=told[0]) if told else None
 
     @property
-    def as_configured(self) -> bool:
-        """Whether all of the usage is of the configured model: a fallback, or a model named at a redrive, has its own price."""
-        used = [request.route for request in self._requests if request.usage]
-        return all(route is self._routes[0] and self._model in {None, route.model} for route in used)
+    def spent(self) -> list[Spent]:
+        """What each request has used, also of those that failed; one to which nothing was said is not paid."""
+        return [spent for request in self._requests if (spent := request.spent)]
+
+    @property
+    def spent_by_those_over(self) -> list[Spent]:
+        """The same of the requests that are over."""
+        return [spent for request in self._requests if request.over and (spent := request.spent)]
+
+    @property
+    def under_way(self) -> list[Asked]:
+        """The requests that are not over."""
+        return [(request.route, request.asked) for request in self._requests if not request.over]
 
     async def stream(self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()) -> AsyncIterator[str]:
         """Yield the answer to `messages` as it comes. Tools that the LLM calls are called, and it goes on with their results.
@@ -251,6 +270,8 @@ class LlmCall:
         except BaseException as error:
             request.report.over(error)
             raise
+        finally:
+            request.over = True
         request.report.over()
 
     async def _begin(self, chat: list[ChatMessage], tools: tuple[Tool, ...]) -> tuple[list[Piece], _Request]:
@@ -299,13 +320,20 @@ class LlmCall:
         self.route = route
         report = CallReport(self._told_as, number=self.calls + 1, provider=route.provider.name, model=self.model)
         asked = ChatRequest(self.model, manner.system, tuple(chat), manner.max_tokens, tools, self._headers)
-        request = _Request(route, route.provider.stream(asked), manner, report, self.on_sign)
+        try:
+            if self.on_request:
+                await self.on_request((route, asked))
+        except BaseException:
+            permit.abandon()
+            raise
+        request = _Request(route, asked, manner, report, self.on_sign)
         self._requests.append(request)
         try:
             first = await request.begin()
             permit.succeed()
             _check_said(first[-1])
         except BaseException as error:
+            request.over = True
             report.over(error)
             await request.pieces.aclose()
             if isinstance(error, ProviderError):
@@ -350,20 +378,38 @@ class _Request:
     def __init__(
         self,
         route: Route,
-        pieces: AsyncGenerator[Piece],
+        asked: ChatRequest,
         manner: _Manner,
         report: CallReport,
         on_sign: Callable[[Piece], None],
     ) -> None:
         self.route = route
-        self.pieces = pieces
+        self.pieces = route.provider.stream(asked)
         self.report = report
+        self.asked = asked
+        self.over = False
+        self._at = time.time()
+        self._said_bytes = 0
         self.usage: Usage | None = None
         self.finish: FinishReason | None = None
         self._manner = manner
         self._on_sign = on_sign
         self._began = time.monotonic()
         self._alive = self._said = False
+
+    @property
+    def spent(self) -> Spent | None:
+        """What it used, as the provider told it at the end, else by estimate; None while nothing came."""
+        usage, told = self.usage, self.usage is not None and self.finish is not None
+        if not told:
+            if not self._alive:
+                return None
+            said = self._said_bytes // BYTES_A_TOKEN
+            usage = (
+                replace(usage, output_tokens=max(usage.output_tokens, said)) if usage else Usage(size(self.asked), said)
+            )
+        assert usage  # noqa: S101 - it was told, or is made here
+        return Spent(self.route.provider.name, self.route.url, self.asked.model, self._at, usage, told)
 
     async def begin(self) -> list[Piece]:
         """Return the pieces up to the first that says something: text, thinking, a call. Where nothing is said, the finish."""
@@ -397,6 +443,11 @@ class _Request:
                 return None
             case str():
                 self._said = self._said or not piece.isspace()
+                self._said_bytes += len(piece.encode())
+            case Thinking(text) | Unsaid(text):
+                self._said_bytes += len(text.encode())
+            case ToolCall():
+                self._said_bytes += len(piece.arguments.encode())
             case Usage():
                 self.usage = piece
             case Alive(Usage() as so_far):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from cloudia.cloud.routes import named_routes
 from cloudia.errors import UsageError
 from cloudia.providers import PROVIDERS, SIMULATED, base_url
 from cloudia.worker.breaker import Limits
@@ -18,7 +19,7 @@ from cloudia.worker.providers.reach import Reach
 from cloudia.worker.providers.trust import trusting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from cloudia.cloud.parameters import Parameters
     from cloudia.providers import ProviderSpec
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cloudia.stack import Stack
     from cloudia.worker.providers.base import Provider
 
-__all__ = ["make_llm", "make_provider", "named_routes", "room"]
+__all__ = ["make_llm", "make_provider", "room"]
 
 
 def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
@@ -53,7 +54,7 @@ def make_llm(settings: Settings, parameters: Parameters, stack: Stack) -> Llm:
         provider = make_provider(
             spec, api_key=key, url=url, timeout=_timeout(settings), region=region, verify=verify, **extra
         )
-        routes.append(Route(provider, _model(spec, model), limits))
+        routes.append(Route(provider, _model(spec, model), limits, url=account.base_url))
     return Llm(routes, settings)
 
 
@@ -66,20 +67,6 @@ def room(settings: Settings) -> int:
     )
     # A model that takes less than its answer may have is left some of it: it refuses what is too much, and says so.
     return max(window - settings.llm_max_tokens - tokens(settings.llm_system_prompt), window // 2)
-
-
-def named_routes(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield provider and model of each route, in the order in which they are asked. `UsageError` names what is no provider."""
-    yield settings.llm_provider, settings.llm_model
-    one = f"{settings.llm_fallback_provider}:{settings.llm_fallback_model}" if settings.llm_fallback_provider else ""
-    for entry in filter(None, map(str.strip, (settings.llm_fallback or one).split(","))):
-        name, _, model = entry.partition(":")
-        if name not in PROVIDERS:
-            raise UsageError(
-                f"llm.fallback names {name!r}, which is no provider",
-                hint=f"Write it as provider:model; providers are {', '.join(PROVIDERS)}.",
-            )
-        yield name, model
 
 
 def _of_responses(spec: ProviderSpec) -> ProviderSpec:

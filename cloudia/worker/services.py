@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloudia.cloud.cloud import Cloud
 from cloudia.cloud.realtime import Realtime
+from cloudia.cloud.reserve import budgets_of
 from cloudia.ids import part_id
 from cloudia.operate.reconciler import Reconciler
 from cloudia.worker.background.cancels import Cancels
@@ -16,10 +17,12 @@ from cloudia.worker.background.receipts import Receipts
 from cloudia.worker.background.reconciling import Reconciling
 from cloudia.worker.background.refusals import Refusals
 from cloudia.worker.context import Contexts
+from cloudia.worker.cost import Costs
 from cloudia.worker.responders import answer_with_llm, load_responder
 from cloudia.worker.routes import make_llm, room
 
 if TYPE_CHECKING:
+    from cloudia.cloud.budgets import Budgets
     from cloudia.cloud.history import History
     from cloudia.cloud.jobs import Jobs
     from cloudia.cloud.presence import Presence
@@ -50,6 +53,8 @@ class Services:
     outbox: Outbox
     reconciling: Reconciling
     llm: Llm
+    costs: Costs
+    budgets: Budgets
     responder: Responder
     realtime: Realtime | None
 
@@ -84,6 +89,8 @@ async def make_services(settings: Settings) -> Services:
         outbox=Outbox(log, frame_seconds=settings.events_frame_ms / 1000),
         reconciling=Reconciling(reconciler, cloud.presence, worker_id=worker_id, after_seconds=after),
         llm=make_llm(settings, cloud.parameters, cloud.stack),
+        costs=Costs(settings),
+        budgets=budgets_of(settings),
         responder=load_responder(settings.worker_responder) if settings.worker_responder else answer_with_llm,
         realtime=realtime,
     )

@@ -30,6 +30,7 @@ def test_the_exported_names_are_locked() -> None:
         "NoStackError",
         "NotFoundError",
         "PartError",
+        "PaymentRequiredError",
         "RefusedError",
         "RequestError",
         "TimedOutError",

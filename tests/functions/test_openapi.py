@@ -97,7 +97,7 @@ def test_each_refusal_shows_a_code_of_its_own_list() -> None:
 def test_the_schemas_have_the_protocols_fields() -> None:
     """What the schemas name is what the code knows: the request's fields, the statuses, the limits."""
     assert set(SCHEMAS["PostMessage"]["properties"]) == set(PostMessage.__dataclass_fields__)
-    hidden = {"user_id", "session_id", "attempt_history"}
+    hidden = {"user_id", "session_id", "attempt_history", "hold"}
     assert set(SCHEMAS["Job"]["properties"]) == set(Job.__dataclass_fields__) - hidden | {"reply"}
     assert set(SCHEMAS["JobStatus"]["enum"]) == TERMINAL_STATUSES | {"queued", "running"}
     assert set(SCHEMAS["Message"]["properties"]["status"]["enum"]) == TERMINAL_STATUSES | {None}

@@ -28,6 +28,8 @@ class Sources:
     def follow(self, start: str) -> tuple[dict[str, bytes], set[str]]:
         """Return the files of a module and of all that it imports of the package, and the foreign top-level modules.
 
+        With a module comes the JSON file of its name.
+
         What stands in a `try` that goes on without it is foreign to nobody: it is taken where it is used, or not at all.
         `CloudiaError` names what cannot be read.
         """
@@ -41,6 +43,9 @@ class Sources:
             seen.add(module)
             path, source, found = self._module(module)
             files[path.relative_to(self._above).as_posix()] = source
+            data = path.with_suffix(".json")
+            if data.is_file():  # What a module reads bears its name.
+                files[data.relative_to(self._above).as_posix()] = data.read_bytes()
             if "." in module:
                 waiting.append(module.rpartition(".")[0])
             for each in found:
