@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from cloudia.cli.durations import short_age
 from cloudia.cli.output import console, note, print_json
-from cloudia.operate.waterfall import shown
+from cloudia.operate.waterfall import bar, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +30,6 @@ _COLOURS: dict[PartKind, str] = {
     "back_off": "yellow",
     "dead_letter": "red",
 }
-_WITHIN = frozenset({"first_text", "streaming"})
 _NAME, _TIME, _SHARE = 16, 9, 6
 _WIDEST = 120
 _PIPE_WIDTH = 200
@@ -61,7 +59,7 @@ def _head(drawn: Waterfall) -> Iterator[Text]:
 
 
 def _lines(part: Part, drawn: Waterfall, out: Console) -> Iterator[Text]:
-    name = f"  {part.name}" if part.kind in _WITHIN else part.name
+    name = f"  {part.name}" if part.within else part.name
     share = part.seconds / drawn.seconds if drawn.seconds else 0.0
     colour = "red" if part.failed else _COLOURS[part.kind]
     line = Text.assemble(
@@ -71,26 +69,13 @@ def _lines(part: Part, drawn: Waterfall, out: Console) -> Iterator[Text]:
         " ",
     )
     if out.is_terminal:
-        line.append(_bar(part, drawn, out), colour)
+        width = max(10, min(out.width, _WIDEST) - _NAME - _TIME - _SHARE - 2)
+        marks = {} if "utf" in out.encoding.lower() else {"full": "#", "thin": "|"}
+        line.append(bar(part, drawn, width, **marks), colour)
     else:
         line.append(f" at +{shown(part.began_at - drawn.began_at)}")
     yield line
-    told = [part.outcome.replace("_", " ") if part.outcome else "", part.told, "goes on" if part.goes_on else ""]
-    told.append("the clocks of two machines differ" if part.skewed else "")
-    if part.kind not in _WITHIN and part.outcome != "done" and any(told):
-        yield Text(f"{'':<{_NAME}}  {'  '.join(filter(None, told))}", "dim")
-    for switch in part.attempt.switches or () if part.kind == "attempt" and part.attempt else ():
-        yield Text(f"{'':<{_NAME}}  passed over {switch}", "dim")
-
-
-def _bar(part: Part, drawn: Waterfall, out: Console) -> str:
-    """Return the part's bar at its place. What is too short to be seen is a thin line."""
-    width = max(10, min(out.width, _WIDEST) - _NAME - _TIME - _SHARE - 2)
-    scale = width / drawn.seconds if drawn.seconds else 0.0
-    first = min(width - 1, math.floor((part.began_at - drawn.began_at) * scale))
-    length = round(part.seconds * scale)
-    full, thin = ("█", "▏") if "utf" in out.encoding.lower() else ("#", "|")
-    return " " * max(0, first) + (full * min(length, width - first) if length else thin)
+    yield from (Text(f"{'':<{_NAME}}  {told}", "dim") for told in part.remarks)
 
 
 def print_list(found: Sequence[Waterfall], *, json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Samples of a local stack: its parts and their processes beside what is known of any stack; their logs are its traces."""
+"""Samples of a local stack: its parts and their processes beside what is known of any stack; their logs add to its traces."""
 
 from __future__ import annotations
 
@@ -38,12 +38,13 @@ class LocalSampler:
         return replace(sample, state=seen.run.state, parts=parts, jobs=tuple(map(self._named, sample.jobs)))
 
     def trace(self, job_id: str) -> list[str]:
-        """Return the log lines of all parts about a job, in the order of their times."""
+        """Return a job's waterfall, then the log lines of all parts about it, in the order of their times."""
         found = []
         for path in sorted(self._project.logs.glob("*.log")):
             lines = Tail(path, lines=1_000_000).read()
             found += [(path.stem, line) for line in lines if job_id in line]
-        return [self._render(line, part) for part, line in in_order(found)]
+        logged = [self._render(line, part) for part, line in in_order(found)]
+        return [*self._stack.trace(job_id), "", *logged] if logged else [*self._stack.trace(job_id)]
 
     def _named(self, job: EndedJob) -> EndedJob:
         return replace(job, worker=self._names.get(job.worker, job.worker))

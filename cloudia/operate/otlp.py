@@ -41,7 +41,7 @@ def otlp(drawn: Waterfall, *, queue: str, stack: str) -> dict[str, Any]:
     code = (job.error or {}).get("code")
     spans = [_span((trace, root, ""), names.MESSAGE, (drawn.began_at, drawn.ended_at), (_INTERNAL, whole), error=code)]
     for number, part in enumerate(drawn.parts):
-        if part.goes_on or part.kind in {"first_text", "streaming"}:
+        if part.goes_on or part.within:
             continue
         own, times = _hash(f"{job.job_id} {number} {part.kind}", 8), (part.began_at, part.ended_at)
         attempt = part.attempt

@@ -6,16 +6,15 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from cloudia import ids
 from cloudia.errors import UnavailableError
 from cloudia.operate.samples import Sample, ended_job
+from cloudia.operate.waterfall import lines, waterfall
 
 if TYPE_CHECKING:
     from cloudia.cloud.cloud import Cloud
     from cloudia.cloud.job_records import JobState
     from cloudia.cloud.queue import JobQueue, QueueStats
     from cloudia.operate.samples import EndedJob
-    from cloudia.protocol import AttemptRecord, Job
 
 __all__ = ["StackSampler"]
 
@@ -57,9 +56,9 @@ class StackSampler:
         )
 
     def trace(self, job_id: str) -> list[str]:
-        """Return the attempts at a job, as its record has them; none where there is no such job."""
+        """Return a job's waterfall, by its record; nothing where there is no such job."""
         job = self._to.jobs.records([job_id]).get(job_id)
-        return _lines(job) if job else []
+        return list(lines(waterfall(job, now=time.time()))) if job else []
 
     def _ended(self) -> list[EndedJob]:
         """Return the jobs that ended since the last time, in the order of their ends."""
@@ -79,28 +78,3 @@ def _stats(queue: JobQueue) -> QueueStats | None:
         return queue.stats()
     except UnavailableError:
         return None
-
-
-def _lines(job: Job) -> list[str]:
-    """Return a job's way, a line for each thing that is known of it."""
-    return [
-        f"{job.created_at}  accepted",
-        *(line for attempt in job.attempt_history for line in _attempt_lines(attempt)),
-        *([f"{job.updated_at}  {job.status}"] if job.ended else []),
-    ]
-
-
-def _attempt_lines(attempt: AttemptRecord) -> list[str]:
-    name = f"attempt {attempt.attempt or '?'}"
-    lines = [f"{ids.iso(attempt.began_at)}  {name} began  {attempt.worker_id}"]
-    if attempt.first_text_at is not None:
-        lines.append(f"{ids.iso(attempt.first_text_at)}  {name} first text")
-    if attempt.ended_at is None:
-        return lines
-    told = [attempt.outcome or "", attempt.code or "", attempt.reason or ""]
-    if attempt.delay is not None:
-        told.append(f"again in {attempt.delay} s")
-    ended_at = ids.iso(attempt.ended_at)
-    lines += [f"{ended_at}  {name} passed over  {switch}" for switch in attempt.switches or ()]
-    lines.append("  ".join([f"{ended_at}  {name} ended", *filter(None, told)]))
-    return lines

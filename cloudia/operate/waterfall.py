@@ -6,6 +6,7 @@ counts as 0, and says so.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from cloudia.protocol import AttemptRecord, Job
 
-__all__ = ["Part", "PartKind", "Waterfall", "epoch", "shown", "waterfall"]
+__all__ = ["Part", "PartKind", "Waterfall", "bar", "epoch", "lines", "shown", "waterfall"]
 
 PartKind: TypeAlias = Literal["queue", "attempt", "first_text", "streaming", "back_off", "dead_letter"]
 
@@ -46,6 +47,20 @@ class Part:
     def seconds(self) -> float:
         """How long it took so far."""
         return self.ended_at - self.began_at
+
+    @property
+    def within(self) -> bool:
+        """Whether it is a part of the attempt before it."""
+        return self.kind in {"first_text", "streaming"}
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is worth saying of it: how an attempt ended that did not answer, what it passed over, whether it goes on."""
+        how = (self.outcome or "").replace("_", " ") if self.outcome != "done" else ""
+        words = [how, self.told, "goes on" if self.goes_on and not self.within else ""]
+        words.append("the clocks of two machines differ" if self.skewed else "")
+        switches = self.attempt.switches or () if self.attempt and self.kind == "attempt" else ()
+        return [*filter(None, ["  ".join(filter(None, words))]), *(f"passed over {switch}" for switch in switches)]
 
     @property
     def failed(self) -> bool:
@@ -99,6 +114,23 @@ def shown(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.1f} s" if seconds < _A_MINUTE_AND_A_HALF else f"{seconds / 60:.1f} min"
+
+
+def bar(part: Part, drawn: Waterfall, width: int, *, full: str = "█", thin: str = "▏") -> str:
+    """Return the part's bar at its place among `width` columns; what is too short to be seen is `thin`."""
+    scale = width / drawn.seconds if drawn.seconds else 0.0
+    first = max(0, min(width - 1, math.floor((part.began_at - drawn.began_at) * scale)))
+    length = round(part.seconds * scale)
+    return " " * first + (full * min(length, width - first) if length else thin)
+
+
+def lines(drawn: Waterfall, *, width: int = 40) -> Iterator[str]:
+    """Yield it as plain text: a part a line, what is told of it below."""
+    yield f"{drawn.job.status.replace('_', ' ')} after {shown(drawn.seconds)}"
+    for part in drawn.parts:
+        name = f"  {part.name}" if part.within else part.name
+        yield f"{name:<16}{shown(part.seconds):>9}  {bar(part, drawn, width)}"
+        yield from (f"    {told}" for told in part.remarks)
 
 
 def _parts(job: Job, accepted: float, end: float) -> Iterator[Part]:

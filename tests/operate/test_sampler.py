@@ -92,22 +92,19 @@ def test_the_times_of_a_job_are_those_of_its_record(cloud: Cloud, sampler: Stack
     assert (ended.job_id, ended.first_token_ms, ended.tokens) == (silent.job_id, None, None)
 
 
-def test_a_trace_is_the_attempts_of_the_record(cloud: Cloud, sampler: StackSampler) -> None:
-    """Accepted, each attempt with the routes it passed over, its end, its reason and what followed, and the end of the job."""
+def test_a_trace_is_the_waterfall_of_the_record(cloud: Cloud, sampler: StackSampler) -> None:
+    """Each wait and each attempt, with its reason and the routes that it passed over."""
     job = cloud.accept()
     cloud.jobs.release(leased(cloud, job), error=FAILURE, delay=2, switches=["openai m: quota", "groq n: paused"])
     end(cloud, job=job)
-    lines = [line.partition("  ")[2] for line in sampler.trace(job.job_id)]
-    assert lines == [
-        "accepted",
-        "attempt 1 began  wrk_1",
-        "attempt 1 passed over  openai m: quota",
-        "attempt 1 passed over  groq n: paused",
-        "attempt 1 ended  retried  llm_failed  503  again in 2 s",
-        "attempt 2 began  wrk_1",
-        "attempt 2 ended  done",
-        "done",
-    ]
+    head, *lines = sampler.trace(job.job_id)
+    assert head.startswith("done after ")
+    assert [line[:16].strip() for line in lines if not line.startswith("    ")] == [
+        "queue", "attempt 1", "back-off 2 s", "queue", "attempt 2",
+    ]  # fmt: skip
+    assert [line.strip() for line in lines if line.startswith("    ")] == [
+        "retried  llm_failed: 503", "passed over openai m: quota", "passed over groq n: paused",
+    ]  # fmt: skip
     assert sampler.trace("job_unknown") == []
 
 
