@@ -25,7 +25,9 @@ __all__ = ["TopScreen", "TraceScreen"]
 
 _SECONDS = 1.0
 _STATES = {"ready": "$success", "failed": "$error"}
-_PART_COLUMNS = {"PART": 10, "STATE": 10, "PID": 7, "MEMORY": 7, "RESTARTS": 8, "DETAIL": 48}
+_WIDE = 120
+"""Columns of a terminal from which on there is room for a job's whole id, and around the cells."""
+_PART_COLUMNS = {"PART": 10, "STATE": 10, "PID": 7, "MEMORY": 7, "RESTARTS": 8}
 _JOB_COLUMNS = {
     "TIME": 8,
     "JOB": 30,
@@ -37,6 +39,18 @@ _JOB_COLUMNS = {
     "TOKENS": 6,
     "WORKER": 9,
 }
+_NARROW_JOB_COLUMNS = {
+    "TIME": 8,
+    "JOB": 8,
+    "STATUS": 13,
+    "TRY": 3,
+    "WAITED": 7,
+    "FIRST": 7,
+    "TOTAL": 7,
+    "TOKENS": 6,
+    "WORKER": 6,
+}
+"""The same in 80 columns, with a bar at the right; ids are shown by their ends."""
 _ENDS = {"done": "$success", "cancelled": "$text-muted"}
 
 
@@ -59,6 +73,7 @@ class TopScreen(Screen[None]):
         super().__init__()
         self._sampler = sampler
         self._history = History()
+        self._last: Sample | None = None
         self._paused = False
 
     def compose(self) -> ComposeResult:
@@ -76,14 +91,30 @@ class TopScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        parts = self.query_one("#parts", DataTable)
-        for heading, width in _PART_COLUMNS.items():
-            parts.add_column(heading, width=width)
-        jobs = self.query_one("#jobs", DataTable)
-        for heading, width in _JOB_COLUMNS.items():
-            jobs.add_column(heading, width=width)
-        jobs.focus()
+        self.query_one("#jobs", DataTable).focus()
         self._look()
+
+    def on_resize(self) -> None:
+        """Give the tables the columns that there is room for."""
+        padding = 1 if self._wide else 0
+        gap = 2 * padding or 1
+        room = self.size.width - 2 - sum(_PART_COLUMNS.values()) - gap * (len(_PART_COLUMNS) + 1)
+        for name, columns in (("#parts", {**_PART_COLUMNS, "DETAIL": max(6, room)}), ("#jobs", self._job_columns)):
+            table = self.query_one(name, DataTable)
+            table.clear(columns=True)
+            table.cell_padding = padding
+            for heading, width in columns.items():
+                table.add_column(heading, width=width + (gap if not padding else 0))
+        if self._last:
+            self._show(self._last)
+
+    @property
+    def _wide(self) -> bool:
+        return self.app.size.width >= _WIDE
+
+    @property
+    def _job_columns(self) -> dict[str, int]:
+        return _JOB_COLUMNS if self._wide else _NARROW_JOB_COLUMNS
 
     @work(exclusive=True)
     async def _look(self) -> None:
@@ -99,6 +130,7 @@ class TopScreen(Screen[None]):
             await asyncio.sleep(_SECONDS)
 
     def _show(self, sample: Sample) -> None:
+        self._last = sample
         breaker = breaker_of(sample.health)
         parts = [Content.styled(f"stack {sample.state}", _STATES.get(sample.state, "$warning"))]
         if breaker:
@@ -132,28 +164,27 @@ class TopScreen(Screen[None]):
         self.query_one("#throughput-text", Static).update(f"answers {rate:.1f}/s")
         first = " / ".join(_millis(history.first_token(share)) for share in (0.5, 0.95, 0.99))
         total = " / ".join(_millis(history.total(share)) for share in (0.5, 0.95, 0.99))
-        self.query_one("#latency", Static).update(
-            f"first token p50/p95/p99 {first}   whole answer {total}   of the last {len(history.jobs)} jobs"
-        )
+        told = (f"first token p50/p95/p99 {first}", f"whole answer {total}", f"of the last {len(history.jobs)} jobs")
+        self.query_one("#latency", Static).update("   ".join(told) if self._wide else "\n".join(told[:2]))
 
     def _show_jobs(self, sample: Sample) -> None:
-        if not sample.jobs and self.query_one("#jobs", DataTable).row_count:
+        table, columns = self.query_one("#jobs", DataTable), self._job_columns
+        if not sample.jobs and table.row_count:
             return
-        table = self.query_one("#jobs", DataTable)
         chosen = self._chosen() if table.cursor_row else None  # At the top it stays there, for the newest.
         table.clear()
         for job in reversed(self._history.jobs):
             status = Content.styled(job.status, _ENDS.get(job.status, "$error"))
             table.add_row(
                 Content(job.time[11:19]),
-                Content(job.job_id),
+                Content(job.job_id[-columns["JOB"] :]),
                 status,
                 job.attempt,
                 _millis(job.waited_ms),
                 _millis(job.first_token_ms),
                 _millis(job.total_ms),
                 "" if job.tokens is None else job.tokens,
-                Content(job.worker[-_JOB_COLUMNS["WORKER"] :]),
+                Content(job.worker[-columns["WORKER"] :]),
                 key=job.job_id,
             )
         if chosen is not None and chosen in table.rows:

@@ -16,6 +16,7 @@ from cloudia.tui.history import History, percentile
 from cloudia.tui.preferences import Preferences
 from cloudia.tui.top import TraceScreen
 from tests.support import Cloud, RunningStack, eventually
+from tests.tui.scripted import ScriptedSampler
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,3 +113,37 @@ async def test_it_shows_a_stack_that_runs_elsewhere(cloud: Cloud, tmp_path: Path
         await eventually(lambda: holds(lambda: isinstance(app.screen, TraceScreen)))
         lines = app.screen.query_one("#trace-lines", Static)
         await eventually(lambda: holds(lambda: "attempt 1" in str(lines.content)))
+
+
+async def test_all_columns_are_seen_in_80(tmp_path: Path) -> None:
+    """In 80 columns by 24 each heading is on the screen and each number whole; a wider terminal shows whole ids, at once."""
+    app = TopApp(ScriptedSampler(), preferences=Preferences(tmp_path / "tui.json"))
+    async with app.run_test(size=(80, 24)) as pilot:
+
+        def rows() -> list[str]:
+            return ["".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips()]
+
+        async def shows(*texts: str) -> list[str]:
+            async def holds() -> bool:
+                await pilot.pause()
+                return all(text in "\n".join(rows()) for text in texts)
+
+            await eventually(holds)
+            return rows()
+
+        shown = await shows("dkpzst9jfx"[-8:], "gateway")
+        headings = ["TIME", "JOB", "STATUS", "TRY", "WAITED", "FIRST", "TOTAL", "TOKENS", "WORKER"]
+        assert [row.split() for row in shown if "WAITED" in row] == [headings]
+        assert ["01:46:31", "pzst9jfx", "done", "1", "20", "ms", "158", "ms", "3.7", "s", "212", "worker"] in [
+            row.split() for row in shown
+        ]
+        assert [row.split() for row in shown if "RESTARTS" in row] == [
+            ["PART", "STATE", "PID", "MEMORY", "RESTARTS", "DETAIL"]
+        ]
+        assert any("it ended with SIGKILL" in row for row in shown)
+        assert any("whole answer" in row for row in shown)
+        assert not app.screen.query_one("#jobs", DataTable).show_horizontal_scrollbar
+        assert not app.screen.query_one("#parts", DataTable).show_horizontal_scrollbar
+        await pilot.resize_terminal(130, 30)
+        await shows("job_01m831ajrm0svfe3dkpzst9jfx", "FIRST TOKEN")
+        assert app.screen.query_one("#jobs", DataTable).row_count == 2
