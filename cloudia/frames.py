@@ -72,6 +72,12 @@ _MAYBE_TEXT: Mapping[str, Any] = {"type": ["string", "null"]}
 _EVENT_ID: Mapping[str, Any] = {"type": "string", "pattern": "^[0-9]{1,20}-[0-9]{1,20}$"}
 _COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 1}
 _MAX_ATTEMPTS = Field("max_attempts", _COUNT, "how many attempts the worker makes at most")
+_TRACE = Field(
+    "traceparent",
+    _TEXT,
+    "the W3C trace context of the request that was accepted, for who joins its own spans to it",
+    required=False,
+)
 _FINISH = "why the model stopped: `stop`, `length`, `content_filter`, `refusal`, `tool_calls`, `error`; null where nobody told"
 
 HELLO = (
@@ -128,7 +134,7 @@ EVENTS: Mapping[str, EventType] = {
     ),
     "started": EventType(
         "A worker has begun the job's first attempt.",
-        (Field("message_id", _TEXT, "the id that the answer will have"), _MAX_ATTEMPTS),
+        (Field("message_id", _TEXT, "the id that the answer will have"), _MAX_ATTEMPTS, _TRACE),
     ),
     "thinking": EventType(
         "The model reasons.",
@@ -144,6 +150,7 @@ EVENTS: Mapping[str, EventType] = {
                 "`new_attempt`; `events_interrupted`: the whole text so far follows; `reasoning`: what came was no answer",
             ),
             Field(_MAX_ATTEMPTS.name, _COUNT, f"with `new_attempt`: {_MAX_ATTEMPTS.doc}", required=False),
+            Field(_TRACE.name, _TEXT, f"with `new_attempt`: {_TRACE.doc}", required=False),
         ),
     ),
     "done": EventType(

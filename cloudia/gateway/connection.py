@@ -175,6 +175,7 @@ class Connection:
                 at=time.time(),
                 seconds=seconds,
                 bytes=size,
+                traceparent=fields.get("traceparent"),
             )
         )
 

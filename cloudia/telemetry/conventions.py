@@ -8,6 +8,7 @@ OpenTelemetry's semantic conventions v1.44 (HTTP, messaging) and those of genera
 from __future__ import annotations
 
 ACCEPT = "POST /messages"
+DELIVER = "deliver"
 MESSAGE = "message"
 SYSTEM = "aws_sqs"
 
@@ -34,10 +35,12 @@ def execute_tool(tool: str) -> str:
 
 ATTEMPT = "cloudia.attempt"
 BACK_OFF_SECONDS = "cloudia.back_off.seconds"
+BYTES = "cloudia.delivery.bytes"
 CONVERSATION = "gen_ai.conversation.id"
 COST = "cloudia.cost.usd"
 DESTINATION = "messaging.destination.name"
 ERROR = "error.type"
+FRAMES = "cloudia.delivery.frames"
 FINISH = "gen_ai.response.finish_reasons"
 FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"

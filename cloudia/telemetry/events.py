@@ -286,6 +286,8 @@ class FrameDelivered:
     seconds: float
     """How long the socket took it: long where the reader is slow."""
     bytes: int
+    traceparent: str | None = None
+    """That of the job, on the event with which an attempt begins."""
 
 
 Happening: TypeAlias = (

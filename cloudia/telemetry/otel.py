@@ -10,6 +10,7 @@ open, as what happens in it needs a parent.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry import trace
@@ -25,6 +26,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from cloudia import __version__
+from cloudia.protocol import TERMINAL_EVENTS
 from cloudia.telemetry import conventions as names
 from cloudia.telemetry.events import (
     AnswerRecorded,
@@ -32,6 +34,7 @@ from cloudia.telemetry.events import (
     AttemptStopped,
     ContextRead,
     FirstText,
+    FrameDelivered,
     JobAccepted,
     JobEnded,
     JobLeased,
@@ -53,6 +56,16 @@ _InAttempt: TypeAlias = "JobLeased | ContextRead | ProviderCalled | ToolCalled |
 
 _MOST_OPEN = 4000
 """Attempts that are open: twice what a worker may have in work. One beyond that was lost, and the oldest is given up."""
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """What a client was handed of a job so far."""
+
+    traceparent: str
+    began_at: float
+    frames: int = 0
+    bytes: int = 0
 
 
 class _Ids(RandomIdGenerator):
@@ -94,6 +107,7 @@ class Exporter:
             for name, (kind, unit, doc) in names.METRICS.items()
         }
         self._attempts: dict[tuple[str, int], Span] = {}
+        self._deliveries: dict[tuple[str, str], _Delivery] = {}
         self._told: dict[type[Happening], Callable[[Any], None]] = {
             JobAccepted: self._accepted,
             JobLeased: self._leased,
@@ -105,6 +119,7 @@ class Exporter:
             AttemptFailed: self._failed,
             AttemptStopped: lambda event: self._end(event, event.reason, {}, error=None),
             JobEnded: self._ended,
+            FrameDelivered: self._delivered,
         }
 
     def close(self) -> None:
@@ -217,6 +232,24 @@ class Exporter:
         self._instruments["cloudia.attempts.failed"].add(1, outcome)
         if event.delay is not None:  # Else the end of its job is told next, and is its own.
             self._end(event, "retried", {names.BACK_OFF_SECONDS: event.delay}, error=event.code)
+
+    def _delivered(self, event: FrameDelivered) -> None:
+        """Note a frame; with the last one of a job make the span of all that a gateway handed to its client."""
+        key = (event.session_id, event.job_id or "")
+        if event.traceparent and key not in self._deliveries:
+            if len(self._deliveries) >= _MOST_OPEN:
+                self._deliveries.pop(next(iter(self._deliveries)))
+            self._deliveries[key] = _Delivery(event.traceparent, event.at - event.seconds)
+        delivery = self._deliveries.get(key)
+        if delivery is None:
+            return
+        delivery.frames, delivery.bytes = delivery.frames + 1, delivery.bytes + event.bytes
+        if event.kind in TERMINAL_EVENTS:
+            del self._deliveries[key]
+            told = {names.FRAMES: delivery.frames, names.BYTES: delivery.bytes, names.JOB: key[1]}
+            above = _parent(_context(delivery.traceparent))
+            span = self._span(names.DELIVER, delivery.began_at, above, told=told)
+            span.end(_nanoseconds(event.at))
 
     def _within(
         self,

@@ -138,7 +138,7 @@ class Attempt:
     async def _run(self) -> Outcome:
         attempt, most = self._lease.job.attempts, self._to.settings.worker_max_attempts
         if self._lease.fence > 1:  # The first attempt after a redrive is not the first that a client sees.
-            self._stream.emit("reset", reason="new_attempt", max_attempts=most)
+            self._stream.emit("reset", reason="new_attempt", max_attempts=most, **self._trace)
         if attempt > most:
             # Every attempt was begun and none came to an end: this job takes its workers down with it.
             return await self._give_up(Failure("worker_lost", "The worker died at this job, each time."))
@@ -162,11 +162,17 @@ class Attempt:
         error = work.exception() or asyncio.CancelledError()
         return await self._fail(error)
 
+    @property
+    def _trace(self) -> dict[str, str]:
+        """What lets a gateway, and a client, tell the trace that a job's events belong to."""
+        return {"traceparent": self._job.traceparent} if self._job.traceparent else {}
+
     async def _answer(self) -> None:
         """Stream the answer into `_text` and to the client."""
         most = self._to.settings.worker_max_attempts
         if self._lease.fence == 1:
-            self._stream.emit("started", message_id=ids.reply_id(self._job.message_id), max_attempts=most)
+            message_id = ids.reply_id(self._job.message_id)
+            self._stream.emit("started", message_id=message_id, max_attempts=most, **self._trace)
         turn = Turn(
             job_id=self._job.job_id,
             conversation_id=self._job.conversation_id,

@@ -41,7 +41,7 @@ def traced(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 async def trace_of(receiver: Receiver, job_id: str) -> list[tuple[str, Span]]:
-    """Return the spans of a job's trace once its last attempt is among them."""
+    """Return the spans of a job's trace once its last attempt and its delivery are among them."""
 
     def ids() -> set[str]:
         return {
@@ -50,9 +50,9 @@ async def trace_of(receiver: Receiver, job_id: str) -> list[tuple[str, Span]]:
 
     def ended() -> bool:
         return any(
-            told(span.attributes).get("cloudia.attempt.outcome") == "done"
+            names.DELIVER in {span.name for _, span in receiver.of_trace(trace_id)}
+            and any(told(span.attributes).get(names.OUTCOME) == "done" for _, span in receiver.of_trace(trace_id))
             for trace_id in ids()
-            for _, span in receiver.of_trace(trace_id)
         )
 
     await eventually(ended)
@@ -70,7 +70,10 @@ async def test_a_message_that_failed_once_is_one_trace(receiver: Receiver, trace
         by_name.setdefault(span.name, []).append(span)
     queue = "cloudia-jobs.fifo"
     (post,), attempts = by_name["POST /messages"], by_name[f"process {queue}"]
-    assert {service for service, _ in spans} == {"cloudia-api", "cloudia-worker"}
+    assert {service for service, _ in spans} == {"cloudia-api", "cloudia-worker", "cloudia-gateway"}
+    (delivery,) = by_name["deliver"]
+    assert delivery.parent_span_id == post.span_id
+    assert int(str(told(delivery.attributes)[names.FRAMES])) >= 4  # started, reset, a delta, done
     assert post.kind == Span.SPAN_KIND_SERVER
     assert by_name[f"send {queue}"][0].kind == Span.SPAN_KIND_PRODUCER
     assert by_name[f"send {queue}"][0].parent_span_id == post.span_id
@@ -151,5 +154,5 @@ def test_the_page_names_every_metric_and_span() -> None:
     for name, (kind, unit, doc) in names.METRICS.items():
         assert f"| `{name}` ({kind}) | `{unit}` | {doc} |" in page
     placed = (names.send("{queue}"), names.process("{queue}"), names.chat("{model}"), names.execute_tool("{tool}"))
-    for span in (names.ACCEPT, *placed):
+    for span in (names.ACCEPT, names.DELIVER, *placed):
         assert f"| `{span}` |" in page
