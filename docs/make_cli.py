@@ -48,6 +48,7 @@ MORE_CODES: dict[str, tuple[int, ...]] = {
     "reconcile": (3,),
     "trace": (3,),
     "why": (3,),
+    "cost": (3,),
 }
 """Beyond 0, 1, 2 and 130, by verb or by the group it is in."""
 
@@ -85,6 +86,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cloudia trace --last --json > trace.json",
     ),
     "why": ("cloudia why JOB",),
+    "cost": ("cloudia cost", "cloudia cost --since 7d --by user --json"),
+    "cost estimate": ("cloudia cost estimate --messages-per-month 100000",),
     "dlq list": ("cloudia dlq list", "cloudia dlq list --older-than 1h --json"),
     "dlq show": ("cloudia dlq show LETTER",),
     "dlq redrive": ("cloudia dlq redrive LETTER --edit --wait", "cloudia dlq redrive --all --rate 5"),

@@ -18,6 +18,7 @@ from cloudia.cli import (
     chat,
     config,
     conversations,
+    cost,
     dlq,
     doctor,
     down,
@@ -77,6 +78,7 @@ app.command(short_help="Say why a message was late, or not answered.")(why.why)
 app.add_typer(chaos.app, name="chaos", short_help="Break parts of the local stack on purpose.")
 app.add_typer(llm.app, name="llm", short_help="Keep what a real LLM provider sends, and play it.")
 app.command(short_help="Run a storm, then check that nothing was lost.")(drill.drill)
+app.add_typer(cost.app, name="cost", short_help="Sum up what the LLM has cost; estimate what AWS would.")
 app.command(short_help="Watch parts, queue, throughput and latency.")(top.top)
 app.command(short_help="Run one more worker in this terminal.")(worker.worker)
 app.command(short_help="Run one more gateway in this terminal.")(gateway.gateway)
@@ -114,6 +116,8 @@ def verbs() -> dict[str, Any]:
     def walk(group: Any, name: str) -> None:
         for part, command in group.commands.items():
             if hasattr(command, "commands"):
+                if command.invoke_without_command:
+                    found[name + part] = command
                 walk(command, f"{name}{part} ")
             else:
                 found[name + part] = command

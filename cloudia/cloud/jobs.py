@@ -13,6 +13,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from botocore.exceptions import ClientError
@@ -44,7 +45,7 @@ from cloudia.errors import NotFoundError, UnavailableError
 from cloudia.protocol import TERMINAL_STATUSES, AttemptOutcome, Job, JobStatus, Message, QueuedJob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from types_boto3_dynamodb import DynamoDBClient
 
@@ -105,20 +106,30 @@ class Jobs:
 
         An index is behind its table for a moment: what came into the state just now may be seen by the next call only.
         """
-        try:
-            answer = call(
-                self._db.query,
-                TableName=self._table,
-                IndexName="by_state",
-                KeyConditionExpression="#state = :state AND state_since > :since",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=values(state=state, since=ids.iso(since)),
-                ScanIndexForward=False,
-                Limit=most,
-            )
-        except ClientError as error:
-            raise no_index(error, self._table) from error
-        return [(item["job_id"]["S"], item["state_since"]["S"]) for item in answer["Items"]]
+        return list(islice(self.each_in_state(state, since=since, page=most), most))
+
+    def each_in_state(self, state: JobState, *, since: float, page: int = 1000) -> Iterator[tuple[str, str]]:
+        """Yield what `in_state` returns, however many there are; `page` are asked for at once."""
+        query: dict[str, Any] = {}
+        while True:
+            try:
+                answer = call(
+                    self._db.query,
+                    TableName=self._table,
+                    IndexName="by_state",
+                    KeyConditionExpression="#state = :state AND state_since > :since",
+                    ExpressionAttributeNames={"#state": "state"},
+                    ExpressionAttributeValues=values(state=state, since=ids.iso(since)),
+                    ScanIndexForward=False,
+                    Limit=page,
+                    **query,
+                )
+            except ClientError as error:
+                raise no_index(error, self._table) from error
+            yield from ((item["job_id"]["S"], item["state_since"]["S"]) for item in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     # --- reopening -------------------------------------------------------------------------------------------------
 

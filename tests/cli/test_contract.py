@@ -77,6 +77,8 @@ ROWS = {
     "queue stats": Row(alone=_NEEDS_A_STACK),
     "queue peek": Row(alone=_NEEDS_A_STACK),
     "queue purge": Row("--yes", alone=_NEEDS_A_STACK),
+    "cost": Row("--by day", alone=_NEEDS_A_STACK),
+    "cost estimate": Row("--messages-per-month 1000", alone=0),
     "reconcile": Row(alone=_NEEDS_A_STACK),
     "trace": Row("--conversation {conversation}", form="otlp", alone=_NEEDS_A_STACK),
     "why": Row("no-such-job", code=2, alone=_NEEDS_A_STACK),
