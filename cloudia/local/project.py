@@ -107,11 +107,16 @@ class Project:
         except OSError as error:
             raise _cannot_write(path, error) from error
         with file:
-            tries = itertools.count(1)
-            while not _lock(file, fcntl.LOCK_EX):
-                if next(tries) > _TRIES:
-                    raise UsageError("a stack is running here already", hint="See `cloudia status`.", code="running")
-                time.sleep(_MOMENT)
+            try:
+                tries = itertools.count(1)
+                while not _lock(file, fcntl.LOCK_EX):
+                    if next(tries) > _TRIES:
+                        raise UsageError(
+                            "a stack is running here already", hint="See `cloudia status`.", code="running"
+                        )
+                    time.sleep(_MOMENT)
+            except OSError as error:
+                raise _cannot_write(path, error) from error
             holder = Process.own()
             with contextlib.suppress(OSError):
                 file.truncate(0)
@@ -178,6 +183,11 @@ class Project:
                     hint = f"End the supervisor, process {holder.pid}, then `cloudia up`."
                     raise UsageError(str(error), hint=hint) from error
             time.sleep(_MOMENT)  # A supervisor that has just begun is about to remove it.
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there is a `run.json`."""
+        return self._run_path.exists()
 
     def running(self) -> RunFile | None:
         """Return what the supervisor has noted that runs here, None where none does, or where it has noted nothing yet."""
@@ -376,10 +386,10 @@ def _folder(path: Path) -> Path:
 
 
 def _lock(file: IO[str], kind: int) -> bool:
-    """Lock an open file until it is closed. Return whether nobody else had it."""
+    """Lock an open file until it is closed. Return whether nobody else had it. `OSError` where its disk has no locks."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True
 

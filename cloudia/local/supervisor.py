@@ -123,7 +123,9 @@ class Supervisor:
 
     async def _watch(self, lock: Lock) -> None:
         """Stop where the folder is moved, emptied or deleted: no verb would find the stack any more. `PartError` says so."""
-        while lock.is_here:  # noqa: ASYNC110 - no event tells of it on every system
+        while lock.is_here:
+            if not self._project.has_run:
+                self._write()  # Somebody deleted it alone.
             await asyncio.sleep(_LOOK_SECONDS)
         self.stop()
         raise PartError(

@@ -13,7 +13,7 @@ from tests.cli.provider import quick
 from tests.cli.test_contract import ROWS
 from tests.patience import HANGS
 from tests.shells import NAMES, dead_proxy, shell
-from tests.support import RunningStack, clean_environment, cli, start_stack, stop_stack
+from tests.support import CLI, RunningStack, clean_environment, cli, start_stack, stop_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,3 +104,15 @@ def test_a_suite_in_any_shell(astray: dict[str, Any], tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.long
+def test_an_empty_shell(tmp_path: Path) -> None:
+    """`env -i`: no PATH, no HOME, no locale; in a folder with spaces and accents, a stack comes up, answers and goes."""
+    folder = tmp_path / "fôlder with späces"
+    folder.mkdir()
+    for verb in ("up --detach", "status", "send hello", "dlq list", "down"):
+        done = subprocess.run(
+            [*CLI, *verb.split()], cwd=folder, env={}, capture_output=True, timeout=HANGS, check=False
+        )
+        assert done.returncode == 0, done.stderr

@@ -50,6 +50,13 @@ def test_a_clock_that_is_set(step: int, own: RunningStack, monkeypatch: pytest.M
     assert Chaos(own.project.require_run()).processes("worker")
 
 
+async def test_a_note_that_is_deleted(own: RunningStack) -> None:
+    """Without `run.json` alone the stack is found again at once, for its supervisor notes it anew."""
+    (own.folder / ".cloudia" / "run.json").unlink()
+    await eventually(lambda: own.cli("status").returncode == 0)
+    assert own.json("status")["supervisor"]["pid"] == own.run["supervisor"]["pid"]
+
+
 def test_a_copy_of_its_folder(own: RunningStack, tmp_path: Path) -> None:
     """Nothing runs there; `down` stops nothing, and a stack that is started there is another one."""
     copy = tmp_path / "copy"

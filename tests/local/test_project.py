@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
 import json
 import os
@@ -319,6 +321,18 @@ def test_one_stack_holds_the_lock(tmp_path: Path) -> None:
         assert caught.value.code == "running"
     with project.locked():
         pass
+
+
+def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be locked, that is told, and not that a stack runs."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UsageError, match="No locks available"), Project(tmp_path).locked():
+        pass
+    assert Project(tmp_path).holder() is None
 
 
 def test_the_nearest_project(tmp_path: Path) -> None:
