@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloudia.cli.cloud_target import TargetName  # noqa: TC001 - typer reads it
-from cloudia.cli.output import STATE, console, note, print_json
+from cloudia.cli.output import STATE, note, print_json, table_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ def _print(found: Sequence[Cost], whole: Cost, by: str) -> None:
     for each in (*found, whole):
         counts = (len(each.jobs), each.attempts, each.input_tokens, each.cached_tokens, each.output_tokens)
         table.add_row(Text(each.name), *(f"{count:,}" for count in counts), _dollars(each))
-    console().print(table)
+    table_console().print(table)
 
 
 def _dollars(cost: Cost) -> str:
@@ -178,6 +178,6 @@ def estimate(
     )
     tokens = f"{input_tokens:,} tokens in, {output_tokens:,} out a message (assumed)"
     table.add_row(f"LLM, {provider} {model}", "", "unknown" if llm is None else f"${llm:,.2f}", tokens)
-    console().print(table)
+    table_console().print(table)
     if llm is None:
         note(f"the price of {provider} {model} is not known: set llm.prices")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudia.cli.durations import short_age
-from cloudia.cli.output import console, note, print_json, print_text
+from cloudia.cli.output import console, note, print_json, print_text, table_console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from cloudia.protocol import Job
 
 __all__ = ["count", "note_unseen", "print_dry_run", "print_letter", "print_letters", "print_redriven"]
-
-_PIPE_WIDTH = 200
 
 
 def count(number: int, what: str) -> str:
@@ -38,9 +36,7 @@ def print_letters(letters: Sequence[Letter], now: float) -> None:
     if not letters:
         note("no dead letters")
         return
-    out = console()
-    if not out.is_terminal:
-        out.width = _PIPE_WIDTH  # Nothing is shortened for whoever reads a pipe.
+    out = table_console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("FAILED", "AGE", "ID", "CONVERSATION", "USER", "ATTEMPTS", "ERROR"):
         right = heading in {"AGE", "ATTEMPTS"}

@@ -32,7 +32,10 @@ __all__ = [
     "print_text",
     "shown_on_stderr",
     "stderr_console",
+    "table_console",
 ]
+
+_PIPE_WIDTH = 200
 
 
 @dataclass(slots=True)
@@ -72,6 +75,14 @@ def _console_class() -> type[Console]:
 def console() -> Console:
     """Return the console of stdout: plain text where that is not a terminal."""
     return _console_class()(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+
+
+def table_console() -> Console:
+    """Return the console of stdout for a table: in a pipe it is wide, so that nothing is shortened for whoever reads that."""
+    out = console()
+    if not out.is_terminal:
+        out.width = _PIPE_WIDTH
+    return out
 
 
 def stderr_console() -> Console:

@@ -9,7 +9,7 @@ import typer
 
 from cloudia.cli.cloud_target import TargetName  # noqa: TC001 - typer reads it
 from cloudia.cli.confirm import confirm
-from cloudia.cli.output import STATE, console, note, print_json
+from cloudia.cli.output import STATE, console, note, print_json, table_console
 from cloudia.errors import CloudiaError, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _WATCH_SECONDS = 1.0
-_PIPE_WIDTH = 200
 
 
 @app.command()
@@ -200,9 +199,7 @@ def _print_messages(shown: Sequence[Mapping[str, Any]], count: int, unseen: int)
             "waits" if entry["visible"] else "in flight",
         )
     if shown:
-        out = console()
-        if not out.is_terminal:
-            out.width = _PIPE_WIDTH  # Nothing is shortened for whoever reads a pipe.
+        out = table_console()
         out.print(table)
     else:
         note("nothing waits")

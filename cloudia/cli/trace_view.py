@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudia.cli.durations import short_age
-from cloudia.cli.output import console, note, print_json
+from cloudia.cli.output import note, print_json, table_console
 from cloudia.operate.waterfall import bar, shown
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _COLOURS: dict[PartKind, str] = {
 }
 _NAME, _TIME, _SHARE = 16, 9, 6
 _WIDEST = 120
-_PIPE_WIDTH = 200
 
 
 def view(drawn: Waterfall, out: Console) -> RenderableType:
@@ -86,9 +85,7 @@ def print_list(found: Sequence[Waterfall], *, json: bool) -> None:
     if not found:
         note("no messages")
         return
-    out = console()
-    if not out.is_terminal:
-        out.width = _PIPE_WIDTH
+    out = table_console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("AGE", "JOB", "STATUS", "TIME", "QUEUE", "ATTEMPTS", "ERROR"):
         right = heading in {"AGE", "TIME", "QUEUE", "ATTEMPTS"}
