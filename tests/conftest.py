@@ -68,6 +68,7 @@ _LONG = (
     "tests/cli/test_cli_chosen.py",
     "tests/cli/test_cli_provision.py",
     "tests/cli/test_cli_restart.py",
+    "tests/tui/test_chat_restart.py",
     "tests/web/test_page_access.py",
     "tests/worker/test_budget_storm.py",
     "tests/worker/test_worker_refused.py",

@@ -37,11 +37,15 @@ def chat(
         project = find_project()
         sampler = make_sampler(project) if project.live_run() else None
 
-    from cloudia.client import Client  # noqa: PLC0415 - lazy
+    if (
+        target.found is None
+    ):  # Of this folder's stack `run.json` tells; elsewhere a mistyped URL would be asked for ever.
+        import asyncio  # noqa: PLC0415 - lazy
+
+        from cloudia.client.check import check_stack  # noqa: PLC0415 - lazy
+
+        asyncio.run(check_stack(target.api_url, target.websocket_url, target.tokens))
+
     from cloudia.tui.app import ChatApp  # noqa: PLC0415 - lazy
 
-    ChatApp(
-        lambda: Client(target.api_url, target.websocket_url, target.tokens),
-        sampler=sampler,
-        conversation_id=conversation,
-    ).run()
+    ChatApp(target.client, sampler=sampler, conversation_id=conversation).run()

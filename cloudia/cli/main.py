@@ -41,6 +41,7 @@ from cloudia.cli import (
     why,
     worker,
 )
+from cloudia.cli.colours import terminal_is_mono
 from cloudia.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code
 from cloudia.cli.output import STATE, print_error, shown_on_stderr
 from cloudia.errors import CloudiaError, UsageError
@@ -130,6 +131,8 @@ def main() -> int:
     """Run the command line. Return the exit code."""
     STATE.json = "--json" in sys.argv
     STATE.debug = os.environ.get("CLOUDIA_DEBUG", "") not in {"", "0"}
+    if terminal_is_mono():
+        os.environ["NO_COLOR"] = "1"  # Rich and Textual both ask for it, and neither asks the terminal.
     try:
         code = app(standalone_mode=False)
     except BaseException as error:  # noqa: BLE001 - each ends as an exit code

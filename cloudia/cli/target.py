@@ -12,7 +12,8 @@ from cloudia.local.project import find_project
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cloudia.client import Token
+    from cloudia.client import Client, Token
+    from cloudia.local.run_file import Urls
     from cloudia.settings import Settings
 
 __all__ = ["Target", "find_target", "of_conversation", "sign"]
@@ -23,18 +24,29 @@ _TOKEN_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a client connects, and as whom."""
+    """Where a client connects, and as whom. The URLs are those of now; `found` tells them anew."""
 
     api_url: str
     websocket_url: str
     token: str
     renew: Callable[[], str] | None = None
     """Makes another token; None where nobody here can."""
+    found: Callable[[], Urls] | None = None
+    """Where the stack is by now: one that is started again may have taken other ports. None for one elsewhere."""
 
     @property
     def tokens(self) -> Token:
         """What a client that may outlive a token is given."""
         return self.renew or self.token
+
+    def client(self) -> Client:
+        """Return a client that outlives tokens and addresses."""
+        from cloudia.client import Client  # noqa: PLC0415 - imported when it is needed
+
+        found = self.found
+        if found is None:
+            return Client(self.api_url, self.websocket_url, self.tokens)
+        return Client(lambda: found().api_url, lambda: found().websocket_url, self.tokens)
 
 
 def find_target(*, user: str | None = None) -> Target:
@@ -49,13 +61,19 @@ def find_target(*, user: str | None = None) -> Target:
             )
         return Target(settings.api_url, settings.websocket_url, settings.auth_token)
     run = project.require_run()
+
+    def found() -> Urls:
+        nonlocal run
+        run = project.live_run() or run  # While nothing runs, where it was.
+        return run.urls
+
     if settings.auth_token:
-        return Target(run.urls.api_url, run.urls.websocket_url, settings.auth_token)
+        return Target(run.urls.api_url, run.urls.websocket_url, settings.auth_token, found=found)
 
     def renew() -> str:
         return sign(settings, lambda: project.secrets().token, user=user or settings.auth_user, seconds=_TOKEN_SECONDS)
 
-    return Target(run.urls.api_url, run.urls.websocket_url, renew(), renew)
+    return Target(run.urls.api_url, run.urls.websocket_url, renew(), renew, found)
 
 
 def sign(settings: Settings, secret: Callable[[], str], *, user: str, seconds: float) -> str:

@@ -7,14 +7,16 @@ from urllib.parse import quote
 
 import httpx2
 
+from cloudia.client.addresses import url_of
 from cloudia.client.tokens import TokenSource
-from cloudia.errors import TimedOutError, UnavailableError, request_error
+from cloudia.errors import TimedOutError, UnavailableError, UsageError, request_error
 from cloudia.protocol import Accepted, PostMessage
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from cloudia.client.addresses import Address
     from cloudia.client.tokens import Token
 
 __all__ = ["Api"]
@@ -29,10 +31,10 @@ class Api:
     Where `token` is a function, it is asked for another one when a request was refused, which is then sent again, once.
     """
 
-    def __init__(self, url: str, token: Token | TokenSource) -> None:
+    def __init__(self, address: Address, token: Token | TokenSource) -> None:
+        self._address = address
         self._tokens = token if isinstance(token, TokenSource) else TokenSource(token)
         self._http = httpx2.AsyncClient(
-            base_url=url,
             timeout=httpx2.Timeout(_TIMEOUT_SECONDS, connect=5.0),
             trust_env=False,
         )
@@ -100,8 +102,13 @@ class Api:
         raise request_error(response.status_code, body)
 
     async def _request(self, method: str, path: str, token: str, options: dict[str, Any]) -> httpx2.Response:
+        url = url_of(self._address).rstrip("/") + path
         try:
-            return await self._http.request(method, path, headers={"authorization": f"Bearer {token}"}, **options)
+            return await self._http.request(method, url, headers={"authorization": f"Bearer {token}"}, **options)
+        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
+            raise UsageError(
+                f"{url_of(self._address)!r} is not the URL of an HTTP API", hint="It begins with http:// or https://."
+            ) from error
         except httpx2.ReadTimeout as error:
             raise TimedOutError("the HTTP API did not answer in time") from error
         except httpx2.HTTPError as error:

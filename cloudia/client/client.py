@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from cloudia.client.addresses import Address
     from cloudia.client.tokens import Token
 
 __all__ = ["Client"]
@@ -37,13 +38,14 @@ class Client:
     """One user's client. Use as `async with Client(...) as client`.
 
     `token` is a bearer token, or a function that returns one: it is asked again when one has expired, and the session goes on.
-    With a token alone that is an `UnauthorizedError`.
+    With a token alone that is an `UnauthorizedError`. The URLs may be functions, too: they are asked for each request and each
+    connection, so that a stack that comes back at other addresses is found.
     """
 
     def __init__(
         self,
-        api_url: str,
-        websocket_url: str,
+        api_url: Address,
+        websocket_url: Address,
         token: Token,
         *,
         session_id: str | None = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from cloudia.client.addresses import url_of
 from cloudia.client.tokens import TokenSource
 from cloudia.errors import ForbiddenError, UnauthorizedError, UnavailableError, UsageError, request_error
 from cloudia.frames import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_UNAUTHORIZED
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection
 
+    from cloudia.client.addresses import Address
     from cloudia.client.tokens import Token
 
 __all__ = ["EventStream", "StreamState"]
@@ -47,13 +49,13 @@ class EventStream:
 
     def __init__(
         self,
-        url: str,
+        address: Address,
         token: Token | TokenSource,
         *,
         session_id: str | None = None,
         last_event_id: str | None = None,
     ) -> None:
-        self._url = url
+        self._address = address
         self._tokens = token if isinstance(token, TokenSource) else TokenSource(token)
         self._used = ""
         self.session_id = session_id
@@ -76,7 +78,7 @@ class EventStream:
         try:
             while True:
                 try:
-                    async with aclosing(self._connection()) as events:
+                    async with aclosing(self.connection()) as events:
                         async for event in events:
                             backoff, renewed = _FIRST_BACKOFF, False
                             yield event
@@ -99,7 +101,7 @@ class EventStream:
         if self._socket:
             self._socket.transport.abort()
 
-    async def _connection(self) -> AsyncGenerator[Event, None]:
+    async def connection(self) -> AsyncGenerator[Event, None]:
         """Yield what one connection brings, until it closes."""
         self._used = await self._tokens.get()
         socket = await self._opened()
@@ -140,9 +142,10 @@ class EventStream:
 
     async def _opened(self) -> ClientConnection:
         """Return a connection before its hello."""
+        url = url_of(self._address)
         try:
             return await connect(
-                self._url,
+                url,
                 open_timeout=_OPEN_SECONDS,
                 max_size=_MAX_FRAME,
                 compression=None,
@@ -150,9 +153,7 @@ class EventStream:
                 close_timeout=1,
             )
         except InvalidURI as error:
-            raise UsageError(
-                f"{self._url} is not the URL of a gateway", hint="It begins with ws:// or wss://."
-            ) from error
+            raise UsageError(f"{url} is not the URL of a gateway", hint="It begins with ws:// or wss://.") from error
         except InvalidStatus as error:
             if error.response.status_code == _FORBIDDEN:
                 raise ForbiddenError("the gateway refuses this origin") from error

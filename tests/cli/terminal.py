@@ -39,7 +39,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-c", _BECOME, *CLI, *arguments],
             cwd=folder,
-            env=clean_environment(TERM="xterm-256color", **environment),
+            env=clean_environment(**{"TERM": "xterm-256color", **environment}),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
