@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from cloudia.errors import ForbiddenError, UsageError
@@ -17,6 +18,7 @@ __all__ = ["TEMPORARY_PREFIX", "clean_up", "stop_stack", "supervisor_in_reach"]
 TEMPORARY_PREFIX = "cloudia-"
 """How a stack's temporary folder is called; nothing else is ever removed."""
 _STOP_SECONDS = 60.0
+_LOOK_SECONDS = 0.03
 
 
 def supervisor_in_reach(project: Project) -> Process | None:
@@ -36,7 +38,9 @@ def supervisor_in_reach(project: Project) -> Process | None:
 
 def stop_stack(project: Project) -> bool:
     """Stop what runs in a project. Return whether anything did. `ForbiddenError` where it cannot be reached."""
-    project.read_run()  # One that is broken while a stack runs is told.
+    deadline = time.monotonic() + _STOP_SECONDS
+    while project.holder() and not project.running() and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)  # It has just begun, or another `down` cleans up.
     supervisor = supervisor_in_reach(project)
     if supervisor is None:
         return _clean_up_alone(project)

@@ -242,7 +242,17 @@ class Supervisor:
         plan = self._plan
         if plan is None or part.spec.kind != "engine":
             return None
-        return lambda: self._provision(plan)
+
+        async def again() -> None:
+            kept = (
+                "with what it has saved, which is done every 2 s"
+                if plan.settings.up_persist
+                else "empty: nothing is kept"
+            )
+            self._say(f"the engine was started again, {kept}")
+            await self._provision(plan)
+
+        return again
 
     async def _stop_parts(self) -> None:
         for kinds in _STOP_ORDER:

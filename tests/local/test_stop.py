@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,28 @@ def test_a_stack_that_just_begins_is_not_cleaned_away(tmp_path: Path) -> None:
     with project.locked():
         assert not _clean_up_alone(project)
         assert project.read_run()
+
+
+def test_two_downs_at_the_same_moment(tmp_path: Path) -> None:
+    """Whoever holds the lock and has noted no stack is about to: it is waited for, and never ended in its place."""
+    project = Project(tmp_path)
+    project.write_run(_run(None, tmp_path))
+    script = (
+        "import sys; from pathlib import Path; from cloudia.local.project import Project\n"
+        "with Project(Path(sys.argv[1])).locked(): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        with ThreadPoolExecutor(1) as pool:
+            stopping = pool.submit(stop_stack, project)
+            with pytest.raises(TimeoutError):
+                stopping.result(0.1)
+            other.stdin.close()
+            assert not stopping.result(HANGS)
+    assert other.returncode == 0
 
 
 def test_a_supervisor_of_another_namespace_is_not_orphaned(tmp_path: Path) -> None:

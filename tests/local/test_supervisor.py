@@ -142,7 +142,8 @@ async def test_a_part_that_dies(name: str, own: RunningStack) -> None:
 
 
 def test_an_engine_that_came_back_is_provisioned(own: RunningStack) -> None:
-    """After the engine's restart, all that it had forgotten is there again."""
+    """After the engine's restart, all that it had forgotten is there again, and that it has is told."""
+    assert "the engine was started again, empty" in (own.folder / ".cloudia" / "logs" / "supervisor.log").read_text()
     told = own.json("provision", CLOUDIA_OPENAI_API_KEY="simulated", CLOUDIA_ANTHROPIC_API_KEY="simulated")
     assert {entry["action"] for entry in told["resources"]} == {"unchanged"}
     definition = Stack(own.run["stack_name"])
@@ -232,6 +233,8 @@ async def test_persist_over_an_engine_that_is_killed(tmp_path: Path) -> None:
         await eventually(again)
         page = running.json("conversations", "show", sent["conversation_id"])
         assert [message["content"] for message in page["messages"]] == ["keep this", "Kept."]
-        assert "24 resources, 0 of them changed" in (tmp_path / ".cloudia" / "logs" / "supervisor.log").read_text()
+        said = (tmp_path / ".cloudia" / "logs" / "supervisor.log").read_text()
+        assert "24 resources, 0 of them changed" in said
+        assert "started again, with what it has saved" in said
     finally:
         stop_stack(running)
