@@ -89,6 +89,12 @@ class Identity:
             claims = self._claims(token)
         except jwt.ExpiredSignatureError as error:
             raise token_expired() from error
+        except jwt.ImmatureSignatureError as error:
+            raise UnauthorizedError(
+                "the token is not valid yet: the clock where it was made is ahead of this one's",
+                hint="Set that machine's clock, or this one's.",
+                code="bad_token",
+            ) from error
         except jwt.PyJWKClientConnectionError as error:
             raise _no_keys() from error
         # A key of another kind, a number without end or nesting without bound: PyJWT lets these through as they are.

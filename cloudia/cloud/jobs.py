@@ -217,8 +217,8 @@ class Jobs:
             case Ended(job, _):
                 return job
             case Lease(job):
-                self.finish(outcome, status, content="", error=error)
-                return replace(job, status=status, error=error)
+                self.finish(outcome, status, content="", error=error, counts=False)
+                return replace(job, status=status, error=error, attempts=job.attempts - 1)
             case _:
                 return outcome
 
@@ -400,12 +400,14 @@ class Jobs:
         content: str,
         error: dict[str, Any] | None = None,
         hold: Hold | None = None,
+        counts: bool = True,
         **effort: Unpack[Effort],
     ) -> Message:
         """End a job and record its answer, together or not at all. Return the answer's message.
 
         Provider, model and usage of the attempt that ended it are the job's own. `hold` is as in `release`: what of it was not
         spent goes back to its budgets, in the same transaction.
+        Where the lease was taken only to end it, it is no attempt that `counts`.
 
         Where the conversation was deleted meanwhile, the job ends and its answer is not kept.
 
@@ -442,7 +444,9 @@ class Jobs:
             "lease_until": 0,
             "attempt_history": with_end(lease, now, cast("AttemptOutcome", status), error, **effort),
         }
-        hold = hold or Hold.of(job)
+        if not counts:
+            before = [entry.to_json() for entry in job.attempt_history[:-1]]
+            ended |= {"attempts": job.attempts - 1, "attempt_history": before}
         present = {name: value for name, value in ended.items() if value is not None}
         hold, kept = hold or Hold.of(job), True
         for attempt in range(TRANSACTION_TRIES):

@@ -93,11 +93,11 @@ class Attempt:
         self._room = _MAX_ANSWER_BYTES
         self._cancelled = asyncio.Event()
         self._started = time.perf_counter()
-        self._told_as = AttemptIds.at(job, attempt=lease.job.attempts, fence=lease.fence)
-        self._llm = services.llm.call(
-            job_id=job.job_id, attempt=lease.job.attempts, model=job.model, told_as=self._told_as
-        )
-        self._stream = services.outbox.open(job, attempt=lease.job.attempts, fence=lease.fence)
+        self._number = min(lease.job.attempts, services.settings.worker_max_attempts)
+        """Which attempt it is, as it is told everywhere. A lease beyond the last one is taken only to end the job."""
+        self._told_as = AttemptIds.at(job, attempt=self._number, fence=lease.fence)
+        self._llm = services.llm.call(job_id=job.job_id, attempt=self._number, model=job.model, told_as=self._told_as)
+        self._stream = services.outbox.open(job, attempt=self._number, fence=lease.fence)
         self._stream.on_stale = lambda: self.stop("lost")
         self._llm.on_sign = self._sign
         self._purse = Purse(services.jobs, lease, services.costs, services.budgets)
@@ -136,10 +136,10 @@ class Attempt:
             self._stream.close()
 
     async def _run(self) -> Outcome:
-        attempt, most = self._lease.job.attempts, self._to.settings.worker_max_attempts
+        most = self._to.settings.worker_max_attempts
         if self._lease.fence > 1:  # The first attempt after a redrive is not the first that a client sees.
             self._stream.emit("reset", reason="new_attempt", max_attempts=most, **self._trace)
-        if attempt > most:
+        if self._lease.job.attempts > most:
             # Every attempt was begun and none came to an end: this job takes its workers down with it.
             return await self._give_up(Failure("worker_lost", "The worker died at this job, each time."))
         if self._lease.job.cancel_requested:
@@ -303,7 +303,7 @@ class Attempt:
             group=self._job.conversation_id,
             deduplication_id=f"{self._job.job_id}-{self._lease.fence - self._lease.job.attempts}",
             failure=failure,
-            attempts=min(self._lease.job.attempts, self._to.settings.worker_max_attempts),
+            attempts=self._number,
             traceparent=self._job.traceparent,
         )
         self._text.clear()
@@ -317,6 +317,7 @@ class Attempt:
             status,
             content="".join(self._text),
             error=failure.to_json() if failure else None,
+            counts=self._number == self._lease.job.attempts,
             **self._effort(),
         )
         self._to.leases.drop(self._lease)

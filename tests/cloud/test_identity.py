@@ -103,6 +103,17 @@ def test_a_token_expires(cloud: Cloud, identity: Identity) -> None:
     assert refused(identity, cloud.token(seconds=-15)) == "token_expired"
 
 
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+def test_a_clock_that_is_ahead_is_told_as_that(cloud: Cloud, identity: Identity, claim: str) -> None:
+    """A token of the time to come is good, and refused: whoever made it learns that it is the clock."""
+    with pytest.raises(UnauthorizedError) as caught:
+        identity.user(signed(cloud, {"sub": "alice", "exp": LATER, claim: int(time.time()) + 60}))
+    assert caught.value.code == "bad_token"
+    assert "clock" in caught.value.message
+    assert "clock" in caught.value.hint
+    assert identity.user(signed(cloud, {"sub": "alice", "exp": LATER, claim: int(time.time()) + 5})) == "alice"
+
+
 def test_the_algorithm_is_ours_to_choose(cloud: Cloud, identity: Identity) -> None:
     """RFC 8725, 3.1: neither `none` nor another algorithm is taken, whatever the header says."""
     claims = {"sub": "alice", "exp": LATER}

@@ -504,7 +504,9 @@ def test_a_purged_queue_loses_no_job_silently(cloud: Cloud, shelf: DeadLetters) 
     purged = shelf.purge_queue()
     assert (purged.deleted, len(purged.failed), purged.left) == (11, 11, 1)
     assert cloud.queue.stats().total == 1
-    statuses = {job.job_id: cloud.jobs.get(job.job_id, "alice").status for job in jobs}
+    records = {job.job_id: cloud.jobs.get(job.job_id, "alice") for job in jobs}
+    assert {(record.attempts, record.attempt_history) for record in records.values()} == {(0, ())}
+    statuses = {job_id: record.status for job_id, record in records.items()}
     assert statuses.pop(QueuedJob.decode(held.body).job_id) == "queued"
     assert set(statuses.values()) == {"failed"}
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudia.cloud.events import EventLog
+from cloudia.cloud.jobs import Lease
 from cloudia.cloud.redis import connect
+from cloudia.operate.dead_letters import DeadLetters
 from cloudia.protocol import QueuedJob
 from tests.cli.provider import ask_provider
 from tests.support import Cloud, RunningStack, eventually, make_cloud
@@ -99,6 +101,30 @@ async def test_i1_a_job_that_fails_each_time_becomes_a_dead_letter(stack: Runnin
     assert attributes["traceparent"] == job.traceparent
     assert attributes["failed_at"]
     assert attributes["error_message"]
+
+
+async def test_the_attempts_of_a_job_that_takes_its_workers_down(stack: RunningStack, tmp_path: Path) -> None:
+    """Its events, its record and its letter tell the same number: what only ended it was no attempt."""
+    cloud = make_cloud(stack, worker_max_attempts=2)
+    session = "ses_lost"
+    job = accept(cloud, "hello", session=session)
+    for _ in range(2):
+        assert isinstance(cloud.jobs.lease(job.job_id, "wrk_dead", 0), Lease)
+    async with worker(cloud, tmp_path):
+        dead = await ended(cloud, job)
+        redis = connect(cloud.settings.redis_url)
+        log = EventLog(redis, cloud.stack.name, ttl_seconds=60, max_length=1000)
+
+        async def last() -> list[Any]:
+            events = [json.loads(entry.payload) for entry in await log.after(session, "0-0")]
+            return [event for event in events if event["type"] == "error"]
+
+        (error,) = await eventually(last)
+        await redis.aclose()
+    (letter,) = DeadLetters(cloud.dead_letters, cloud.queue, cloud.jobs).look().letters
+    assert (dead.status, dead.error["code"]) == ("dead_lettered", "worker_lost")
+    assert (error["attempt"], dead.attempts, letter.attempts, letter.message.told("attempts")) == (2, 2, 2, "2")
+    assert [attempt.worker_id for attempt in dead.attempt_history] == ["wrk_dead"] * 2
 
 
 _FOREIGN: dict[str, Any] = {
