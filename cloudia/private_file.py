@@ -13,7 +13,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file in one step, readable by its owner only. `OSError` where it cannot be: then nothing has changed."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # made with mode 0600
     try:
-        with os.fdopen(handle, "w") as file:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         Path(name).replace(path)
     except OSError as error:

@@ -18,15 +18,14 @@ def chat(
     token: Annotated[str | None, typer.Option(help="Its bearer token.")] = None,
 ) -> None:
     """Talk to a stack: conversations, streaming answers, and what the system does."""
-    import sys  # noqa: PLC0415 - lazy
-
+    from cloudia.cli.drawn import run_drawn  # noqa: PLC0415 - lazy
+    from cloudia.cli.streams import require_terminal  # noqa: PLC0415 - lazy
     from cloudia.cli.target import Target, find_target  # noqa: PLC0415 - lazy
     from cloudia.cli.top import make_sampler  # noqa: PLC0415 - lazy
     from cloudia.errors import UsageError  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("this needs a terminal", hint="In a script, use `cloudia send`.")
+    require_terminal("In a script, use `cloudia send`.")
     sampler = None
     if url or websocket_url or token:
         if not (url and websocket_url and token):
@@ -37,9 +36,7 @@ def chat(
         project = find_project()
         sampler = make_sampler(project) if project.live_run() else None
 
-    if (
-        target.found is None
-    ):  # Of this folder's stack `run.json` tells; elsewhere a mistyped URL would be asked for ever.
+    if target.found is None:  # A mistyped URL would be asked for ever.
         import asyncio  # noqa: PLC0415 - lazy
 
         from cloudia.client.check import check_stack  # noqa: PLC0415 - lazy
@@ -48,4 +45,4 @@ def chat(
 
     from cloudia.tui.app import ChatApp  # noqa: PLC0415 - lazy
 
-    ChatApp(target.client, sampler=sampler, conversation_id=conversation).run()
+    run_drawn(ChatApp(target.client, sampler=sampler, conversation_id=conversation))

@@ -363,7 +363,7 @@ def _lines(file: str) -> list[str]:
 
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return raw.decode().split("\n")
+        return raw.decode("utf-8-sig").split("\n")
     except OSError as error:
         raise CloudiaError(f"{file} cannot be read: {error.strerror}", code="cannot_read") from error
     except UnicodeDecodeError as error:

@@ -56,7 +56,7 @@ def edit_job(job: QueuedJob, *, max_content_bytes: int) -> Edit:
         if done.returncode != 0:
             raise CloudiaError(f"the editor ended with {done.returncode}; nothing was redriven")
         try:
-            wanted = tomllib.loads(path.read_text(encoding="utf-8"))
+            wanted = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise CloudiaError(f"what was saved is not TOML: {error}", hint="Nothing was redriven.") from error
     if not wanted:

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +45,7 @@ from cloudia.cli import (
 from cloudia.cli.colours import terminal_is_mono
 from cloudia.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code
 from cloudia.cli.output import STATE, print_error, shown_on_stderr
+from cloudia.cli.streams import prepare_streams
 from cloudia.errors import CloudiaError, UsageError
 
 __all__ = ["app", "main", "verbs"]
@@ -129,6 +131,7 @@ def verbs() -> dict[str, Any]:
 
 def main() -> int:
     """Run the command line. Return the exit code."""
+    prepare_streams()
     STATE.json = "--json" in sys.argv
     STATE.debug = os.environ.get("CLOUDIA_DEBUG", "") not in {"", "0"}
     if terminal_is_mono():
@@ -143,11 +146,24 @@ def main() -> int:
     return code if isinstance(code, int) else OK
 
 
+def _is_nowhere() -> bool:
+    """Tell whether the working folder is gone."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _end(error: BaseException) -> int:
     """Print what went wrong. Return the exit code."""
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         where = error.filename or "the output"
         error = CloudiaError(f"{where} cannot be used: {error.strerror}", hint="Make room, or use another.")
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        error = UsageError(
+            "the folder that you are in was deleted", hint="Go to another one, or to it by its path again."
+        )
     match error:
         case CloudiaError():
             print_error(error)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from cloudia.cli.streams import says_all
 from cloudia.visible import json_escaped, visible
 
 if TYPE_CHECKING:
@@ -95,13 +96,12 @@ def print_text(text: str) -> None:
     if sys.stdout.isatty():
         console().print(text, markup=False)
     else:
-        encoding = sys.stdout.encoding or "utf-8"
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201
+        print(text, flush=True)  # noqa: T201
 
 
 def json_line(document: Any, *, indent: int | None = None) -> str:
-    """Return a document as JSON text that harms no terminal; it is the same data."""
-    return json_escaped(json.dumps(document, ensure_ascii=False, indent=indent))
+    """Return a document as JSON text that harms no terminal, and that stdout can say; it is the same data."""
+    return json_escaped(json.dumps(document, ensure_ascii=not says_all(), indent=indent))
 
 
 def print_json(document: Any) -> None:

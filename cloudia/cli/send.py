@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -65,9 +66,10 @@ def _text(text: str | None, file: str | None) -> str:
     from cloudia.cli.input_text import STDIN, read_text  # noqa: PLC0415 - lazy
 
     if text is not None and text != STDIN:
-        if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise UsageError("the text is not UTF-8", hint="Convert it to UTF-8.")
-        return text
+        try:
+            return os.fsencode(text).decode()  # In a locale of ASCII, what is more came as bytes.
+        except UnicodeError as error:
+            raise UsageError("the text is not UTF-8", hint="Convert it to UTF-8.") from error
     if text is None and file is None and sys.stdin and sys.stdin.isatty():
         raise UsageError("there is no text to send", hint="See `cloudia send --help`.")
     found = read_text(file or STDIN)

@@ -14,20 +14,18 @@ if TYPE_CHECKING:
 
 def top(*, target: TargetName = None) -> None:
     """Show the queue, throughput, latencies, breakers and the last jobs of a stack; of one of this folder its parts too."""
-    import sys  # noqa: PLC0415 - lazy
-
     from cloudia.cli.cloud_target import find_cloud  # noqa: PLC0415 - lazy
-    from cloudia.errors import UsageError  # noqa: PLC0415 - lazy
+    from cloudia.cli.drawn import run_drawn  # noqa: PLC0415 - lazy
+    from cloudia.cli.streams import require_terminal  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
 
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("this needs a terminal", hint="In a script, use `cloudia status --json`.")
+    require_terminal("In a script, use `cloudia status --json`.")
     project = find_project()
     sampler = make_sampler(project) if find_cloud(project, target).run else _sampler_elsewhere(target)
 
     from cloudia.tui.app import TopApp  # noqa: PLC0415 - lazy
 
-    TopApp(sampler).run()
+    run_drawn(TopApp(sampler))
 
 
 def make_sampler(project: Project) -> LocalSampler:

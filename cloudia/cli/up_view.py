@@ -90,7 +90,8 @@ class UpView:
         self._states[name] = (state, detail)
         if self._quiet:
             return
-        if not self._console.is_terminal or self._up or state in {"stopping", "stopped"}:
+        draws = self._console.is_terminal and not self._console.is_dumb_terminal
+        if not draws or self._up or state in {"stopping", "stopped"}:
             self.close()
             self._console.print(_row(name, state, detail))
             return

@@ -36,8 +36,11 @@ def require_own(folder: Path, *names: str) -> None:
 
 
 def read_own(path: Path) -> str:
-    """Return a file's text. `UsageError` where it is somebody else's, also if it has just become so; `OSError` as open."""
-    with path.open() as file:
+    """Return a file's text, which is UTF-8 whatever the locale, without its BOM.
+
+    `UsageError` where it is somebody else's, also if it has just become so; `OSError` as open.
+    """
+    with path.open(encoding="utf-8-sig") as file:
         if not _is_safe(path.parent):
             _require(path, os.fstat(file.fileno()))
         return file.read()

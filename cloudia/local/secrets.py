@@ -59,7 +59,7 @@ class Secrets:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        return _checked(json.loads(path.read_text()))
+        return _checked(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

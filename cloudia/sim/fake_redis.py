@@ -22,7 +22,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = TcpFakeServer((_LOOPBACK, int(sys.argv[1])), server_type="redis")
-    words = Path(sys.argv[2]).read_text().split()
+    words = Path(sys.argv[2]).read_text(encoding="utf-8").split()
     _ask_for(server.fake_server, next(word[1:] for word in words if word.startswith(">")))
     server.RequestHandlerClass = _patient(server.RequestHandlerClass)
     server.serve_forever()

@@ -96,7 +96,7 @@ class OwnEnvironment:
 async def _locked(path: Path) -> AsyncIterator[None]:
     """Hold a lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("wb") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -117,7 +117,7 @@ def write_access(path: Path, password: str) -> None:
     """Write who may do what: whoever says the password may work with data. Readable by its owner only."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
-    path.write_text(f"user default on >{password} {_MAY}\n")
+    path.write_text(f"user default on >{password} {_MAY}\n", encoding="utf-8")
 
 
 async def check_redis(url: str) -> None:

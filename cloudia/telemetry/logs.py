@@ -8,6 +8,7 @@ told, and of a library's text what stands in its code. `log.tracebacks` shows it
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import logging
 import os
@@ -83,12 +84,14 @@ def _plain(value: object) -> str:
 
 
 def configure_logs(part: str, level: str = "info", *, tracebacks: bool = False, secrets: Iterable[str] = ()) -> None:
-    """Send this process's logs to stderr as JSON lines, and its last words too. Libraries speak from warning on.
+    """Send this process's logs to stderr as JSON lines of UTF-8, and its last words too. Libraries speak from warning on.
 
     `tracebacks` shows exceptions whole. The `secrets`, and those of the environment, are in no line.
     """
     keep_secrets(secrets)
     keep_secrets(_secrets_of(os.environ))
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines(part, tracebacks=tracebacks))
     root = logging.getLogger()

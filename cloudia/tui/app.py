@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatApp", "TopApp"]
 
+_INTERRUPTED = 130
 _VISIBLE = VisibleLines()
 
 
@@ -46,6 +47,10 @@ class _CloudiaApp(App[None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Add one to Textual's own."""
         return [*super().get_line_filters(), _VISIBLE]
+
+    def action_help_quit(self) -> None:
+        """Leave by Ctrl-C, as every verb is left; where text is selected, Textual copies it instead."""
+        self.exit(return_code=_INTERRUPTED)
 
     async def on_mount(self) -> None:
         """Take the theme of the last time."""

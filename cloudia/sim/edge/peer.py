@@ -24,7 +24,7 @@ def is_own_process(theirs: Address, ours: Address) -> bool:
     """Tell whether the end `theirs` belongs to a process of this one's user. False where the system does not tell."""
     wanted = [_as_listed(theirs), _as_listed(ours), _ESTABLISHED]
     try:
-        lines = _TABLE.read_text().splitlines()
+        lines = _TABLE.read_text(encoding="utf-8").splitlines()
     except OSError:
         return False
     return any(fields[1:4] == wanted and fields[7] == str(os.geteuid()) for fields in map(str.split, lines))
