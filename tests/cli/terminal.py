@@ -25,7 +25,7 @@ __all__ = ["CTRL_C", "Terminal", "running", "terminal"]
 
 CTRL_C = b"\x03"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?[349][0-9](?:;[0-9;]*)?m")
+_COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?[349][0-8](?:;[0-9;]*)?m")
 # The child takes the pty as its terminal and becomes the command: so Ctrl-C reaches it as it would from a keyboard.
 _BECOME = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
