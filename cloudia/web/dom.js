@@ -8,7 +8,7 @@ export function el(name, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (value == null || value === false) continue;
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
-    else element.setAttribute(key, value === true ? "" : value);
+    else element.setAttribute(key, value === true && !key.startsWith("aria-") ? "" : value);
   }
   element.append(...children.filter((child) => child != null));
   return element;
@@ -24,6 +24,9 @@ export function icon(name) {
   svg.append(use);
   return svg;
 }
+
+// Tell whether a key belongs to an input method. Safari tells of the Enter that ends a composition after its end, by this code.
+export const composes = (event) => event.isComposing || event.keyCode === 229;
 
 export function button(label, iconName, onclick, attributes = {}) {
   return el("button", { type: "button", class: "quiet", onclick, ...attributes }, icon(iconName), el("span", {}, label));

@@ -1,6 +1,9 @@
 // Colours for code: comments, strings, numbers and keywords. Of any language a little, of none a parser.
 
-const MOST = 50_000; // characters; longer code stays plain
+import { el } from "./dom.js";
+import { patch } from "./patch.js";
+
+const MOST = 50_000; // characters that have colours; what follows stays plain
 const HASH = "python py bash sh shell zsh ruby rb yaml yml toml dockerfile makefile perl r hcl terraform tf elixir ini".split(" ");
 const DASH = "sql lua haskell hs".split(" ");
 const PLAIN = "text txt plain markdown md diff output console log".split(" ");
@@ -18,21 +21,40 @@ function grammar(language) {
   return new RegExp(`(?<comment>${comment})|(?<string>${string})|(?<number>\\b\\d[\\w.]*)|(?<word>[A-Za-z_$][\\w$-]*)`, "g");
 }
 
-// Fill `code`, an element, with `text`.
-export function highlight(code, text, language) {
-  code.textContent = text;
-  if (!language || PLAIN.includes(language) || text.length > MOST) return;
-  const parts = [];
-  let at = 0;
-  for (const found of text.matchAll(grammar(language))) {
-    const { comment, string, number, word } = found.groups;
-    const kind = comment ? "comment" : string ? "string" : number ? "number" : KEYWORDS.has(word.toLowerCase()) ? "keyword" : null;
-    if (!kind) continue;
-    const span = document.createElement("span");
-    span.className = `code-${kind}`;
-    span.textContent = found[0];
-    parts.push(text.slice(at, found.index), span);
-    at = found.index + found[0].length;
+// The colours of a text that grows, in `code`, an element. What stands before the last words is settled and not looked at again.
+export class Highlighted {
+  #at = 0; // where the next token is looked for
+  #plain = 0; // where the text begins that follows the last settled span
+  #kept = 0; // nodes up to there
+
+  constructor(code, language) {
+    this.code = code;
+    this.grammar = !language || PLAIN.includes(language) ? null : grammar(language);
   }
-  code.replaceChildren(...parts, text.slice(at));
+
+  show(text) {
+    const parts = [], kept = this.#kept;
+    let plain = this.#plain;
+    for (const { at, to, kind } of this.#tokens(text)) {
+      const settled = to <= text.length - 2; // What comes next may make more of the last token, or of "/" or "\\" behind it.
+      if (settled) this.#at = to;
+      if (!kind) continue;
+      if (at > plain) parts.push(text.slice(plain, at));
+      parts.push(el("span", { class: `code-${kind}` }, text.slice(at, to)));
+      plain = to;
+      if (settled) [this.#kept, this.#plain] = [kept + parts.length, to];
+    }
+    if (plain < text.length) parts.push(text.slice(plain));
+    patch(this.code, parts, kept);
+  }
+
+  *#tokens(text) {
+    if (!this.grammar) return;
+    this.grammar.lastIndex = this.#at;
+    for (let found; (found = this.grammar.exec(text)) && found.index < MOST; ) {
+      const { comment, string, number, word } = found.groups;
+      const kind = comment ? "comment" : string ? "string" : number ? "number" : KEYWORDS.has(word.toLowerCase()) ? "keyword" : null;
+      yield { at: found.index, to: this.grammar.lastIndex, kind };
+    }
+  }
 }

@@ -3,7 +3,7 @@
 import { cutText } from "./answer.js";
 import { sentence } from "./api.js";
 import { announce, beforeFrame, button, copy, cost, el, icon, seconds } from "./dom.js";
-import { StreamedMarkdown } from "./markdown.js";
+import { StreamedMarkdown } from "./streamed.js";
 
 const RESETS = {
   new_attempt: (attempt) => `${attempt[0].toUpperCase()}${attempt.slice(1)}: the one before failed, so the answer began again.`,
@@ -39,7 +39,7 @@ export class Turn {
   }
 }
 
-// `actions` has again(turn), edit(turn), discard(turn).
+// `actions` has again(turn), edit(turn), discard(turn), now().
 export class TurnView {
   #timer = null;
   #status = null;
@@ -47,7 +47,7 @@ export class TurnView {
   constructor(turn, actions) {
     this.turn = turn;
     this.actions = actions;
-    this.said = el("div", { class: "said" });
+    this.said = el("div", { class: "said", dir: "auto" });
     this.trouble = el("div", { class: "trouble", hidden: true });
     this.edit = button("Edit", "edit", () => actions.edit(turn), { title: "Edit and send again" });
     this.user = el("article", { class: "user", "aria-label": "You" }, this.said, this.trouble, el("div", { class: "tools" }, this.edit));
@@ -105,7 +105,7 @@ export class TurnView {
     const waits = !this.turn.ended && !text;
     this.waiting.hidden = !waits;
     if (!waits) return;
-    const words = !this.turn.here ? "Being answered elsewhere" : status === "queued" ? "Waiting for a worker" : thinking ? "Reasoning" : "Thinking";
+    const words = this.waitsForAnother?.() ? "Waiting for the answer before this one" : !this.turn.here ? "Being answered elsewhere" : status === "queued" ? "Waiting for a worker" : thinking ? "Reasoning" : "Thinking";
     if (this.waiting.dataset.words === words) return;
     this.waiting.dataset.words = words;
     this.waiting.replaceChildren(words, el("span", { class: "dots", "aria-hidden": true }, el("i"), el("i"), el("i")));
@@ -131,8 +131,8 @@ export class TurnView {
       model,
       usage?.output_tokens != null && `${usage.output_tokens} tokens`,
       cost(usage?.cost_usd),
-      sent && first && `first token ${seconds(first - sent)}`,
-      sent && ended && `${seconds(ended - sent)} in all`,
+      first >= sent && `first token ${seconds(first - sent)}`, // not so where the clock was set in between
+      ended >= sent && `${seconds(ended - sent)} in all`,
       attempts > 1 && attempt,
     ].filter(Boolean);
   }
@@ -164,8 +164,9 @@ export class TurnView {
     if (fault.retryable !== false) {
       const again = button("Try again", "again", () => again.getAttribute("aria-disabled") || this.actions.again(this.turn), { class: "again" });
       told.append(el("div", { class: "row" }, again));
-      const began = recorded ? Date.parse(recorded) : Date.now();
-      if (fault.retry_after) this.#countDown(again, hint, began + fault.retry_after * 1000);
+      // By the stack's clock since it was recorded, then by one that nobody sets.
+      const passed = recorded ? Math.max(0, this.actions.now() - Date.parse(recorded)) : 0;
+      if (fault.retry_after) this.#countDown(again, hint, performance.now() + fault.retry_after * 1000 - passed);
     }
     this.error.replaceChildren(icon("alert"), told);
   }
@@ -177,7 +178,7 @@ export class TurnView {
 
   // The API's hint says "in 30 s", which is true only once; the button counts.
   #countDown(again, hint, until) {
-    const left = Math.ceil((until - Date.now()) / 1000), label = again.querySelector("span");
+    const left = Math.ceil((until - performance.now()) / 1000), label = again.querySelector("span");
     if (left > 0) {
       hint.textContent = "The provider is being left alone for a moment.";
       again.setAttribute("aria-disabled", "true");

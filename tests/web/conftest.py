@@ -87,6 +87,15 @@ async def page(context: BrowserContext) -> Page:
     return await context.new_page()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def blank(browser: Browser, stack: RunningStack) -> AsyncIterator[Page]:
+    """One tab for all that a file tries on the page's modules alone."""
+    page = await browser.new_page()
+    await page.goto(stack.page_url)
+    yield page
+    await page.close()
+
+
 @pytest.fixture
 def chat_on(context: BrowserContext) -> Callable[[RunningStack], Awaitable[Chat]]:
     """Open the page of a stack in a new tab, and wait until it is connected."""
