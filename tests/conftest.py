@@ -71,6 +71,7 @@ _LONG = (
     "tests/tui/test_chat_restart.py",
     "tests/web/test_page_access.py",
     "tests/worker/test_budget_storm.py",
+    "tests/web/test_page_never_lost.py",
     "tests/worker/test_worker_refused.py",
 )
 

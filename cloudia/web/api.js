@@ -15,6 +15,8 @@ export class ApiError extends Error {
 }
 
 export class Api {
+  #ahead = 0; // how far the stack's clock is ahead of this machine's, in milliseconds
+
   // `access` returns { apiUrl, token }; `renew` gets another token after a 401.
   constructor({ access, renew }) {
     Object.assign(this, { access, renew });
@@ -32,8 +34,9 @@ export class Api {
     return this.#call("POST", `/jobs/${jobId}/cancel`);
   }
 
-  conversations(cursor) {
-    return this.#call("GET", `/conversations?${query({ limit: 100, cursor })}`);
+  // With `search`, those whose title or newest messages have its words; the others of the page are left out.
+  conversations({ search, cursor, signal } = {}) {
+    return this.#call("GET", `/conversations?${query({ limit: search ? 50 : 100, search, cursor })}`, undefined, { signal });
   }
 
   messages(conversationId, cursor, limit = 30) {
@@ -48,7 +51,12 @@ export class Api {
     return this.#call("DELETE", `/conversations/${conversationId}`);
   }
 
-  async #call(method, path, body, again = false) {
+  // The time by the stack's clock: what it dates is compared with this.
+  now() {
+    return Date.now() + this.#ahead;
+  }
+
+  async #call(method, path, body, { signal, again = false } = {}) {
     const { apiUrl, token } = this.access();
     const headers = { authorization: `Bearer ${token}` };
     if (body) headers["content-type"] = "application/json";
@@ -58,16 +66,18 @@ export class Api {
         method,
         headers,
         body: body && JSON.stringify(body),
-        signal: AbortSignal.timeout(DEADLINE),
+        signal: signal ? AbortSignal.any([AbortSignal.timeout(DEADLINE), signal]) : AbortSignal.timeout(DEADLINE),
         cache: "no-store",
         credentials: "omit",
       });
     } catch {
       throw new ApiError(0, { message: "The HTTP API cannot be reached.", hint: "Is the stack running? See `cloudia status`.", code: "unreachable" });
     }
+    const date = Date.parse(answer.headers.get("date"));
+    if (date) this.#ahead = date - Date.now();
     if (answer.status === 401 && !again) {
       await this.renew();
-      return this.#call(method, path, body, true);
+      return this.#call(method, path, body, { signal, again: true });
     }
     const value = await answer.json().catch(() => ({}));
     if (answer.ok) return value;

@@ -2,10 +2,10 @@
 
 import { Access } from "./access.js";
 import { Api } from "./api.js";
-import { Client } from "./client.js";
+import { Client, newKey } from "./client.js";
 import { Composer } from "./composer.js";
 import { ConnectionState } from "./connection.js";
-import { $, announce } from "./dom.js";
+import { $, announce, composes } from "./dom.js";
 import { Sidebar } from "./sidebar.js";
 import { Store } from "./store.js";
 import { Thread } from "./thread.js";
@@ -14,58 +14,81 @@ import { Turn } from "./turn.js";
 const FRESH = 12 * 3600_000; // how long an idempotency key is surely known
 const THEMES = ["auto", "light", "dark"];
 
-const store = new Store();
+const store = new Store({ onLoss: () => complain({ message: "This browser keeps nothing for this page: what is not sent is lost when you leave it." }) });
 const access = new Access(store, { onSignIn: () => connection.show({ name: "closed", reason: "signed out" }) });
-const others = new BroadcastChannel("cloudia"); // this user's other tabs
+const others = channel(); // this user's other tabs
 const renew = () => access.renew();
 const api = new Api({ access: () => access.now, renew });
 const connection = new ConnectionState({ onRetry: () => (client.stream.state.name === "closed" ? location.reload() : client.stream.now()) });
 const client = new Client({ api, access: () => access.now, renew, store, on: { state: connected, answer: answered } });
 const sidebar = new Sidebar({ api, onRenamed: renamed, onRemoved: removed, onError: complain });
-const thread = new Thread({ log: $("log"), api, client, actions: { again, edit, discard }, onChange: changed, onMissing: missing });
-const composer = new Composer({ store, onSend: (content) => send(content), onStop: stop });
+const thread = new Thread({ log: $("log"), api, client, actions: { again, edit, discard, now: () => api.now() }, onChange: changed, onMissing: missing, onGone: gone, onConversation: (conversation) => sidebar.note(conversation) });
+const composer = new Composer({ store, onSend: send, onStop: stop });
 
 const pending = new Set(); // turns without a 202, whichever conversation is shown
 
 // --- what is sent ----------------------------------------------------------------------------------------------------
 
-async function send(content) {
-  const turn = new Turn({ key: crypto.randomUUID(), content, state: "sending" });
+function send(content) {
+  if (thread.gone) fresh();
+  const turn = new Turn({ key: newKey(), content, state: "sending" });
   turn.conversationId = thread.id;
+  store.keep({ key: turn.key, content, conversationId: thread.id, at: turn.at });
   thread.add(turn);
-  await deliver(turn);
+  deliver(turn);
 }
 
-// Hand a turn to the API. What is shown becomes the stored message: the key is the same however often it is sent.
-async function deliver(turn) {
-  const from = thread.id;
+// Hand a turn to the API, after the one before it: that may only now give the conversation its name.
+function deliver(turn) {
+  const before = thread.turns.findLast((each) => each !== turn && each.state === "sending");
   pending.add(turn);
   Object.assign(turn, { state: "sending", refusal: null });
   thread.update(turn);
   changed();
+  turn.delivery = Promise.resolve(before?.delivery).then(() => hand(turn, before));
+}
+
+// What is shown becomes the stored message: the key is the same however often it is sent.
+async function hand(turn, before) {
+  turn.conversationId ??= before?.conversationId ?? null;
   try {
     const accepted = await client.send({ key: turn.key, content: turn.content, conversationId: turn.conversationId ?? undefined, at: turn.at });
     turn.conversationId = accepted.conversation_id;
     pending.delete(turn);
-    if (thread.id === null && from === null && thread.turns.includes(turn)) {
+    if (thread.id === null && thread.turns.includes(turn)) {
       thread.id = accepted.conversation_id;
       history.replaceState(null, "", `#${accepted.conversation_id}`);
     }
     thread.accepted(turn, accepted);
     tellOthers(accepted.conversation_id);
-    await sidebar.load();
-    changed();
+    sidebar.load().then(changed);
   } catch (error) {
-    Object.assign(turn, { state: "unsent", refusal: error });
-    thread.update(turn);
-    announce(`Not sent. ${error.message}`);
-    changed();
+    refuse(turn, error);
   }
 }
 
+function refuse(turn, error) {
+  Object.assign(turn, { state: "unsent", refusal: error });
+  if (error.code === "no_conversation") {
+    if (thread.id === turn.conversationId) gone();
+    turn.conversationId = null;
+    turn.refusal = { message: "The conversation is gone.", hint: "Try again to begin a new one with it." };
+  }
+  const { key, content, conversationId, at, refusal } = turn;
+  store.keep({ key, content, conversationId, at, refusal: error.passing ? null : { message: refusal.message, hint: refusal.hint } });
+  if (turn.conversationId === thread.id && !thread.turns.includes(turn)) thread.add(turn);
+  if (thread.turns.includes(turn)) {
+    thread.update(turn);
+    announce(`Not sent. ${turn.refusal.message}`);
+  } else complain({ message: `“${turn.content.slice(0, 40)}” was not sent.`, hint: turn.refusal.message });
+  changed();
+}
+
 function again(turn) {
-  if (turn.state === "unsent") deliver(turn);
-  else if (!thread.active) send(turn.content);
+  if (turn.state !== "unsent") return send(turn.content);
+  if (thread.gone) fresh(); // it comes along
+  turn.conversationId ??= thread.id;
+  deliver(turn);
 }
 
 function edit(turn) {
@@ -97,7 +120,18 @@ function answered(answer, event) {
 
 function connected(state) {
   connection.show(state);
-  if (state.name === "connected" && thread.id && thread.empty && !thread.opening) show(thread.id); // it could not be read before
+  if (state.name !== "connected" || !thread.id) return;
+  if (thread.empty && !thread.opening) show(thread.id); // it could not be read before
+  else if (state.lost) thread.refresh(); // what was missed may be more than answers
+}
+
+// Where storage is blocked, some browsers refuse this as well: then each tab is alone.
+function channel() {
+  try {
+    return new BroadcastChannel("cloudia");
+  } catch {
+    return { postMessage() {} };
+  }
 }
 
 function tellOthers(conversationId) {
@@ -130,6 +164,7 @@ function changed() {
   const busy = Boolean(thread.active);
   $("log").setAttribute("aria-busy", String(busy));
   composer.busy = busy;
+  $("gone").hidden = !thread.gone;
   $("welcome").hidden = Boolean(thread.id) || !thread.empty;
   const title = thread.id ? sidebar.title(thread.id) : null;
   $("title").textContent = title ?? (thread.id ? "" : "New conversation");
@@ -144,14 +179,23 @@ function renamed(id) {
 
 function removed(id) {
   tellOthers(id);
-  if (thread.id === id) fresh();
+  if (thread.id === id) leave();
 }
 
+// What one wanted to see is not there.
 function missing(error) {
   if (error.status !== 404) return complain(error);
   sidebar.load();
-  fresh();
+  for (const turn of pending) if (turn.conversationId === thread.id && turn.state === "unsent") turn.conversationId = null;
+  leave();
   complain({ message: "That conversation is gone." });
+}
+
+// What one sees is there no more. It stays until one leaves it.
+function gone() {
+  thread.gone = true;
+  sidebar.load().then(changed);
+  changed();
 }
 
 function complain({ message, hint = "" }) {
@@ -162,19 +206,35 @@ function complain({ message, hint = "" }) {
   complain.timer = setTimeout(() => (toast.hidden = true), 6000);
 }
 
+addEventListener("beforeunload", (event) => {
+  if (!store.keeps && (pending.size || composer.text.value.trim())) event.preventDefault();
+});
+
 // --- where one is ----------------------------------------------------------------------------------------------------
 
 const named = () => (/^#cnv_\w+$/.test(location.hash) ? location.hash.slice(1) : null);
 
 async function show(id) {
-  await thread.open(id);
+  const opened = thread.open(id);
+  if (id) await opened;
   for (const turn of pending) {
     if (thread.id === id && turn.conversationId === id && (id || turn.state === "unsent") && !thread.turns.includes(turn)) thread.add(turn);
   }
 }
 
+// A new conversation. The one before it is a step back.
 function fresh() {
+  if (named()) history.pushState(null, "", location.pathname + location.search);
+  begin();
+}
+
+// The same, where there is nothing to come back to.
+function leave() {
   history.replaceState(null, "", location.pathname + location.search);
+  begin();
+}
+
+function begin() {
   show(null);
   drawer(false);
   composer.text.focus();
@@ -228,20 +288,21 @@ function step(by) {
 }
 
 addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.defaultPrevented || composes(event) || document.querySelector("dialog[open]")) return;
   const writing = event.target.closest?.("input, textarea");
-  if (event.altKey && !event.ctrlKey && !event.metaKey && ALT[event.code]) ALT[event.code]();
+  if (event.code === "KeyP" && (event.ctrlKey || event.metaKey) && !thread.isWhole) thread.whole().then(() => print());
+  else if (event.altKey && !event.ctrlKey && !event.metaKey && ALT[event.code]) ALT[event.code]();
   else if (event.key === "Escape") {
     if (document.body.classList.contains("drawer")) {
       drawer(false);
       $("menu").focus();
     } else if (composer.isEditing) composer.endEdit();
     else stop();
-  } else if (event.key === "?" && (!writing || (writing === composer.text && !writing.value))) $("keys").showModal();
+  } else if (event.key === "?" && !writing) $("keys").showModal();
   else if (event.key === "/" && !writing) ALT.KeyK();
   else if (event.key === "ArrowUp" && writing === composer.text && !writing.value) {
     const last = thread.turns.findLast((turn) => turn.content);
-    if (!last || last.state === "sending") return;
+    if (!last || last.state === "sending" || composer.isEditing) return;
     edit(last);
   } else return;
   event.preventDefault();
@@ -252,11 +313,12 @@ $("menu").addEventListener("click", () => drawer(!document.body.classList.contai
 $("shade").addEventListener("click", () => drawer(false));
 $("help").addEventListener("click", () => $("keys").showModal());
 $("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length]));
-for (const example of document.querySelectorAll("#welcome button")) example.addEventListener("click", () => composer.fill(example.textContent));
+for (const example of document.querySelectorAll("#welcome button")) example.addEventListener("click", () => composer.edit(example.textContent));
 narrow.addEventListener("change", () => drawer(false));
 
 // --- the beginning ---------------------------------------------------------------------------------------------------
 
+const left = [...store.outbox]; // messages of the page before this one; someone may write another while it begins
 theme(document.documentElement.dataset.theme);
 drawer(false);
 connection.show({ name: "connecting" });
@@ -265,18 +327,17 @@ if (access.now.limit) composer.limit = access.now.limit;
 client.start();
 await Promise.all([sidebar.load(), show(named())]);
 changed();
-for (const message of [...store.outbox]) resend(message);
+for (const message of left) resume(message);
 
 // A message that was on its way when the page was left: sent again with its key, it is the same message.
-function resend({ key, content, conversationId, at }) {
-  if (Date.now() - at > FRESH) {
-    store.drop(key);
-    return composer.fill(content);
-  }
-  if (!conversationId && thread.id) return client.send({ key, content, at }).then(() => sidebar.load(), complain);
-  if (conversationId && conversationId !== thread.id) return client.send({ key, content, conversationId, at }).then(() => sidebar.load(), complain);
-  const turn = new Turn({ key, content, state: "sending", at });
-  turn.conversationId = conversationId ?? null;
-  thread.add(turn);
-  return deliver(turn);
+// What was refused, or is too old for its key to be known still, waits for whoever wrote it.
+function resume({ key, content, conversationId = null, at, refusal }) {
+  const old = Date.now() - at > FRESH;
+  const turn = new Turn({ key: old ? newKey() : key, content, state: "sending", at: old ? Date.now() : at });
+  turn.conversationId = conversationId;
+  if (conversationId === thread.id) thread.add(turn);
+  if (!old && !refusal) return deliver(turn);
+  store.drop(key);
+  pending.add(turn);
+  refuse(turn, refusal ?? { message: "It was written long ago.", hint: "" });
 }

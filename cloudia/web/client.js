@@ -8,6 +8,11 @@ const SILENT = 5000; // how long a job may be silent before its record is asked 
 const UNHEARD = 1200; // the same where its events cannot come: another session's, or no connection
 const TICK = 400, SENDS = 4, READY = 3000, MOST_ANSWERS = 500;
 
+// Return a new idempotency key. Not crypto.randomUUID, which is there on https and on loopback alone.
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export class Client {
   #open = new Map(); // job → { following, heard, here, asking }
   #waiting = []; // whoever waits for the session to have an id
@@ -52,7 +57,7 @@ export class Client {
     return this.answers.get(jobId);
   }
 
-  // Send a message. One that may not have arrived is sent again with the same key, and is one message.
+  // Send a message. One that may not have arrived is sent again with the same key, and is one message; what is refused stays kept.
   async send({ key, content, conversationId, at = Date.now() }) {
     this.store.keep({ key, content, conversationId, at });
     await this.#session();
@@ -67,7 +72,6 @@ export class Client {
         this.follow(accepted.job_id, { here: Boolean(message.session_id) });
         return accepted;
       } catch (error) {
-        if (!error.passing) this.store.drop(key); // refused: nothing of it was accepted
         if (!error.passing || attempt === SENDS) throw error;
         await new Promise((done) => setTimeout(done, 300 * 2 ** attempt));
       }
@@ -78,7 +82,7 @@ export class Client {
   follow(jobId, { here }) {
     const answer = this.answer(jobId);
     if (answer.ended || this.#open.has(jobId)) return answer;
-    this.#open.set(jobId, { following: new Following(), heard: Date.now(), here, asking: false });
+    this.#open.set(jobId, { following: new Following(), heard: performance.now(), here, asking: false });
     if (here) this.store.began(jobId, (this.times[jobId] ??= {}), this.checkpoint.id);
     return answer;
   }
@@ -123,7 +127,7 @@ export class Client {
     if (!this.#open.has(jobId)) this.follow(jobId, { here: true });
     const job = this.#open.get(jobId);
     job.here = true;
-    job.heard = Date.now();
+    job.heard = performance.now();
     if (job.following.take(event) === "show") this.#show(event);
     else this.#ask(jobId);
   }
@@ -148,7 +152,7 @@ export class Client {
   #tick() {
     const connected = this.stream.state.name === "connected";
     for (const [jobId, job] of this.#open) {
-      if (Date.now() - job.heard > (job.here && connected ? SILENT : UNHEARD)) this.#ask(jobId);
+      if (performance.now() - job.heard > (job.here && connected ? SILENT : UNHEARD)) this.#ask(jobId);
     }
   }
 
@@ -168,7 +172,7 @@ export class Client {
       this.#show({ type: "error", job_id: jobId, error: { code: error.code, message: error.message, hint: error.hint } });
     } finally {
       job.asking = false;
-      job.heard = Date.now();
+      job.heard = performance.now();
     }
   }
 

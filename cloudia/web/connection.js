@@ -28,7 +28,7 @@ export class ConnectionState {
         return;
       case "reconnecting":
         this.#say(navigator.onLine ? "reconnecting" : "offline");
-        return this.#countDown(state.retryAt);
+        return this.#countDown(performance.now() + state.retryAt - Date.now());
       case "closed":
         this.#say(state.reason);
     }
@@ -40,7 +40,7 @@ export class ConnectionState {
   }
 
   #countDown(until) {
-    const left = Math.ceil((until - Date.now()) / 1000);
+    const left = Math.ceil((until - performance.now()) / 1000);
     this.count.textContent = left > 0 ? ` in ${left} s` : "…";
     if (left > 0) this.#timer = setTimeout(() => this.#countDown(until), 200);
   }

@@ -4,13 +4,20 @@
 const NAME = "cloudia.tab";
 
 export class Store {
-  #state = { session: null, from: null, open: {}, outbox: [], draft: "", access: null };
+  #state = { session: null, from: null, open: {}, outbox: [], draft: "", aside: null, access: null };
+  #keeps = true;
 
-  constructor(storage = globalThis.sessionStorage) {
-    this.storage = storage;
+  // `onLoss` is called when the browser refuses to keep what it is given: where storage is blocked or full.
+  constructor({ onLoss }) {
+    this.onLoss = onLoss;
     try {
-      Object.assign(this.#state, JSON.parse(storage.getItem(NAME) ?? "{}"));
+      Object.assign(this.#state, JSON.parse(sessionStorage.getItem(NAME) ?? "{}"));
     } catch {} // Not ours, or not allowed: begin anew.
+    this.save();
+  }
+
+  get keeps() {
+    return this.#keeps;
   }
 
   // Messages without a 202 yet.
@@ -46,6 +53,16 @@ export class Store {
     this.save();
   }
 
+  // The draft that was laid aside while another text is edited.
+  get aside() {
+    return this.#state.aside;
+  }
+
+  set aside(text) {
+    this.#state.aside = text;
+    this.save();
+  }
+
   // What was typed into the sign-in: { apiUrl, url, token }.
   get access() {
     return this.#state.access;
@@ -57,7 +74,8 @@ export class Store {
   }
 
   keep(message) {
-    if (!this.outbox.some((each) => each.key === message.key)) this.outbox.push(message);
+    const at = this.outbox.findIndex((each) => each.key === message.key);
+    this.outbox.splice(at < 0 ? this.outbox.length : at, 1, message);
     this.save();
   }
 
@@ -83,8 +101,13 @@ export class Store {
   }
 
   save() {
+    const kept = this.#keeps;
     try {
-      this.storage.setItem(NAME, JSON.stringify(this.#state));
-    } catch {} // Full or not allowed: the page works on, only a reload is poorer.
+      sessionStorage.setItem(NAME, JSON.stringify(this.#state));
+      this.#keeps = true;
+    } catch {
+      this.#keeps = false; // Full or not allowed: the page works on, only a reload is poorer.
+    }
+    if (kept && !this.#keeps) this.onLoss();
   }
 }

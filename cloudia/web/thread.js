@@ -1,33 +1,39 @@
 // The conversation that is shown: its newest page first, older ones as one scrolls up, new turns at the end.
 
-import { el } from "./dom.js";
+import { $, el } from "./dom.js";
 import { Turn, TurnView } from "./turn.js";
 
-const NEAR_END = 120, NEAR_START = 800;
+const NEAR_END = 24, NEAR_START = 800;
 
 export class Thread {
   #views = []; // in the order of the page
   #cursor = null; // of the next older page
-  #loading = false;
+  #loading = null; // of that page
   #opened = 0; // which opening is the newest
   #follows = true; // whether the end stays in view
+  #at = 0; // where the log was scrolled to
 
-  constructor({ log, api, client, actions, onChange, onMissing }) {
-    Object.assign(this, { log, api, client, actions, onChange, onMissing, id: null });
+  // `onConversation` is given what is opened; `onMissing` is told that it is not there, `onGone` that what is shown is there no more.
+  constructor({ log, api, client, actions, onChange, onMissing, onGone, onConversation }) {
+    Object.assign(this, { log, api, client, actions, onChange, onMissing, onGone, onConversation, id: null, gone: false, latest: $("latest") });
     this.list = el("div", { class: "turns" });
     this.older = el("p", { class: "older", hidden: true }, "Loading earlier messages…");
     log.append(this.older, this.list);
     log.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    new ResizeObserver(() => this.#follows && this.toEnd()).observe(this.list);
+    document.addEventListener("selectionchange", () => this.#selected());
+    this.latest.addEventListener("click", () => this.#follow(true));
+    const resized = new ResizeObserver(() => this.#resized());
+    resized.observe(this.list);
+    resized.observe(log);
   }
 
   get turns() {
     return this.#views.map((view) => view.turn);
   }
 
-  // The turn that is under way, if any.
+  // The turn that is under way, if any; what was sent after it waits for it.
   get active() {
-    return this.turns.findLast((turn) => turn.state === "sending" || (turn.state === "stored" && turn.content !== null && !turn.ended));
+    return this.turns.find((turn) => turn.state === "sending" || (turn.state === "stored" && turn.content !== null && !turn.ended));
   }
 
   get opening() {
@@ -49,6 +55,7 @@ export class Thread {
     try {
       const page = await this.api.messages(id);
       if (opening !== this.#opened) return;
+      this.onConversation(page.conversation);
       this.#cursor = page.next_cursor;
       this.#merge(page.messages);
       this.older.hidden = !this.#cursor;
@@ -65,12 +72,12 @@ export class Thread {
   // Take in what another tab, or another client, did meanwhile.
   async refresh() {
     const opening = this.#opened, id = this.id;
-    if (!id) return;
+    if (!id || this.gone) return;
     try {
       const page = await this.api.messages(id);
       if (opening === this.#opened) this.#merge(page.messages);
     } catch (error) {
-      if (opening === this.#opened && error.status === 404) this.onMissing(error);
+      if (opening === this.#opened && error.status === 404) this.onGone();
     }
     this.onChange();
   }
@@ -78,7 +85,8 @@ export class Thread {
   clear() {
     for (const view of this.#views.splice(0)) view.remove();
     this.#cursor = null;
-    this.#follows = true;
+    this.gone = false;
+    this.#follow(true);
     this.older.hidden = true;
   }
 
@@ -86,8 +94,7 @@ export class Thread {
     const view = this.#view(turn);
     this.#views.push(view);
     this.list.append(view.element);
-    this.#follows = true;
-    this.toEnd();
+    this.#follow(true);
     this.onChange();
   }
 
@@ -120,6 +127,7 @@ export class Thread {
     view.turn.times = this.client.times[answer.jobId] ?? {};
     view.turn.here ||= answer.text !== "";
     view.update();
+    if (answer.ended) for (const each of this.#views) each.turn.ended || each.update(); // it is the next one's turn
   }
 
   toEnd() {
@@ -129,6 +137,7 @@ export class Thread {
   #view(turn) {
     const view = new TurnView(turn, this.actions);
     view.onDrawn = () => this.#follows && this.toEnd();
+    view.waitsForAnother = () => ![undefined, turn].includes(this.active);
     return view;
   }
 
@@ -174,16 +183,56 @@ export class Thread {
     }
   }
 
+  // Whoever scrolls up, however little, reads there; whoever scrolls down to the end wants to see what comes.
   #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.log;
-    this.#follows = scrollHeight - scrollTop - clientHeight < NEAR_END;
+    const { scrollTop } = this.log, left = this.#left, down = scrollTop > this.#at;
+    if (left < 1 || (down && left < NEAR_END)) this.#follow(true);
+    else if (scrollTop < this.#at) this.#follow(false);
+    this.#at = this.log.scrollTop;
     if (scrollTop < NEAR_START) this.#loadOlder();
   }
 
-  async #loadOlder() {
-    if (!this.#cursor || this.#loading) return;
+  // Nor is what someone marks moved away.
+  #selected() {
+    const selection = getSelection();
+    if (!selection.isCollapsed && this.list.contains(selection.anchorNode)) this.#follow(false);
+  }
+
+  #resized() {
+    if (this.#follows) this.toEnd();
+    this.latest.hidden = this.#follows || this.#left < NEAR_END;
+  }
+
+  // How many pixels there are below what is seen.
+  get #left() {
+    const { scrollTop, scrollHeight, clientHeight } = this.log;
+    return scrollHeight - scrollTop - clientHeight;
+  }
+
+  #follow(follows) {
+    this.#follows = follows;
+    this.#resized();
+  }
+
+  get isWhole() {
+    return this.#cursor === null;
+  }
+
+  // Read all earlier messages, as far as they can be read.
+  async whole() {
+    for (let before = null; this.#cursor && this.#cursor !== before; ) {
+      before = this.#cursor;
+      await this.#loadOlder();
+    }
+  }
+
+  #loadOlder() {
+    if (this.#cursor) this.#loading ??= this.#readOlder().finally(() => (this.#loading = null));
+    return this.#loading;
+  }
+
+  async #readOlder() {
     const opening = this.#opened;
-    this.#loading = true;
     try {
       const page = await this.api.messages(this.id, this.#cursor, 100);
       if (opening !== this.#opened) return;
@@ -194,8 +243,6 @@ export class Thread {
       this.log.scrollTop = this.log.scrollHeight - fromEnd; // what was in view stays there
     } catch {
       // The next scroll tries again.
-    } finally {
-      this.#loading = false;
     }
   }
 }

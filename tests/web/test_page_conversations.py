@@ -8,6 +8,8 @@ from benchmarks.bench_clients import long_conversation
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from playwright.async_api import Request, Route
+
     from tests.web.chat import Chat
 
 
@@ -24,10 +26,11 @@ async def test_rename_search_and_delete(chat: Chat) -> None:
     await page.get_by_role("link", name="quinquereme").wait_for()
 
     await page.fill("#search", "nothing like it")
-    await page.get_by_text("No title has these words.").wait_for()
+    await page.get_by_text("Nothing has these words.").wait_for()
     await page.fill("#search", "NINEVEH quin")
     assert len(await titles(chat)) == 1
     await page.fill("#search", "")
+    await page.wait_for_function("() => !document.querySelector('#conversations small')")
 
     await page.get_by_role("link", name="quinquereme").focus()
     await page.keyboard.press("F2")
@@ -47,6 +50,76 @@ async def test_rename_search_and_delete(chat: Chat) -> None:
     assert "A stately galleon" not in await titles(chat)
     listed = chat.stack.json("conversations", "list")["conversations"]
     assert "A stately galleon" not in [each["title"] for each in listed]
+
+
+async def test_search_asks_once_a_pause(chat: Chat) -> None:
+    """What is typed fast is one request; Enter opens what was said, though no title has it."""
+    page = chat.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "search=" in request.url else None)
+    await chat.say("a title of its own [[words:12]]")
+    await chat.ended()
+    there = page.url
+    await chat.say("zanzibar is nowhere else [[words:12]]")
+    await chat.ended(count=2)
+    await page.keyboard.press("Alt+KeyN")
+    await page.keyboard.press("Alt+KeyK")
+    await page.locator("#search").press_sequentially("ZANZIBAR")
+    await page.locator("#conversations small", has_text="zanzibar").wait_for()
+    assert len(asked) == 1, asked
+    await page.keyboard.press("Enter")
+    await chat.ended(count=2)
+    assert page.url == there
+    await page.keyboard.press("Alt+KeyN")
+    await page.fill("#search", "")
+    await page.get_by_role("link", name="a title of its own").wait_for()
+    # At once, before there is an answer: Enter waits for it.
+    await page.focus("#search")
+    await page.keyboard.type("zanzibar nowhere")
+    await page.keyboard.press("Enter")
+    await chat.ended(count=2)
+    assert page.url == there
+
+
+async def test_an_outdated_search_is_cancelled(chat: Chat) -> None:
+    """What is typed on ends the request before; its answer, however late, is never shown."""
+    page = chat.page
+    failed: list[str] = []
+    held: list[Route] = []
+
+    def note(request: Request) -> None:
+        failed.append(f"{request.url} {request.failure}")
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+
+    page.on("requestfailed", note)
+    await page.route("**/conversations?*search=first*", hold)
+    await page.fill("#search", "first-nowhere")
+    await eventually(lambda: held)
+    await page.get_by_text("Searching…").wait_for()
+    await page.fill("#search", "second-nowhere")
+    await page.get_by_text("Nothing has these words.").wait_for()
+    await eventually(lambda: failed)
+    assert "first-nowhere" in failed[0]
+    assert "ERR_ABORTED" in failed[0]
+    assert not await page.is_visible("#toast")
+
+
+async def test_a_reload_of_the_list_ends_no_rename(chat: Chat) -> None:
+    """What another tab does while a title is being typed leaves the typing alone."""
+    page = chat.page
+    await chat.say("to be renamed slowly [[words:12]]")
+    await chat.ended()
+    await page.get_by_role("link", name="to be renamed slowly").focus()
+    await page.keyboard.press("F2")
+    await page.keyboard.type("a new")
+    async with page.expect_response("**/conversations?*"):
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await page.evaluate("new Promise(requestAnimationFrame)")
+    await page.keyboard.type(" title")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("link", name="a new title").wait_for()
 
 
 async def test_a_conversation_that_is_gone(chat: Chat, noise: list[str]) -> None:
