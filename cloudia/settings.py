@@ -260,7 +260,7 @@ class Settings:
         "",
         "prices of your own, before the built-in ones: a JSON object by model or provider:model, "
         "US dollars per million tokens",
-        "functions worker cli",
+        "functions worker up cli",
     )
     llm_connect_seconds: float = _setting(5.0, "deadline for the connection", "worker", low=0.05, high=120)
     llm_first_token_seconds: float = _setting(

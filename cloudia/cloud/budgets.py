@@ -107,7 +107,7 @@ def committing(table: str, keys: tuple[str, ...], amount: int, *, now: float, bu
 
 def over_budget(key: str, *, now: float) -> PaymentRequiredError:
     """Return what is told of a budget that does not reach."""
-    whose = "Your" if key.startswith(_USER) else "The service's"
+    whose = "your" if key.startswith(_USER) else "the service's"
     return PaymentRequiredError(
         f"{whose} budget for today does not reach for this message",
         hint="Wait for the answers that are under way, or until 00:00 UTC.",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from cloudia.cloud.reserve import budgets_of, no_price
+from cloudia.cloud.routes import named_routes
 from cloudia.errors import UsageError
 from cloudia.local.credentials import provider_keys
+from cloudia.prices.llm import LlmPrices, own_prices
 from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED, base_url
 from cloudia.sim.ports import LOOPBACK
 from cloudia.sim.probes import http_answers
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from cloudia.local.secrets import Secrets
     from cloudia.settings import Settings
 
-__all__ = ["plan_llm", "real_llm"]
+__all__ = ["check_budgets", "plan_llm", "real_llm"]
 
 _NO_KEY = "none"
 """What is said to a server that may not ask for a key: an SDK does without none."""
@@ -85,3 +89,14 @@ def _simulated_llm(chosen: Settings, secrets: Secrets, port: int) -> tuple[dict[
         "simulated provider",
     )
     return settings, url, part
+
+
+def check_budgets(settings: Settings) -> None:
+    """Raise `UsageError` where there is a budget, and the price of an LLM that may answer is not known."""
+    if not budgets_of(settings).any:
+        return
+    prices = LlmPrices(own_prices(settings.llm_prices))
+    for name, model in named_routes(settings):
+        asked = model or PROVIDERS[name].default_model
+        if prices.price(name, asked, url=settings.accounts[name].base_url, at=time.time()) is None:
+            raise no_price(name, asked)

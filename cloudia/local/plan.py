@@ -10,7 +10,7 @@ from cloudia.deploy.http_api import http_api_url
 from cloudia.hosts import page_origins
 from cloudia.local.credentials import engine_credentials, own_redis, provider_keys
 from cloudia.local.environments import of_reader, with_account
-from cloudia.local.llm import plan_llm
+from cloudia.local.llm import check_budgets, plan_llm
 from cloudia.local.models import choose_model
 from cloudia.local.run_file import Urls
 from cloudia.providers import PROVIDERS
@@ -131,6 +131,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         worker_poll_seconds=_unless_set(resolved, "worker_poll_seconds", _LOCAL_POLL_SECONDS),
         worker_grace_seconds=_unless_set(resolved, "worker_grace_seconds", _LOCAL_GRACE_SECONDS),
     )
+    check_budgets(settings)
     services = _own_parts(settings, secrets, project.page_code_path)
     urls = Urls(
         api_url=api_url,

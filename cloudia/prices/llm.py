@@ -21,6 +21,8 @@ from cloudia.providers import PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cloudia.providers import ProviderSpec
+
 __all__ = ["Book", "LlmPrices", "built_in", "own_prices"]
 
 FILE = Path(__file__).with_suffix(".json")
@@ -62,7 +64,7 @@ class Book:
         `url` is where the provider was asked, if not at its own URL: who answers there has prices of their own.
         """
         spec, model = PROVIDERS[provider], model.lower()
-        name = self._at(url) if url else spec.priced_as
+        name = self._at(url) if url and not _is_own(spec, url) else spec.priced_as
         if spec.routes_by_name and not name:
             name, _, model = model.partition("/")
         if name not in self.providers:
@@ -124,6 +126,12 @@ def own_prices(text: str) -> dict[str, Price]:
     if lacking is not None:
         raise UsageError(f"llm.prices has no input or no output of {lacking[:100]!r}", hint=_EXAMPLE)
     return {name: price for name, price in found.items() if price}
+
+
+def _is_own(spec: ProviderSpec, url: str) -> bool:
+    """Tell whether this is the provider's own URL, in whatever region."""
+    pattern = re.escape(spec.vendor_url).replace(re.escape("{region}"), "[a-z0-9-]+")
+    return bool(spec.vendor_url and re.fullmatch(f"{pattern}/?", url))
 
 
 def _matches(clause: Any, model: str) -> bool:

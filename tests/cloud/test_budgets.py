@@ -122,7 +122,7 @@ def test_a_retry_keeps_its_hold_and_asks_for_what_is_lacking(stack: RunningStack
     assert held(second) == begun.spending(1000)
     more = cloud.jobs.extend(second, held(second), 1000, budgets)
     assert committed(cloud) == dict.fromkeys(committed(cloud), begun.held + 1000)
-    with pytest.raises(PaymentRequiredError, match="Your budget for today"):
+    with pytest.raises(PaymentRequiredError, match="your budget for today"):
         cloud.jobs.extend(second, more, 50_000_000, budgets)
     third = leased(cloud, job)  # The worker of the second died: it may have spent all of it.
     assert held(third) == Hold(more.keys, more.held, more.held)

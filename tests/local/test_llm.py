@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloudia.errors import UsageError
-from cloudia.local.llm import plan_llm
+from cloudia.local.llm import check_budgets, plan_llm
 from cloudia.local.secrets import Secrets
 from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, ProviderSpec
 from cloudia.settings import Settings
@@ -67,3 +67,19 @@ def test_what_is_no_llm(name: str) -> None:
     with pytest.raises(UsageError, match="is no LLM") as refused:
         plan_llm(Settings(up_llm=name), SECRETS, choose_port)
     assert refused.value.hint == f"It is {LLM_WORDS}."
+
+
+def test_a_budget_wants_to_know_what_the_llm_costs() -> None:
+    """`up` says so before anything starts; also of a model at another URL, and of one that is fallen back to."""
+    known = Settings().changed(limits_user_dollars_per_day=1)
+    check_budgets(known)
+    check_budgets(Settings().changed(llm_model="nobody-knows"))
+    for changes in (
+        {"llm_model": "nobody-knows"},
+        {"openai_base_url": "http://127.0.0.1:9000/v1"},
+        {"llm_fallback": "ollama:llama3.2"},
+    ):
+        with pytest.raises(UsageError, match="is not known") as refused:
+            check_budgets(known.changed(**changes))
+        assert "llm.prices" in refused.value.hint
+    check_budgets(known.changed(llm_model="mine", llm_prices='{"mine": {"input": 1, "output": 1}}'))

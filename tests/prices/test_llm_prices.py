@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+CLAUDE = "eu.anthropic.claude-haiku-4-5-20251001-v1:0"
 TIMES = (NOW, datetime(2026, 11, 28, 2, 30, tzinfo=UTC), datetime(2027, 3, 1, 23, 45, tzinfo=UTC))
 USAGES: tuple[dict[str, int], ...] = (
     {"input_tokens": 1000, "output_tokens": 300},
@@ -80,6 +81,14 @@ def test_who_answers_at_another_url_has_prices_of_their_own() -> None:
     groq = book.price("openai", "openai/gpt-oss-120b", url="https://api.groq.com/openai/v1", at=at)
     assert groq is not None
     assert groq == book.price("groq", "openai/gpt-oss-120b", url="", at=at)
+    for spec in PROVIDERS.values():
+        if spec.priced_as and spec.vendor_url:
+            own = spec.vendor_url.format(region="eu-west-1")
+            prices = [book.price(spec.name, "gpt-5-mini", url=url, at=at) for url in ("", own, f"{own}/")]
+            assert prices == [prices[0]] * 3
+    assert (
+        book.price("bedrockclaude", CLAUDE, url="https://bedrock-mantle.eu-west-1.api.aws/anthropic", at=at) is not None
+    )
     assert book.price("openai", "gpt-5-mini", url="http://127.0.0.1:4000/v1", at=at) is None
     assert book.price("ollama", "gpt-5-mini", url="", at=at) is None
     assert book.price("litellm", "openai/gpt-5-mini", url="", at=at) == book.price(
