@@ -210,12 +210,12 @@ class Settings:
     limits_user_dollars_per_day: float = _setting(
         0.0,
         "US dollars that a user's messages may cost on a day (UTC); one more is a 402; 0 is no limit",
-        "functions worker",
+        "functions worker up",
         low=0,
         high=1_000_000,
     )
     limits_stack_dollars_per_day: float = _setting(
-        0.0, "the same of all users together; 0 is no limit", "functions worker", low=0, high=1_000_000
+        0.0, "the same of all users together; 0 is no limit", "functions worker up", low=0, high=1_000_000
     )
     limits_connections_per_user: int = _setting(
         0,

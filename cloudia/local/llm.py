@@ -6,11 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cloudia.cloud.reserve import budgets_of, no_price
-from cloudia.cloud.routes import named_routes
 from cloudia.errors import UsageError
 from cloudia.local.credentials import provider_keys
-from cloudia.prices.llm import LlmPrices, own_prices
 from cloudia.providers import ANY_URL, LLM_WORDS, PROVIDERS, SIMULATED, base_url
 from cloudia.sim.ports import LOOPBACK
 from cloudia.sim.probes import http_answers
@@ -93,8 +90,12 @@ def _simulated_llm(chosen: Settings, secrets: Secrets, port: int) -> tuple[dict[
 
 def check_budgets(settings: Settings) -> None:
     """Raise `UsageError` where there is a budget, and the price of an LLM that may answer is not known."""
-    if not budgets_of(settings).any:
+    if not (settings.limits_user_dollars_per_day or settings.limits_stack_dollars_per_day):
         return
+    from cloudia.cloud.reserve import no_price  # noqa: PLC0415 - boto3 comes with it
+    from cloudia.cloud.routes import named_routes  # noqa: PLC0415
+    from cloudia.prices.llm import LlmPrices, own_prices  # noqa: PLC0415
+
     prices = LlmPrices(own_prices(settings.llm_prices))
     for name, model in named_routes(settings):
         asked = model or PROVIDERS[name].default_model
