@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudia.cloud.events import EventLog
-from cloudia.cloud.jobs import Lease
+from cloudia.cloud.job_records import Lease
 from cloudia.cloud.redis import connect
 from cloudia.operate.dead_letters import DeadLetters
 from cloudia.protocol import QueuedJob
