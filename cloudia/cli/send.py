@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloudia.cli.completion import complete_conversation
-from cloudia.cli.output import STATE, console, note, print_json, print_text
+from cloudia.cli.output import STATE, console, note, print_json, print_text, stderr_console
 from cloudia.errors import TimedOutError, UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ def send(
     user: Annotated[str | None, typer.Option(help="As which user of the local stack.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")] = True,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for each answer.")] = 120.0,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace", help="Draw what its time went to on stderr, after the answer, as `cloudia trace` does."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Send a message to the stack of this folder and stream the answer."""
@@ -55,10 +61,30 @@ def send(
         raise UsageError("the text, --file and --jsonl exclude each other", hint="See `cloudia send --help`.")
     if concurrency is not None and jsonl is None:
         raise UsageError("--concurrency is for --jsonl", hint="See `cloudia send --help`.")
+    if trace and (jsonl is not None or not wait):
+        raise UsageError("--trace is for one message that is waited for", hint="See `cloudia trace --help`.")
     if jsonl is not None:
         _send_many(jsonl, conversation, user, concurrency=concurrency or _CONCURRENCY, seconds=timeout, wait=wait)
     else:
-        _send_one(_text(text, file), conversation, user, seconds=timeout, wait=wait, json=json)
+        result = _send_one(_text(text, file), conversation, user, seconds=timeout, wait=wait, json=json)
+        if trace and result:
+            _trace(result)
+        error = result.error() if result else None
+        if error:
+            raise error
+
+
+def _trace(result: Result) -> None:
+    """Draw what the time of a message went to, from its record."""
+    from cloudia.cli.services import open_services  # noqa: PLC0415 - lazy
+    from cloudia.cli.trace_view import view  # noqa: PLC0415 - lazy
+    from cloudia.operate.evidence import find_job  # noqa: PLC0415 - lazy
+    from cloudia.operate.waterfall import waterfall  # noqa: PLC0415 - lazy
+
+    if result.accepted:
+        out = stderr_console()
+        job = find_job(open_services(None).cloud, result.accepted.job_id)
+        out.print(view(waterfall(job, now=time.time()), out))
 
 
 def _text(text: str | None, file: str | None) -> str:
@@ -102,7 +128,10 @@ def _content_bytes() -> int:
     return from_environment(run.environment).limits_content_bytes
 
 
-def _send_one(text: str, conversation: str | None, user: str | None, *, seconds: float, wait: bool, json: bool) -> None:
+def _send_one(
+    text: str, conversation: str | None, user: str | None, *, seconds: float, wait: bool, json: bool
+) -> Result | None:
+    """Send a message. Return what came of it; nothing where it is not waited for."""
     import asyncio  # noqa: PLC0415 - lazy
 
     from cloudia.cli.send_result import Result  # noqa: PLC0415 - lazy
@@ -116,7 +145,7 @@ def _send_one(text: str, conversation: str | None, user: str | None, *, seconds:
             print_json({**accepted.to_json(), "status": "queued"})
         else:
             print_text(accepted.job_id)
-        return
+        return None
     result = Result()
     try:
         with of_conversation():
@@ -126,9 +155,7 @@ def _send_one(text: str, conversation: str | None, user: str | None, *, seconds:
         raise TimedOutError(f"no answer within {seconds:g} s.{where}", hint="Wait longer with --timeout.") from error
     if json:
         print_json(result.to_json())
-    error_ = result.error()
-    if error_:
-        raise error_
+    return result
 
 
 async def _post(target: Target, text: str, conversation: str | None) -> Accepted:

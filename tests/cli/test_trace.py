@@ -96,3 +96,12 @@ def test_bad_input(stack: RunningStack, arguments: tuple[str, ...], said: str) -
     refused = stack.cli("trace", *arguments)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert said in refused.stderr
+
+
+def test_send_draws_it_after_the_answer(stack: RunningStack) -> None:
+    """`send --trace` has the answer alone on stdout, and the waterfall on stderr; it is for one message that is waited for."""
+    sent = stack.cli("send", "hello", "--trace")
+    assert sent.returncode == 0
+    assert "attempt 1" in sent.stderr
+    assert "attempt 1" not in sent.stdout
+    assert stack.cli("send", "hello", "--no-wait", "--trace").returncode == 2
