@@ -88,7 +88,8 @@ class OwnEnvironment:
             await run_command(sys.executable, "-m", "venv", str(folder))
             pip = [self.python, "-m", "pip", "--no-input", "--disable-pip-version-check", "install"]
             wanted = [word.format(folder=folder) for word in self.install]
-            await run_command(*pip, "--progress-bar", "off", *wanted, on_line=tell)
+            # A pip that was told to install for the user, in its configuration, refuses to do so into an environment.
+            await run_command(*pip, "--no-user", "--progress-bar", "off", *wanted, on_line=tell)
         (folder / "complete").touch()
 
 

@@ -41,6 +41,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("PIP_FIND_LINKS", f"http://127.0.0.1:{server.server_port}/")
         monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_USER", "1")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache of ours"))
         yield folder
