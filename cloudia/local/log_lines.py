@@ -1,19 +1,33 @@
-"""Log lines: for people, JSON made readable; for programs, anything else made JSON. No I/O."""
+"""Log lines, each with its time: for people, JSON made readable; for programs, anything else made JSON. No I/O."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Kind", "bears", "plain", "segments", "to_json"]
+__all__ = ["Kind", "bears", "plain", "segments", "stamped", "time_of", "to_json"]
 
 Kind: TypeAlias = Literal["time", "part", "event", "name", "value", "line", "exception"]
 """What a piece of a readable line is, for whoever colours it."""
 
+_TIME = re.compile(r"(?P<own>\{\"time\":\")?(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)(?(own)\"| )")
+"""How a line of ours begins, and one of others that was given a time."""
 _HEAD = frozenset({"time", "level", "part", "event", "exception"})
+
+
+def stamped(line: str, at: str) -> str:
+    """Return a line as a log keeps it: one that tells no time of its own, in our form, gets the one `at` which it came."""
+    return line if time_of(line) else f"{at} {line}"
+
+
+def time_of(line: str) -> str:
+    """Return the time of a line of a log, empty where it has none."""
+    found = _TIME.match(line)
+    return found["time"] if found else ""
 
 
 def segments(line: str, part: str) -> tuple[str, list[tuple[str, Kind]]]:
@@ -24,7 +38,8 @@ def segments(line: str, part: str) -> tuple[str, list[tuple[str, Kind]]]:
     """
     entry = _parse(line)
     if entry is None:
-        return "", [(f"{'':12} {part:<9} ", "part"), (line, "line")]
+        time, text = _split(line)
+        return "", [(f"{time[11:23]:12} ", "time"), (f"{part:<9} ", "part"), (text, "line")]
     return str(entry.get("level", "")), list(_pieces(entry, part))
 
 
@@ -46,8 +61,11 @@ def plain(line: str, part: str) -> str:
 
 
 def to_json(line: str, part: str) -> dict[str, object]:
-    """Return a log line as `{"part", "time", "level", "event", ...}`; one that is not of that form as `{"part", "line"}`."""
-    entry = _parse(line) or {"line": line}
+    """Return a log line as `{"part", "time", "level", "event", ...}`; another's as `{"part", "time", "line"}`."""
+    entry = _parse(line)
+    if entry is None:
+        time, text = _split(line)
+        entry = {**({"time": time} if time else {}), "line": text}
     return {"part": part, **{name: value for name, value in entry.items() if name != "part"}}
 
 
@@ -57,6 +75,12 @@ def bears(line: str, wanted: Mapping[str, str]) -> bool:
         return True
     entry = _parse(line) if all(value in line for value in wanted.values()) else None
     return entry is not None and all(entry.get(name) == value for name, value in wanted.items())
+
+
+def _split(line: str) -> tuple[str, str]:
+    """Return the time that was given to a line of others, and what it said."""
+    time = "" if line.startswith("{") else time_of(line)
+    return time, line[len(time) + 1 :] if time else line
 
 
 def _parse(line: str) -> dict[str, object] | None:

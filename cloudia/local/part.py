@@ -12,7 +12,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cloudia import ids
 from cloudia.errors import PartError
+from cloudia.local.log_lines import stamped
 from cloudia.local.processes import Process, birth_of
 from cloudia.local.run_file import PartRecord
 
@@ -199,8 +201,9 @@ class Part:
                 if not raw:
                     return
                 line = raw.decode(errors="replace").rstrip("\n")
-                self.log.write(line)
                 self._tail = [*self._tail[-_TAIL_LINES:], line]
+                line = stamped(line, ids.now())
+                self.log.write(line)
                 self.on_line(self.spec.name, line)
         finally:
             transport.close()

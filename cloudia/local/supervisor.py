@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cloudia import ids
 from cloudia.errors import CloudiaError, PartError
 from cloudia.local.ending import heed_owner, heed_signals
 from cloudia.local.logfile import LogFile
@@ -346,16 +347,16 @@ class _Quiet:
     """A watcher for a supervisor without a terminal: it keeps a log of its own."""
 
     def part(self, part: Part) -> None:
-        print(f"{part.spec.name}: {part.state} {part.reason}".rstrip(), flush=True)  # noqa: T201 - its log
+        print(f"{ids.now()} {part.spec.name}: {part.state} {part.reason}".rstrip(), flush=True)  # noqa: T201 - its log
 
     def line(self, name: str, line: str) -> None:
         pass
 
     def say(self, text: str) -> None:
-        print(text, flush=True)  # noqa: T201 - its log
+        print(f"{ids.now()} {text}", flush=True)  # noqa: T201 - its log
 
     def ready(self, run: PlannedRun) -> None:
-        print(f"ready at {run.urls.web_url}", flush=True)  # noqa: T201 - its log, which keeps no secret
+        print(f"{ids.now()} ready at {run.urls.web_url}", flush=True)  # noqa: T201 - its log, which keeps no secret
 
 
 async def _main(project: Project, planner: Planner, *, owned: bool) -> None:

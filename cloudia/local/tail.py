@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from cloudia.local.log_lines import time_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Tail", "in_order"]
-
-_TIME = '{"time":"'
-_TIME_LENGTH = 24
 
 
 class Tail:
@@ -50,7 +49,6 @@ def in_order(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
     timed = []
     last: dict[str, str] = {}
     for part, line in lines:
-        if line.startswith(_TIME):
-            last[part] = line[len(_TIME) : len(_TIME) + _TIME_LENGTH]
-        timed.append((last.get(part, ""), part, line))
+        last[part] = time_of(line) or last.get(part, "")
+        timed.append((last[part], part, line))
     return [(part, line) for _, part, line in sorted(timed, key=lambda entry: entry[0])]

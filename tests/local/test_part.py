@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from cloudia.errors import PartError, UnavailableError
+from cloudia.local.log_lines import time_of
 from cloudia.local.logfile import LogFile
 from cloudia.local.part import Part
 from cloudia.sim.spec import PartSpec
@@ -76,7 +77,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[..., Watched]]:
             LogFile(tmp_path / "part.log"),
             watched.gate,
             lambda part: watched.states.append((part.state, part.reason)),
-            lambda _name, line: watched.lines.append(line),
+            lambda _name, line: watched.lines.append(line.removeprefix(f"{time_of(line)} ")),
             10.0,
         )
         all_made.append(watched)
@@ -100,7 +101,9 @@ async def test_a_part_from_start_to_stop(make: Callable[..., Watched]) -> None:
     assert watched.part.record().restarts == 0
     await watched.stop()
     assert [state for state, _ in watched.states] == ["starting", "ready", "stopping", "stopped"]
-    assert watched.part.log.path.read_text() == "up\n"
+    (line,) = watched.part.log.path.read_text().splitlines()
+    assert line == f"{time_of(line)} up"
+    assert time_of(line)
 
 
 async def test_it_is_not_asked_before_the_gate_opens(make: Callable[..., Watched]) -> None:

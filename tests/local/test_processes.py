@@ -254,9 +254,18 @@ def test_a_log_that_is_replaced(tmp_path: Path) -> None:
 def test_lines_of_several_parts_in_order() -> None:
     """Lines are put in the order of their times; one without a time stays behind the line before it."""
     early, late = '{"time":"2026-11-22T21:12:00.123Z","event":"a"}', '{"time":"2026-11-22T21:12:00.124Z","event":"b"}'
-    lines = [("worker", late), ("worker", "Traceback"), ("api", early), ("api", "  more"), ("redis", "no time")]
+    given = "2026-11-22T21:12:00.120Z Ready to accept connections"
+    lines = [
+        ("worker", late),
+        ("worker", "Traceback"),
+        ("api", early),
+        ("api", "  more"),
+        ("llm", "no time"),
+        ("redis", given),
+    ]
     assert in_order(lines) == [
-        ("redis", "no time"),
+        ("llm", "no time"),
+        ("redis", given),
         ("api", early),
         ("api", "  more"),
         ("worker", late),
