@@ -180,6 +180,7 @@ def test_doctor_on_this_machine(tmp_path: Path) -> None:
     told = json.loads(shown.stdout)
     assert told["ok"] is True
     states = {check["name"]: check["state"] for check in told["checks"]}
+    states.pop("proxy", None)  # Whoever runs the tests may need one.
     engines = {"engine", "localstack", "endpoint"}
     llms = {"openai", "other llms"}
     assert {"python", "folder", "settings", *engines, "redis", "ports", *llms, "docker"} == set(states)
