@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SHORT, SLOW = "[[words:5]]", "[[words:3000]]"
+PRICES = '{"sim-1": {"input": 0.1, "output": 1}}'
 USER = "alice"
 
 _IN_A_TRANSACTION = {
@@ -106,6 +107,8 @@ def as_a_function(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     for name, value in cloud.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CLOUDIA_LIMITS_JOBS_PER_USER", "1")  # Who comes to the limit has the jobs in flight looked at.
+    monkeypatch.setenv("CLOUDIA_LIMITS_USER_DOLLARS_PER_DAY", "1")
+    monkeypatch.setenv("CLOUDIA_LLM_PRICES", PRICES)
     function_services.cache_clear()
     yield
     function_services.cache_clear()
@@ -201,6 +204,8 @@ async def test_the_worker_may_do_what_it_does(cloud: Cloud, calls: Calls) -> Non
         worker_visibility_seconds=3,
         worker_lease_seconds=3,
         reconcile_after_seconds=1,
+        limits_user_dollars_per_day=1,
+        llm_prices=PRICES,
     )
     held = accept(cloud, SHORT)
     accept(cloud, SHORT, conversation=held.conversation_id)

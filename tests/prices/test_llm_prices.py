@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import genai_prices
@@ -34,6 +35,7 @@ USAGES: tuple[dict[str, int], ...] = (
     {"input_tokens": 200_001, "output_tokens": 2048, "cache_write_tokens": 7},
     {"input_tokens": 600_000, "output_tokens": 0},
 )
+CASES = tuple(product(TIMES, USAGES))
 
 
 def names(clause: Any) -> list[str]:
@@ -53,24 +55,23 @@ def test_costs_are_those_of_the_library(provider: str) -> None:
     asked = {name.lower() for model in told.models for name in [model.id, *names(model.match)]}
     assert len(asked) > 5
     known = unknown = 0
-    for name in asked:
-        for at in TIMES:
+    for number, name in enumerate(sorted(asked)[:: 1 + len(asked) // 300]):  # A router has thousands.
+        for at, usage in CASES[number % 3 :: 3]:
             price = built_in().price(provider, name, url="", at=at.timestamp())
-            for usage in USAGES:
-                try:
-                    theirs = genai_prices.calc_price(
-                        genai_prices.Usage(**usage), name, provider_id=library, genai_request_timestamp=at
-                    )
-                except LookupError:
-                    assert price is None, name
-                    continue
-                if price is not None:
-                    assert price.cost(**usage) == theirs.total_price, (name, usage)
-                    assert price.most(usage["input_tokens"], usage["output_tokens"]) >= theirs.total_price
-                    known += 1
-                else:
-                    unknown += 1
-    assert known > 100
+            try:
+                theirs = genai_prices.calc_price(
+                    genai_prices.Usage(**usage), name, provider_id=library, genai_request_timestamp=at
+                )
+            except LookupError:
+                assert price is None, name
+                continue
+            if price is None:
+                unknown += 1
+                continue
+            known += 1
+            assert price.cost(**usage) == theirs.total_price, (name, usage)
+            assert price.most(usage["input_tokens"], usage["output_tokens"]) >= theirs.total_price
+    assert known > 30
     assert unknown < known  # What is no chat: it has no price of a token of input, or of output.
 
 
