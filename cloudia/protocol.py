@@ -466,10 +466,8 @@ def event_order(event_id: str) -> tuple[int, int]:
 class UnknownEventError(InvalidRequestError):
     """An event has a type that is not known here: one of a later version, which a client passes over."""
 
-    def __init__(self, event: Event) -> None:
-        super().__init__(f"unknown event type {event.type[:32]!r}", code="bad_event")
-        self.event = event
-        """What is known of it: its place among the others counts."""
+    event: Event
+    """What is known of it: its place among the others counts."""
 
 
 _PLACE = frozenset(field.name for field in PLACE)
@@ -521,5 +519,7 @@ class Event:
         data = {name: field for name, field in value.items() if name not in _PLACE}
         event = cls(kind, job_id, conversation_id, attempt, data, own_id, after)
         if kind not in EVENT_TYPES:
-            raise UnknownEventError(event)
+            unknown = UnknownEventError(f"unknown event type {kind[:32]!r}", code="bad_event")
+            unknown.event = event
+            raise unknown
         return event
