@@ -1,7 +1,7 @@
 // Colours for code: comments, strings, numbers and keywords. Of any language a little, of none a parser.
 
 import { el } from "./dom.js";
-import { patch } from "./patch.js";
+import { follow, patch } from "./patch.js";
 
 const MOST = 50_000; // characters that have colours; what follows stays plain
 const HASH = "python py bash sh shell zsh ruby rb yaml yml toml dockerfile makefile perl r hcl terraform tf elixir ini".split(" ");
@@ -25,7 +25,7 @@ function grammar(language) {
 export class Highlighted {
   #at = 0; // where the next token is looked for
   #plain = 0; // where the text begins that follows the last settled span
-  #kept = 0; // nodes up to there
+  #last = null; // that span
 
   constructor(code, language) {
     this.code = code;
@@ -33,8 +33,8 @@ export class Highlighted {
   }
 
   show(text) {
-    const parts = [], kept = this.#kept;
-    let plain = this.#plain;
+    const parts = [];
+    let plain = this.#plain, kept = 0;
     for (const { at, to, kind } of this.#tokens(text)) {
       const settled = to <= text.length - 2; // What comes next may make more of the last token, or of "/" or "\\" behind it.
       if (settled) this.#at = to;
@@ -42,10 +42,11 @@ export class Highlighted {
       if (at > plain) parts.push(text.slice(plain, at));
       parts.push(el("span", { class: `code-${kind}` }, text.slice(at, to)));
       plain = to;
-      if (settled) [this.#kept, this.#plain] = [kept + parts.length, to];
+      if (settled) [kept, this.#plain] = [parts.length, to];
     }
     if (plain < text.length) parts.push(text.slice(plain));
-    patch(this.code, parts, kept);
+    patch(this.code, parts, this.#last);
+    this.#last = follow(this.code, this.#last, kept);
   }
 
   *#tokens(text) {

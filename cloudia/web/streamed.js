@@ -4,7 +4,7 @@
 
 import { Highlighted } from "./highlight.js";
 import { all, blockOf, decoded, languageOf, lex } from "./markdown.js";
-import { patch } from "./patch.js";
+import { follow, patch } from "./patch.js";
 
 const DECIDED = 300; // characters, or three lines: what has so much behind it is what it is
 const TOP = 2; // the level of the page's own headings
@@ -25,7 +25,7 @@ export class StreamedMarkdown {
   #links = {};
   #from = 0; // where what is looked at begins
   #block = 0; // where the first block of it begins
-  #nodes = 0; // how many nodes stand before that block
+  #last = null; // the node before that block
   #level = TOP; // of the heading before it
   #settled = null; // what is made of that block: { type, head, … }
 
@@ -52,7 +52,8 @@ export class StreamedMarkdown {
     this.#text = "";
     this.#whole = false;
     this.#links = {};
-    this.#from = this.#block = this.#nodes = 0;
+    this.#from = this.#block = 0;
+    this.#last = null;
     this.#level = TOP;
     this.#settled = null;
   }
@@ -61,14 +62,14 @@ export class StreamedMarkdown {
     const tokens = this.#tokens(), joined = this.#settled ? 1 : 0; // The first one may go on with a block that is there.
     if (joined) this.#join(tokens[0]);
     const blocks = blocksOf(tokens.slice(joined), this.#level);
-    patch(this.root, blocks.flatMap(({ nodes }) => nodes), this.#nodes + joined);
+    patch(this.root, blocks.flatMap(({ nodes }) => nodes), follow(this.root, this.#last, joined));
     const open = this.#open(tokens);
     if (open < 0) return;
     if (open > 0) {
       const passed = blocks.slice(0, open - joined);
       this.#from += tokens.slice(0, open).reduce((sum, token) => sum + token.raw.length, 0) - (this.#settled?.head.length ?? 0);
       this.#block = this.#from;
-      this.#nodes += joined + passed.flatMap(({ nodes }) => nodes).length;
+      this.#last = follow(this.root, this.#last, joined + passed.flatMap(({ nodes }) => nodes).length);
       this.#level = passed.at(-1)?.level ?? this.#level;
       this.#settled = null;
     }
@@ -103,28 +104,28 @@ export class StreamedMarkdown {
 
   // Make the rest of the settled block.
   #join(token) {
-    const { element, count, text, highlighted, loose } = this.#settled;
+    const { element, after, text, highlighted, loose } = this.#settled;
     switch (token.type) {
       case "code":
         highlighted.show(text + token.text);
         break;
       case "list":
         if (loose) for (const item of token.items) for (const each of item.tokens) if (each.type === "text") each.type = "paragraph";
-        patch(element, [...blockOf(token)[0].children], count);
+        patch(element, [...blockOf(token)[0].children], after);
         break;
       case "table":
-        patch(element, [...blockOf(token)[0].querySelectorAll("tbody > tr")], count);
+        patch(element, [...blockOf(token)[0].querySelectorAll("tbody > tr")], after);
         break;
       case "paragraph": {
         const [start, ...rest] = all(token.tokens, 1);
-        patch(element, [text + start.slice(HEAD.length), ...rest], count);
+        patch(element, [text + start.slice(HEAD.length), ...rest], after);
       }
     }
   }
 
   // Note what of a block is settled.
   #settle(token) {
-    const node = this.root.childNodes[this.#nodes], was = this.#settled;
+    const node = follow(this.root, this.#last, 1), was = this.#settled;
     const since = (head) => token.raw.slice(head.length).split("\n").slice(0, -KEPT);
     const cut = (lines) => lines.reduce((sum, line) => sum + line.length + 1, 0);
     switch (token.type) {
@@ -132,14 +133,15 @@ export class StreamedMarkdown {
         const items = token.items.slice(0, -KEPT);
         if (items.length === 0) return;
         this.#from += items.reduce((sum, item) => sum + item.raw.length, 0);
-        this.#settled = { type: "list", head: "", element: node, count: (was?.count ?? 0) + items.length, loose: token.loose || Boolean(was?.loose) };
+        this.#settled = { type: "list", head: "", element: node, after: follow(node, was?.after ?? null, items.length), loose: token.loose || Boolean(was?.loose) };
         return;
       }
       case "table": {
         const head = token.raw.split("\n", 2).join("\n") + "\n", lines = since(head);
         if (lines.length === 0 || token.rows.length <= lines.length) return;
         this.#from += cut(lines) + (was ? 0 : head.length);
-        this.#settled = { type: "table", head, element: node.querySelector("tbody"), count: (was?.count ?? 0) + lines.length };
+        const element = node.querySelector("tbody");
+        this.#settled = { type: "table", head, element, after: follow(element, was?.after ?? null, lines.length) };
         return;
       }
       case "code": {
@@ -172,7 +174,7 @@ export class StreamedMarkdown {
     const before = all(tokens.slice(0, cut.index), 1).length, words = tokens[cut.index].raw.slice(0, cut.space);
     const text = was && cut.index === 0 ? was.text + decoded(words.slice(HEAD.length)) : decoded(words);
     this.#from += cut.at - (was ? HEAD.length : 0);
-    this.#settled = { type: "paragraph", head: HEAD, element: node, count: (was?.count ?? 0) + before, text };
+    this.#settled = { type: "paragraph", head: HEAD, element: node, after: follow(node, was?.after ?? null, before), text };
   }
 }
 
