@@ -112,11 +112,11 @@ def test_a_grant_is_narrow(part: Function | Service) -> None:
 
 
 def test_cors_is_what_a_page_needs() -> None:
-    """A page of another origin may use every route, send its token and trace, and see when to try again."""
+    """A page of another origin may use every route, send its token and trace, see when to try again, and what time it is."""
     configuration = STACK.cors.configuration(["http://there"])
     assert set(configuration["AllowMethods"]) == {route.method for route in STACK.routes}
     assert {"authorization", "content-type", "traceparent"} <= set(configuration["AllowHeaders"])
-    assert configuration["ExposeHeaders"] == ["retry-after"]
+    assert configuration["ExposeHeaders"] == ["date", "retry-after"]
     assert configuration["AllowOrigins"] == ["http://there"]
 
 

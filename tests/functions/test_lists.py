@@ -152,7 +152,7 @@ def test_a_search_goes_on_where_its_page_ended(quiet: QuietCloud, user: str) -> 
         pages.append([each["title"] for each in page["conversations"]])
         cursor = page["next_cursor"]
     assert pages[0] == pages[1] == []
-    assert [found for page in pages for found in page] == ["the needle"]
+    assert [title for page in pages for title in page] == ["the needle"]
 
 
 def test_a_search_is_bounded(quiet: QuietCloud, user: str) -> None:
