@@ -56,6 +56,8 @@ class ProviderSpec:
     """Where the simulated provider speaks this API, below its own URL."""
     spoken_elsewhere: bool = False
     """Whether other servers speak it too, so that its base URL may be another vendor's."""
+    also_at: str = ""
+    """Another base URL of the vendor's own, for the same models at the same prices."""
     priced_as: str = ""
     """What the built-in prices call it; empty where its models have none, as on a machine of one's own."""
     routes_by_name: bool = False
@@ -201,6 +203,7 @@ _SPECS = (
         title="Amazon Bedrock",
         priced_as="aws",
         vendor_url="https://bedrock-runtime.{region}.amazonaws.com/openai/v1",
+        also_at="https://bedrock-mantle.{region}.api.aws/v1",
         key_variable=_BEDROCK_KEY,
         needs_key=False,
         signs=True,
@@ -212,6 +215,7 @@ _SPECS = (
         adapter=_MESSAGES,
         responses_adapter="",
         vendor_url="https://bedrock-runtime.{region}.amazonaws.com/anthropic",
+        also_at="https://bedrock-mantle.{region}.api.aws/anthropic",
         key_variable=_BEDROCK_KEY,
         needs_key=False,
         signs=True,

@@ -129,9 +129,11 @@ def own_prices(text: str) -> dict[str, Price]:
 
 
 def _is_own(spec: ProviderSpec, url: str) -> bool:
-    """Tell whether this is the provider's own URL, in whatever region."""
-    pattern = re.escape(spec.vendor_url).replace(re.escape("{region}"), "[a-z0-9-]+")
-    return bool(spec.vendor_url and re.fullmatch(f"{pattern}/?", url))
+    """Tell whether this is a URL of the provider's own, in whatever region."""
+    own = [
+        re.escape(each).replace(re.escape("{region}"), "[a-z0-9-]+") for each in (spec.vendor_url, spec.also_at) if each
+    ]
+    return any(re.fullmatch(f"{pattern}/?", url) for pattern in own)
 
 
 def _matches(clause: Any, model: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["start_listening"]
 
 _ENDPOINTS = tuple(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in ("", "TRACES_", "METRICS_"))
-_NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
 def start_listening(part: str, *, listener: str, stack: str, queue: str) -> None:
@@ -25,31 +23,19 @@ def start_listening(part: str, *, listener: str, stack: str, queue: str) -> None
     `UsageError` where there is no such listener.
     """
     listeners: list[Listener] = [load_listener(listener)] if listener else []
-    if _exports():
-        from cloudia.telemetry.otel import Exporter  # noqa: PLC0415 - a tenth of a second, where it is wanted
-
-        listeners.append(Exporter(part, stack=stack, queue=queue))
+    if _is_asked_for():
+        try:
+            from cloudia.telemetry.otel import Exporter  # noqa: PLC0415 - a tenth of a second, where it is wanted
+        except ImportError:
+            hint = "pip install 'cloudia-chat[otel]'"
+            log("no spans are sent: OpenTelemetry is not installed", level=logging.WARNING, hint=hint)
+        else:
+            listeners.append(Exporter(part, stack=stack, queue=queue))
     if listeners:
         listen(*listeners)
 
 
-def _exports() -> bool:
-    """Tell whether spans and metrics are to be sent: an endpoint is named, and the extra is installed."""
+def _is_asked_for() -> bool:
+    """Tell whether spans and metrics are to be sent: an endpoint is named."""
     named = any(os.environ.get(name) for name in _ENDPOINTS)
-    if not named or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return False
-    if all(_is_there(name) for name in _NEEDED):
-        return True
-    log(
-        "no spans are sent: OpenTelemetry is not installed",
-        level=logging.WARNING,
-        hint="pip install 'cloudia-chat[otel]'",
-    )
-    return False
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
+    return named and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"

@@ -8,11 +8,15 @@ from tests.cli.terminal import terminal
 from tests.support import RunningStack
 
 
-@pytest.mark.parametrize("term", ["vt100", "dumb"])
 @pytest.mark.parametrize(
-    ("command", "shown"),
-    [(("status",), "ready"), (("chat",), "connected"), (("top",), "worker")],
-    ids=lambda value: str(value[0]),
+    ("command", "shown", "term"),
+    [
+        (("status",), "ready", "vt100"),
+        (("status",), "ready", "dumb"),
+        (("chat",), "connected", "vt100"),
+        (("top",), "worker", "vt100"),
+    ],
+    ids=str,
 )
 async def test_a_terminal_without_colours_gets_none(
     stack: RunningStack, command: tuple[str, ...], shown: str, term: str

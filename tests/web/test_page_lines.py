@@ -46,7 +46,7 @@ async def way(stack: RunningStack, tmp_path: Path) -> AsyncIterator[Line]:
         yield way
 
 
-async def test_i4_a_line_that_swallows_everything_is_left(stack: RunningStack, page: Page, way: Line) -> None:
+async def test_i4_a_line_that_swallows_everything_is_left(stack: RunningStack, way: Line, page: Page) -> None:
     """The page says that it reconnects, though nobody closed anything, and has the whole answer once the line is back."""
     await lead(page, way.url)
     chat = await Chat.open(stack, page)
@@ -64,7 +64,7 @@ async def test_i4_a_line_that_swallows_everything_is_left(stack: RunningStack, p
     assert await chat.text() == streamed
 
 
-async def test_i4_bytes_that_were_swallowed_are_missed(stack: RunningStack, page: Page, way: Line) -> None:
+async def test_i4_bytes_that_were_swallowed_are_missed(stack: RunningStack, way: Line, page: Page) -> None:
     """A moment in which an answer's text was lost is noticed by what comes after it."""
     await lead(page, way.url)
     chat = await Chat.open(stack, page)
@@ -83,7 +83,7 @@ async def test_i4_bytes_that_were_swallowed_are_missed(stack: RunningStack, page
     assert await chat.text() == streamed
 
 
-async def test_a_page_that_wakes_looks_at_once(stack: RunningStack, page: Page, way: Line) -> None:
+async def test_a_page_that_wakes_looks_at_once(stack: RunningStack, way: Line, page: Page) -> None:
     """A machine that slept finds its clock further on: the page does not believe in its connection until a frame comes."""
     await lead(page, way.url)
     await Chat.open(stack, page)
@@ -118,6 +118,7 @@ async def test_i9_what_a_later_version_adds_is_passed_over(stack: RunningStack, 
         # The tab notes the event that it was given last.
         await page.wait_for_function("() => JSON.stringify(Object.values(sessionStorage)).includes('1-0')")
         assert len(hellos) == 1
+        await page.close()  # Before its gateway goes.
 
 
 async def test_i9_a_gateway_that_speaks_a_later_protocol(stack: RunningStack, page: Page) -> None:
@@ -127,3 +128,4 @@ async def test_i9_a_gateway_that_speaks_a_later_protocol(stack: RunningStack, pa
         await page.goto(stack.page_url)
         await page.get_by_text("The gateway is of a later version: reload the page.").first.wait_for()
         assert await page.get_attribute("#state", "data-state") == "closed"
+        await page.close()

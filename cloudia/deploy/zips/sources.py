@@ -30,14 +30,16 @@ class Sources:
 
         With a module comes the JSON file of its name.
 
-        What stands in a `try` that goes on without it is foreign to nobody: it is taken where it is used, or not at all.
+        What stands in a `try` that goes on without it is foreign to nobody, as is all that a module of ours there wants: it is
+        taken where it is used, or not at all.
         `CloudiaError` names what cannot be read.
         """
         files: dict[str, bytes] = {}
         foreign: set[str] = set()
-        waiting, seen = [start], set()
-        while waiting:
-            module = waiting.pop()
+        waiting, later, seen = [start], list[str](), set()
+        while waiting or later:
+            wanted = bool(waiting)  # What may be missing comes behind all that may not.
+            module = (waiting or later).pop()
             if module in seen:
                 continue
             seen.add(module)
@@ -47,12 +49,13 @@ class Sources:
             if data.is_file():  # What a module reads bears its name.
                 files[data.relative_to(self._above).as_posix()] = data.read_bytes()
             if "." in module:
-                waiting.append(module.rpartition(".")[0])
+                (waiting if wanted else later).append(module.rpartition(".")[0])
             for each in found:
                 top = each.module.partition(".")[0]
+                needed = wanted and not each.optional
                 if top == self._package:
-                    waiting += self._own(each, module)
-                elif top not in sys.stdlib_module_names and not each.optional:
+                    (waiting if needed else later).extend(self._own(each, module))
+                elif top not in sys.stdlib_module_names and needed:
                     foreign.add(top)
         return files, foreign
 
