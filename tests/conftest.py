@@ -55,8 +55,22 @@ _FIRST = (
 )
 
 
-# What attacks, deploys or breaks a stack on purpose is with the long tests as a whole.
+# What attacks, deploys or breaks a stack on purpose is with the long tests as a whole, and what takes longest.
 _LONG = (
+    "tests/package/test_pytest_plugin.py",
+    "tests/cli/test_shells.py",
+    "tests/cli/test_streams.py",
+    "tests/cli/test_cli_attached.py",
+    "tests/cli/test_cli_send_many.py",
+    "tests/deploy/test_provision.py",
+    "tests/examples/test_clients.py",
+    "tests/tui/test_following.py",
+    "tests/web/test_page_conversations.py",
+    "tests/web/test_page_lines.py",
+    "tests/web/test_page_reading.py",
+    "tests/web/test_page_typing.py",
+    "tests/worker/test_load.py",
+    "tests/worker/test_worker_lifetimes.py",
     "tests/security/",
     "tests/drill/",
     "tests/deploy/test_grants.py",

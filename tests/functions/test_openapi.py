@@ -147,7 +147,7 @@ def _bodies(draw: st.DrawFn) -> Any:
 
 
 @settings(
-    max_examples=100,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,
