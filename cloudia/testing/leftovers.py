@@ -13,15 +13,15 @@ from cloudia.errors import TimedOutError, UnavailableError
 if TYPE_CHECKING:
     from cloudia.cloud.cloud import Cloud
 
-__all__ = ["END_SECONDS", "end_jobs"]
+__all__ = ["end_jobs"]
 
-END_SECONDS = 60.0
+_END_SECONDS = 60.0
 """Longer than it takes a part that a test killed to be back, and the lease of a worker to run out."""
 _LOOK_SECONDS = 0.02
 _MOST = 100
 
 
-def end_jobs(cloud: Cloud, *, seconds: float = END_SECONDS) -> None:
+def end_jobs(cloud: Cloud, *, seconds: float = _END_SECONDS) -> None:
     """End every job that is open. One that nobody has ends here and now; the worker that has it is told to stop.
 
     `TimedOutError` names one that is still open after `seconds`.

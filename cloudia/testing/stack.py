@@ -17,7 +17,6 @@ from cloudia.local.project import Project, find_folder
 from cloudia.local.run_file import PlannedRun
 from cloudia.local.stop import stop_stack
 from cloudia.settings import from_toml
-from cloudia.testing.leftovers import END_SECONDS
 from cloudia.testing.llm import ScriptedLLM
 from cloudia.testing.logs import Logs
 
@@ -41,7 +40,8 @@ _UNLESS_SET: Mapping[str, Any] = {
 }
 _READY_SECONDS = 900.0
 """Longer than the engine's installation may take, which happens once."""
-_ANSWER_SECONDS = 10.0
+_END_SECONDS = 70.0
+"""Longer than the supervisor takes to end what a test left behind, or to say that it cannot."""
 _LAST_LINES = 15
 _PATIENCE_SECONDS = 2.0
 """After this, whoever waits is told for what."""
@@ -144,7 +144,7 @@ class RunningStack:
             self._process.stdin.write(b"\n")
         except BrokenPipeError as error:
             raise PartError("the stack of the tests has ended", hint="Its log is supervisor.log.") from error
-        self._answer(self._process, END_SECONDS + _ANSWER_SECONDS, "the jobs were not ended")
+        self._answer(self._process, _END_SECONDS, "the jobs were not ended")
 
     def stop(self) -> None:
         """Stop it. Nothing of it is left but its logs."""

@@ -56,7 +56,7 @@ def test_the_document_is_kept(stack: RunningStack, tmp_path: Path) -> None:
         "--header",
         f"Authorization: Bearer {stack.token('schemathesis')}",
     ]
-    options = ["--max-examples", "100", "--workers", "2", "--no-color", "--request-timeout", "30"]
+    options = ["--max-examples", "100", "--workers", "1", "--no-color", "--request-timeout", "30"]
     done = subprocess.run(
         [*tool, *run, *options],
         cwd=tmp_path,
