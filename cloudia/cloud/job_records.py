@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
-from cloudia.cloud.aws import call, error_code
+from cloudia.cloud.aws import call
 from cloudia.cloud.items import from_item, to_item
-from cloudia.errors import UnavailableError
 from cloudia.protocol import AttemptOutcome, AttemptRecord, Job, QueuedJob, check_version
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
     from types_boto3_dynamodb import DynamoDBClient
 
     from cloudia.stack import Stack
@@ -21,7 +19,6 @@ __all__ = [
     "Effort",
     "Ended",
     "Held",
-    "JobState",
     "Lease",
     "LeaseOutcome",
     "LostLeaseError",
@@ -30,7 +27,6 @@ __all__ = [
     "Unknown",
     "job_of",
     "job_record",
-    "no_index",
     "queued_job",
     "with_end",
 ]
@@ -105,18 +101,7 @@ class Deleted:
     """The job's message was deleted, with its conversation: there is nothing to answer any more."""
 
 
-JobState: TypeAlias = Literal["open", "done", "failed", "cancelled", "dead_lettered"]
-"""What the index `by_state` tells apart: `open` is `queued` and `running`, between which a job goes too often."""
 LeaseOutcome: TypeAlias = Lease | Ended | Held | Unknown
-
-
-def no_index(error: ClientError, table: str) -> Exception:
-    """Return what a refused query of the index of states is: a stack of an earlier version, an index that is being filled."""
-    if error_code(error) != "ValidationException":
-        return error
-    return UnavailableError(
-        f"the table {table} has no index of states yet", hint="Run `cloudia provision`.", code="not_provisioned"
-    )
 
 
 def job_record(dynamodb: DynamoDBClient, stack: Stack, job_id: str) -> dict[str, Any] | None:

@@ -22,12 +22,12 @@ from cloudia import ids
 from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.budgets import Hold, committing, over_budget
 from cloudia.cloud.items import from_item, to_item, values
+from cloudia.cloud.job_index import pages
 from cloudia.cloud.job_records import (
     Deleted,
     Effort,
     Ended,
     Held,
-    JobState,
     Lease,
     LeaseOutcome,
     LostLeaseError,
@@ -36,7 +36,6 @@ from cloudia.cloud.job_records import (
     Unknown,
     job_of,
     job_record,
-    no_index,
     queued_job,
     with_end,
 )
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
     from cloudia.cloud.budgets import Budgets
+    from cloudia.cloud.job_index import JobState
     from cloudia.stack import Stack
 
 __all__ = ["Jobs"]
@@ -110,26 +110,8 @@ class Jobs:
 
     def each_in_state(self, state: JobState, *, since: float, page: int = 1000) -> Iterator[tuple[str, str]]:
         """Yield what `in_state` returns, however many there are; `page` are asked for at once."""
-        query: dict[str, Any] = {}
-        while True:
-            try:
-                answer = call(
-                    self._db.query,
-                    TableName=self._table,
-                    IndexName="by_state",
-                    KeyConditionExpression="#state = :state AND state_since > :since",
-                    ExpressionAttributeNames={"#state": "state"},
-                    ExpressionAttributeValues=values(state=state, since=ids.iso(since)),
-                    ScanIndexForward=False,
-                    Limit=page,
-                    **query,
-                )
-            except ClientError as error:
-                raise no_index(error, self._table) from error
-            yield from ((item["job_id"]["S"], item["state_since"]["S"]) for item in answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return
-            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        for entries in pages(self._db, self._table, state, since=since, most=page):
+            yield from ((entry["job_id"]["S"], entry["state_since"]["S"]) for entry in entries)
 
     # --- reopening -------------------------------------------------------------------------------------------------
 

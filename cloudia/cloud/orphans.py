@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError
 from cloudia import ids
 from cloudia.cloud.aws import call, error_code
 from cloudia.cloud.items import from_item, to_item, values
-from cloudia.cloud.job_records import no_index, queued_job
+from cloudia.cloud.job_index import pages
+from cloudia.cloud.job_records import queued_job
 from cloudia.protocol import TERMINAL_STATUSES, VERSION
 
 if TYPE_CHECKING:
@@ -55,25 +56,8 @@ class Orphans:
 
     def open(self, *, before: float) -> Iterator[list[OpenJob]]:
         """Yield pages of the jobs that are open since a time before `before` (epoch seconds), oldest first."""
-        query: dict[str, Any] = {}
-        while True:
-            try:
-                answer = call(
-                    self._db.query,
-                    TableName=self._table,
-                    IndexName="by_state",
-                    KeyConditionExpression="#state = :open AND state_since < :before",
-                    ExpressionAttributeNames={"#state": "state"},
-                    ExpressionAttributeValues=values(open="open", before=ids.iso(before)),
-                    Limit=_PAGE,
-                    **query,
-                )
-            except ClientError as error:
-                raise no_index(error, self._table) from error
-            yield [_open_job(record) for record in self._records(answer["Items"]) if _is_open(record)]
-            if "LastEvaluatedKey" not in answer:
-                return
-            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        for entries in pages(self._db, self._table, "open", before=before, most=_PAGE):
+            yield [_open_job(record) for record in self._records(entries) if _is_open(record)]
 
     def _records(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the records of a page of the index, in its order."""

@@ -11,10 +11,12 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from cloudia.cloud.job_index import ENDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cloudia.cloud.job_records import JobState
+    from cloudia.cloud.job_index import JobState
     from cloudia.cloud.jobs import Jobs
     from cloudia.prices.llm import LlmPrices
     from cloudia.protocol import AttemptRecord, Job
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["By", "Cost", "costs", "jobs_since", "total"]
 
 _PAGE = 100
-_ENDS: tuple[JobState, ...] = ("done", "failed", "cancelled", "dead_lettered")
 By: TypeAlias = Literal["model", "user", "conversation", "day"]
 
 
@@ -75,7 +76,7 @@ def jobs_since(jobs: Jobs, since: float) -> Iterator[Job]:
     """Yield the jobs that are open, or have ended since a time (epoch seconds), each once. Blocks."""
     # Those that end meanwhile are found twice: the second time they are whole.
     open_jobs = {job.job_id: job for job in _records(jobs, "open", 0.0)}
-    for state in _ENDS:
+    for state in ENDS:
         for job in _records(jobs, state, since):
             open_jobs.pop(job.job_id, None)
             yield job

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloudia.cloud.job_index import ENDS
 from cloudia.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cloudia.cloud.cloud import Cloud
-    from cloudia.cloud.job_records import JobState
+    from cloudia.cloud.job_index import JobState
     from cloudia.protocol import Job
 
 __all__ = ["FAILED", "STATES", "last_of", "recent"]
 
 FAILED: tuple[JobState, ...] = ("failed", "dead_lettered")
-STATES: tuple[JobState, ...] = ("open", "done", "cancelled", *FAILED)
+STATES: tuple[JobState, ...] = ("open", *ENDS)
 
 
 def recent(cloud: Cloud, states: Sequence[JobState] = STATES, *, since: float = 0.0, most: int) -> list[Job]:

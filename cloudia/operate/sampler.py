@@ -6,19 +6,18 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from cloudia.cloud.job_index import ENDS
 from cloudia.errors import UnavailableError
 from cloudia.operate.samples import Sample, ended_job
 from cloudia.operate.waterfall import lines, waterfall
 
 if TYPE_CHECKING:
     from cloudia.cloud.cloud import Cloud
-    from cloudia.cloud.job_records import JobState
     from cloudia.cloud.queue import JobQueue, QueueStats
     from cloudia.operate.samples import EndedJob
 
 __all__ = ["StackSampler"]
 
-_ENDS: tuple[JobState, ...] = ("done", "failed", "cancelled", "dead_lettered")
 _MOST = 200
 """Jobs of each end that one sample takes at most, the newest."""
 _LOOK_BACK_SECONDS = 30.0
@@ -63,7 +62,7 @@ class StackSampler:
     def _ended(self) -> list[EndedJob]:
         """Return the jobs that ended since the last time, in the order of their ends."""
         now = time.time()
-        found = {entry for state in _ENDS for entry in self._to.jobs.in_state(state, since=self._since, most=_MOST)}
+        found = {entry for state in ENDS for entry in self._to.jobs.in_state(state, since=self._since, most=_MOST)}
         records = self._to.jobs.records(job_id for job_id, _ in found - self._seen).values()
         self._seen = found
         if found:

@@ -31,7 +31,8 @@ from cloudia.cloud import jobs as jobs_module
 from cloudia.cloud import transactions as transactions_module
 from cloudia.cloud.intake import Intake
 from cloudia.cloud.items import from_item, to_item
-from cloudia.cloud.job_records import Ended, Held, JobState, Lease, LostLeaseError, Reopened, Unknown
+from cloudia.cloud.job_index import JobState
+from cloudia.cloud.job_records import Ended, Held, Lease, LostLeaseError, Reopened, Unknown
 from cloudia.cloud.jobs import Jobs
 from cloudia.errors import ConflictError, NotFoundError, UnavailableError
 from cloudia.protocol import TERMINAL_STATUSES, AttemptRecord, JobStatus, Message, QueuedJob
