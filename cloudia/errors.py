@@ -131,7 +131,16 @@ class RequestError(CloudiaError):
     """A request was refused; `status` is its HTTP status."""
 
     status = 400
+    retry_after: int | None = None
+    """Whole seconds after which the same request may be taken; None where waiting does not help."""
     code: ErrorCode = "invalid_request"
+
+    def __init__(
+        self, message: str, *, hint: str = "", code: ErrorCode | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        if retry_after is not None:
+            self.retry_after = retry_after
 
 
 class InvalidRequestError(RequestError):
@@ -150,10 +159,7 @@ class PaymentRequiredError(RequestError):
 
     status = 402
     code: ErrorCode = "budget_exceeded"
-
-    def __init__(self, message: str, *, hint: str = "", code: ErrorCode | None = None, retry_after: int = 1) -> None:
-        super().__init__(message, hint=hint, code=code)
-        self.retry_after = retry_after
+    retry_after = 1
 
 
 class ForbiddenError(RequestError):
@@ -189,10 +195,7 @@ class TooManyRequestsError(RequestError):
 
     status = 429
     code: ErrorCode = "too_many_requests"
-
-    def __init__(self, message: str, *, hint: str = "", code: ErrorCode | None = None, retry_after: int = 1) -> None:
-        super().__init__(message, hint=hint, code=code)
-        self.retry_after = retry_after
+    retry_after = 1
 
 
 _BY_STATUS = {

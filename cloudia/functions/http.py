@@ -15,10 +15,8 @@ from cloudia.cloud.identity import bearer
 from cloudia.errors import (
     CloudiaError,
     InvalidRequestError,
-    PaymentRequiredError,
     RefusedError,
     RequestError,
-    TooManyRequestsError,
     UnavailableError,
     UsageError,
 )
@@ -109,13 +107,11 @@ def function(work: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[s
 
     @wraps(work)
     def handler(event: Event, context: Any) -> dict[str, Any]:  # noqa: ARG001
-        retry_after = 1
+        retry_after: int | None = None
         try:
             status, body = work(Request(event, services()))
         except RequestError as error:
-            status, body = error.status, error.to_json()
-            if isinstance(error, TooManyRequestsError | PaymentRequiredError):
-                retry_after = error.retry_after
+            status, body, retry_after = error.status, error.to_json(), error.retry_after
         except (UsageError, RefusedError) as error:  # Ours: it names a setting or a grant, and nothing of a request.
             telemetry.log(
                 "request failed", level=logging.ERROR, function=work.__module__, code=error.code, reason=error.message
@@ -129,8 +125,9 @@ def function(work: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[s
             status, body = 500, _INTERNAL
         if in_lambda():  # It freezes the process, with the listener's thread in it, until the next request.
             telemetry.flush(_LISTENER_SECONDS)
-        again = status >= _SERVER_ERROR or status in {TooManyRequestsError.status, PaymentRequiredError.status}
-        headers = {**_HEADERS, "retry-after": str(retry_after)} if again else _HEADERS
+        if status >= _SERVER_ERROR:
+            retry_after = 1
+        headers = {**_HEADERS, "retry-after": str(retry_after)} if retry_after is not None else _HEADERS
         return {"statusCode": status, "headers": headers, "body": json.dumps(body, ensure_ascii=False)}
 
     return handler
