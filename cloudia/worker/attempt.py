@@ -312,13 +312,13 @@ class Attempt:
 
     async def _end(self, status: JobStatus, failure: Failure | None = None) -> Message:
         """Record how the job ended, then tell it."""
-        usage = self._usage()
+        effort = self._effort()
         reply = await self._record(
             status,
             content="".join(self._text),
             error=failure.to_json() if failure else None,
             counts=self._number == self._lease.job.attempts,
-            **self._effort(),
+            **effort,
         )
         self._to.leases.drop(self._lease)
         telemetry.notify(
@@ -332,7 +332,7 @@ class Attempt:
                 code=failure.code if failure else None,
                 provider=self._llm.route.provider.name,
                 model=self._llm.model,
-                usage=usage,
+                usage=effort["usage"],
                 finish=self._finish,
                 llm_calls=self._llm.calls,
             )
