@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloudia.cli.cloud_target import TargetName  # noqa: TC001 - typer reads it
-from cloudia.cli.output import STATE, note, print_json, table_console
+from cloudia.cli.output import STATE, note, print_json, table, table_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,16 +84,14 @@ def _book() -> dict[str, str | bool]:
 
 
 def _print(found: Sequence[Cost], whole: Cost, by: str) -> None:
-    from rich.table import Table  # noqa: PLC0415 - lazy
     from rich.text import Text  # noqa: PLC0415 - lazy
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in (by.upper(), "MESSAGES", "ATTEMPTS", "INPUT", "CACHED", "OUTPUT", "COST"):
-        table.add_column(heading, justify="left" if heading == by.upper() else "right", overflow="fold")
+    counted = ("MESSAGES", "ATTEMPTS", "INPUT", "CACHED", "OUTPUT", "COST")
+    shown = table(by.upper(), *counted, right=counted)
     for each in (*found, whole):
         counts = (len(each.jobs), each.attempts, each.input_tokens, each.cached_tokens, each.output_tokens)
-        table.add_row(Text(each.name), *(f"{count:,}" for count in counts), _dollars(each))
-    table_console().print(table)
+        shown.add_row(Text(each.name), *(f"{count:,}" for count in counts), _dollars(each))
+    table_console().print(shown)
 
 
 def _dollars(cost: Cost) -> str:
@@ -165,19 +163,16 @@ def estimate(
             }
         )
         return
-    from rich.table import Table  # noqa: PLC0415 - lazy
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("PART", "QUANTITY", "COST", "BECAUSE"):
-        table.add_column(heading, justify="right" if heading in {"QUANTITY", "COST"} else "left", overflow="fold")
+    shown = table("PART", "QUANTITY", "COST", "BECAUSE", right=("QUANTITY", "COST"))
     for part in parts:
         quantity = f"{part.quantity:,.0f}" if part.quantity >= 100 or not part.quantity else f"{part.quantity:,.2f}"  # noqa: PLR2004
-        table.add_row(part.name, quantity, f"${part.dollars:,.2f}", part.because)
-    table.add_row(
+        shown.add_row(part.name, quantity, f"${part.dollars:,.2f}", part.because)
+    shown.add_row(
         f"AWS, {known.region}", "", f"${aws:,.2f}", f"prices of {known.day}, without free tiers and discounts"
     )
     tokens = f"{input_tokens:,} tokens in, {output_tokens:,} out a message (assumed)"
-    table.add_row(f"LLM, {provider} {model}", "", "unknown" if llm is None else f"${llm:,.2f}", tokens)
-    table_console().print(table)
+    shown.add_row(f"LLM, {provider} {model}", "", "unknown" if llm is None else f"${llm:,.2f}", tokens)
+    table_console().print(shown)
     if llm is None:
         note(f"the price of {provider} {model} is not known: set llm.prices")

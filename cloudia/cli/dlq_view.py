@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudia.cli.durations import short_age
-from cloudia.cli.output import console, note, print_json, print_text, table_console
+from cloudia.cli.output import console, note, print_json, print_text, table, table_console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,17 +30,13 @@ def note_unseen(shelf: Shelf) -> None:
 
 def print_letters(letters: Sequence[Letter], now: float) -> None:
     """Print the table of `list`."""
-    from rich.table import Table  # noqa: PLC0415 - lazy
     from rich.text import Text  # noqa: PLC0415 - lazy
 
     if not letters:
         note("no dead letters")
         return
-    out = table_console()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("FAILED", "AGE", "ID", "CONVERSATION", "USER", "ATTEMPTS", "ERROR"):
-        right = heading in {"AGE", "ATTEMPTS"}
-        table.add_column(heading, overflow="fold", justify="right" if right else "left", no_wrap=heading == "AGE")
+    headings = ("FAILED", "AGE", "ID", "CONVERSATION", "USER", "ATTEMPTS", "ERROR")
+    listed = table(*headings, right=("AGE", "ATTEMPTS"), whole=("AGE",))
     for letter in letters:
         shown = letter.to_json(now=now)
         cells = (
@@ -51,8 +47,8 @@ def print_letters(letters: Sequence[Letter], now: float) -> None:
             shown["user_id"] or "",
             "" if shown["attempts"] is None else str(shown["attempts"]),
         )
-        table.add_row(*map(Text, cells), Text(shown["error_type"], "red"))
-    out.print(table)
+        listed.add_row(*map(Text, cells), Text(shown["error_type"], "red"))
+    table_console().print(listed)
 
 
 def print_letter(document: Mapping[str, Any]) -> None:

@@ -15,10 +15,11 @@ from cloudia.cli.streams import says_all
 from cloudia.visible import json_escaped, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
     from rich.segment import Segment
+    from rich.table import Table
     from rich.text import Text
 
     from cloudia.errors import CloudiaError
@@ -33,6 +34,7 @@ __all__ = [
     "print_text",
     "shown_on_stderr",
     "stderr_console",
+    "table",
     "table_console",
 ]
 
@@ -84,6 +86,17 @@ def table_console() -> Console:
     if not out.is_terminal:
         out.width = _PIPE_WIDTH
     return out
+
+
+def table(*headings: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
+    """Return a table of columns without lines, those in `right` to the right; only those in `whole` are never folded."""
+    from rich.table import Table  # noqa: PLC0415 - not every verb draws
+
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        justify: JustifyMethod = "right" if heading in right else "left"
+        made.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in whole)
+    return made
 
 
 def stderr_console() -> Console:

@@ -9,7 +9,7 @@ import typer
 
 from cloudia.cli.cloud_target import TargetName  # noqa: TC001 - typer reads it
 from cloudia.cli.confirm import confirm
-from cloudia.cli.output import STATE, console, note, print_json, table_console
+from cloudia.cli.output import STATE, console, note, print_json, table, table_console
 from cloudia.errors import CloudiaError, UsageError
 
 if TYPE_CHECKING:
@@ -183,14 +183,11 @@ def _entry(message: QueueMessage, now: float) -> dict[str, Any]:
 
 
 def _print_messages(shown: Sequence[Mapping[str, Any]], count: int, unseen: int) -> None:
-    from rich.table import Table  # noqa: PLC0415 - lazy
     from rich.text import Text  # noqa: PLC0415 - lazy
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("JOB", "CONVERSATION", "USER", "AGE", "RECEIVED", "STATE"):
-        table.add_column(heading, overflow="fold", justify="right" if heading in {"AGE", "RECEIVED"} else "left")
+    listed = table("JOB", "CONVERSATION", "USER", "AGE", "RECEIVED", "STATE", right=("AGE", "RECEIVED"))
     for entry in shown:
-        table.add_row(
+        listed.add_row(
             Text(entry["job_id"] or f"{entry['message_id']} (no job)"),
             Text(entry["conversation_id"]),
             Text(entry["user_id"] or ""),
@@ -199,8 +196,7 @@ def _print_messages(shown: Sequence[Mapping[str, Any]], count: int, unseen: int)
             "waits" if entry["visible"] else "in flight",
         )
     if shown:
-        out = table_console()
-        out.print(table)
+        table_console().print(listed)
     else:
         note("nothing waits")
     if count > len(shown):

@@ -6,11 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from cloudia.cli.durations import short_age
-from cloudia.cli.output import note, print_json, table_console
+from cloudia.cli.output import note, print_json, table, table_console
 from cloudia.operate.waterfall import bar, shown
 
 if TYPE_CHECKING:
@@ -85,16 +84,11 @@ def print_list(found: Sequence[Waterfall], *, json: bool) -> None:
     if not found:
         note("no messages")
         return
-    out = table_console()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("AGE", "JOB", "STATUS", "TIME", "QUEUE", "ATTEMPTS", "ERROR"):
-        right = heading in {"AGE", "TIME", "QUEUE", "ATTEMPTS"}
-        table.add_column(
-            heading, justify="right" if right else "left", overflow="fold", no_wrap=heading in {"AGE", "TIME"}
-        )
+    headings = ("AGE", "JOB", "STATUS", "TIME", "QUEUE", "ATTEMPTS", "ERROR")
+    drawing = table(*headings, right=("AGE", "TIME", "QUEUE", "ATTEMPTS"), whole=("AGE", "TIME"))
     for drawn in found:
         row = _row(drawn)
-        table.add_row(
+        drawing.add_row(
             short_age(time.time() - drawn.began_at),
             Text(row["job_id"]),
             row["status"].replace("_", " "),
@@ -103,7 +97,7 @@ def print_list(found: Sequence[Waterfall], *, json: bool) -> None:
             str(row["attempts"]),
             Text(row["error"] or "", "red"),
         )
-    out.print(table)
+    table_console().print(drawing)
 
 
 def _row(drawn: Waterfall) -> dict[str, Any]:
