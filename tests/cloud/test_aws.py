@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from botocore.retries.standard import ExponentialBackoff
 from cloudia.cloud.aws import Aws, call, error_code, is_missing
 from cloudia.errors import RefusedError, UnavailableError, UsageError
 from cloudia.settings import Settings
+from tests.servers import Quiet, serving
 from tests.shells import NAMES, dead_proxy, shell
 from tests.support import Cloud, RunningStack
 
@@ -44,7 +45,7 @@ class Engine:
 def answering(status: int, body: bytes, *, hang_up: bool = False) -> Iterator[Engine]:
     """Answer everything with this, or hang up instead."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             engine.requests += 1
             self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -56,18 +57,9 @@ def answering(status: int, body: bytes, *, hang_up: bool = False) -> Iterator[En
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        engine = Engine(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield engine
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        engine = Engine(url)
+        yield engine
 
 
 def refusal(code: str) -> bytes:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
@@ -23,6 +22,7 @@ from cloudia.cloud.identity import Identity, bearer, issue_token
 from cloudia.cloud.parameters import Parameters
 from cloudia.errors import NotFoundError, UnauthorizedError, UnavailableError, UsageError
 from cloudia.stack import Stack
+from tests.servers import Quiet, serving
 from tests.support import Cloud, RunningStack, make_cloud
 
 LATER = 4_000_000_000
@@ -216,7 +216,7 @@ def test_the_header_bears_a_token(header: str | None, token: str | None) -> None
 # --- a key set -------------------------------------------------------------------------------------------------------
 
 
-class KeySet(BaseHTTPRequestHandler):
+class KeySet(Quiet, BaseHTTPRequestHandler):
     """Serves what `answer` says."""
 
     answer: tuple[int, bytes] | None = None
@@ -230,9 +230,6 @@ class KeySet(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(self.answer[1])))
         self.end_headers()
         self.wfile.write(self.answer[1])
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base
-        pass
 
 
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -251,14 +248,8 @@ def key_set() -> bytes:
 def issuer() -> Iterator[str]:
     """The URL of an issuer's key set, on loopback."""
     KeySet.answer = (200, key_set())
-    with ThreadingHTTPServer(("127.0.0.1", 0), KeySet) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/jwks.json"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(KeySet) as url:
+        yield f"{url}/jwks.json"
 
 
 def test_a_key_set_verifies_its_issuers_tokens(cloud: Cloud, issuer: str) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, cast
 
 import jwt
@@ -25,6 +24,7 @@ from cloudia.sim.ports import LOOPBACK, choose_port
 from cloudia.stack import Stack
 from tests.functions import contract
 from tests.functions.apis import edge_of
+from tests.servers import Quiet, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,23 +57,16 @@ class KeyServer:
 def key_server(port: int = 0) -> Iterator[KeyServer]:
     """Serve `KEYS` on loopback until the block ends."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             served.asked += 1
             self.send_response(served.status)
             self.end_headers()
             self.wfile.write(served.body)
 
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer((LOOPBACK, port), Handler) as server:
-        served = KeyServer(f"http://{LOOPBACK}:{server.server_port}/keys", json.dumps(KEYS).encode())
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(Handler, port) as url:
+        served = KeyServer(f"{url}/keys", json.dumps(KEYS).encode())
         yield served
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -16,27 +15,16 @@ from websockets.asyncio.client import connect
 from cloudia.codes import ErrorCode
 from cloudia.frames import CLOSES, EVENTS, HELLO
 from cloudia.protocol import TERMINAL_EVENTS, Hello, PostMessage
+from tests.doc_scripts import doc_script
 from tests.gateway.nodes import greet, next_frame, said_no
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from tests.support import RunningStack
 
 _HERE = Path(__file__).parent
-_SCRIPT = _HERE.parents[1] / "docs" / "make_protocol.py"
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_protocol", _SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_made = _load()
+_made = doc_script("make_protocol")
 _DOCUMENT: dict[str, Any] = _made.document()
 
 

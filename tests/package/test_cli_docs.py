@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -14,20 +12,9 @@ from cloudia.cli import exits
 from cloudia.cli.exits import exit_code
 from cloudia.cli.main import verbs
 from cloudia.errors import CloudiaError
+from tests.doc_scripts import doc_script
 
-_SCRIPT = Path(__file__).parents[2] / "docs" / "make_cli.py"
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_cli", _SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_made = _load()
+_made = doc_script("make_cli")
 
 
 def test_the_page_is_current(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import zipfile
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cloudia.errors import PartError
 from cloudia.sim.own_environment import OwnEnvironment
+from tests.servers import Quiet, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 _OWN = OwnEnvironment("thing-1.0", "Thing 1.0", ("thing==1.0",), "Install it yourself.")
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-        pass
+class _Files(Quiet, SimpleHTTPRequestHandler):
+    """Those of a folder."""
 
 
 @pytest.fixture
@@ -37,15 +36,13 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         wheel.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
         wheel.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{information}/RECORD", "")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("PIP_FIND_LINKS", f"http://127.0.0.1:{server.server_port}/")
+    with serving(partial(_Files, directory=str(folder))) as url:
+        monkeypatch.setenv("PIP_FIND_LINKS", f"{url}/")
         monkeypatch.setenv("PIP_NO_INDEX", "1")
         monkeypatch.setenv("PIP_USER", "1")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache of ours"))
         yield folder
-        server.shutdown()
 
 
 async def test_it_is_made_once(served: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from cloudia.errors import PartError, UsageError
 from cloudia.sim.engines.answering import check_answers, check_url, open_to_pages
 from tests.patience import HANGS
+from tests.servers import Quiet, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,22 +114,15 @@ def test_nobody_answers() -> None:
 def test_whether_a_page_could_use_it(allows: str, refuses: tuple[str, ...], told: str) -> None:
     """`doctor` asks an engine of the user's as a page would, and says what it answered."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             foreign = {name for name in ("origin", "host") if "page.invalid" in self.headers.get(name, "")}
             self.send_response(403 if foreign & set(refuses) else 200)
             self.send_header("Access-Control-Allow-Origin", allows)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        said = open_to_pages(f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
-        thread.join()
+    with serving(Handler) as url:
+        said = open_to_pages(url)
     assert (told in said) if told else said == ""
 
 
