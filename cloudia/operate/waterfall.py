@@ -124,8 +124,8 @@ def bar(part: Part, drawn: Waterfall, width: int, *, full: str = "█", thin: st
     return " " * first + (full * min(length, width - first) if length else thin)
 
 
-def lines(drawn: Waterfall, *, width: int = 40) -> Iterator[str]:
-    """Yield it as plain text: a part a line, what is told of it below."""
+def lines(drawn: Waterfall, *, width: int = 36) -> Iterator[str]:
+    """Yield it as plain text: a part a line of 63 columns, what is told of it below."""
     yield f"{drawn.job.status.replace('_', ' ')} after {shown(drawn.seconds)}"
     for part in drawn.parts:
         name = f"  {part.name}" if part.within else part.name
