@@ -48,6 +48,7 @@ __all__ = [
     "check_version",
     "decode_object",
     "event_order",
+    "told_usage",
 ]
 
 VERSION = 1
@@ -309,6 +310,11 @@ class AttemptRecord:
         return cls(**{field.name: value[field.name] for field in fields(cls) if field.name in value})
 
 
+def told_usage(usage: dict[str, float] | None) -> dict[str, float] | None:
+    """Return the usage of a job as clients see it: tokens that a provider told, or nothing where it told none."""
+    return usage if usage and "input_tokens" in usage else None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as it is stored and as `GET /jobs/{id}` shows it."""
@@ -345,6 +351,7 @@ class Job:
         """Return what the owner may see."""
         shown = asdict(self)
         del shown["user_id"], shown["session_id"], shown["attempt_history"], shown["hold"]
+        shown["usage"] = told_usage(self.usage)
         return shown
 
 

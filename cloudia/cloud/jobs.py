@@ -41,7 +41,7 @@ from cloudia.cloud.job_records import (
 )
 from cloudia.cloud.transactions import TRANSACTION_TRIES, pause, transact
 from cloudia.errors import NotFoundError, UnavailableError
-from cloudia.protocol import TERMINAL_STATUSES, AttemptOutcome, Job, JobStatus, Message, QueuedJob
+from cloudia.protocol import TERMINAL_STATUSES, AttemptOutcome, Job, JobStatus, Message, QueuedJob, told_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -408,7 +408,7 @@ class Jobs:
             job_id=job.job_id,
             status=status,
             error=error,
-            usage=usage,
+            usage=told_usage(usage),
             model=model,
             finish=finish,
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from cloudia.cloud.job_index import ENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cloudia.cloud.job_index import JobState
     from cloudia.cloud.jobs import Jobs
@@ -64,8 +64,8 @@ class Cost:
         dollars = _dollars(attempt, prices)
         self.jobs.add(job.job_id)
         self.attempts += 1
-        self.input_tokens += int(usage.get("input_tokens", 0))
-        self.output_tokens += int(usage.get("output_tokens", 0))
+        self.input_tokens += _tokens(usage, "input_tokens")
+        self.output_tokens += _tokens(usage, "output_tokens")
         self.cached_tokens += int(usage.get("cache_read_tokens", 0))
         self.estimated += "estimated_requests" in usage
         self.unknown += dollars is None
@@ -145,5 +145,10 @@ def _dollars(attempt: AttemptRecord, prices: LlmPrices) -> Decimal | None:
     if price is None:
         return None
     parts = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-    taken, given, read, written, reasoning = (int(usage.get(name, 0)) for name in parts)
+    taken, given, read, written, reasoning = (_tokens(usage, name) for name in parts)
     return price.cost(taken, given, cache_read_tokens=read, cache_write_tokens=written, reasoning_tokens=reasoning)
+
+
+def _tokens(usage: Mapping[str, float], name: str) -> int:
+    """Return the tokens of a kind: those that were told, and those that are estimated beside them."""
+    return int(usage.get(name, 0) + usage.get(f"estimated_{name}", 0))

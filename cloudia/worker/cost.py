@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cloudia import telemetry
 from cloudia.errors import CloudiaError
 from cloudia.prices.llm import LlmPrices, built_in, own_prices
+from cloudia.worker.providers.base import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from cloudia.prices.price import Price
     from cloudia.settings import Settings
-    from cloudia.worker.providers.base import Usage
 
 __all__ = ["Costs", "Spent", "usage_of"]
 
@@ -36,8 +36,10 @@ class Spent:
     at: float
     """Epoch seconds."""
     usage: Usage
+    counted: Usage | None
+    """What the provider told of it; None where it told nothing."""
     told: bool
-    """Whether the provider told it, at the answer's end; else it is an estimate, of what was sent and what came."""
+    """Whether the provider told it, at the answer's end; else `usage` is an estimate, of what was sent and what came."""
 
 
 class Costs:
@@ -83,13 +85,19 @@ class Costs:
 
 
 def usage_of(spent: Sequence[Spent], cost: Decimal | None) -> dict[str, float] | None:
-    """Return what a record holds of requests: their tokens, how many of them were estimated, and what they cost if known."""
+    """Return what a record holds of requests: the tokens that were told, what is estimated beside them, and the cost.
+
+    An estimate is never told as tokens: who reads those reads what the vendor means, or nothing.
+    """
     if not spent:
         return None
-    usage: dict[str, float] = {**sum((each.usage for each in spent[1:]), start=spent[0].usage).to_json()}
-    estimated = sum(not each.told for each in spent)
-    if estimated:
-        usage["estimated_requests"] = estimated
+    counted = [each.counted for each in spent if each.counted]
+    usage: dict[str, float] = {**sum(counted[1:], start=counted[0]).to_json()} if counted else {}
+    guessed = [(each.usage, each.counted or Usage(0, 0)) for each in spent if not each.told]
+    if guessed:
+        usage["estimated_requests"] = len(guessed)
+        usage["estimated_input_tokens"] = sum(whole.input_tokens - told.input_tokens for whole, told in guessed)
+        usage["estimated_output_tokens"] = sum(whole.output_tokens - told.output_tokens for whole, told in guessed)
     if cost is not None:
         usage["cost_usd"] = float(round(cost, _PLACES))
     return usage

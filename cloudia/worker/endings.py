@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia import ids, telemetry
 from cloudia.cloud.queue import MOST_ATTRIBUTES, Attribute
+from cloudia.protocol import told_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ def last_event(
     """Return the type and the data of the event that ends a job."""
     match status:
         case "done":
-            facts = {"usage": usage, "provider": provider, "model": model, "finish": finish}
+            facts = {"usage": told_usage(usage), "provider": provider, "model": model, "finish": finish}
             return "done", {"message_id": message_id, **facts}
         case "cancelled":
             return "cancelled", {"message_id": message_id}

@@ -400,7 +400,8 @@ class _Request:
     @property
     def spent(self) -> Spent | None:
         """What it used, as the provider told it at the end, else by estimate; None while nothing came."""
-        usage, told = self.usage, self.usage is not None and self.finish is not None
+        usage = counted = self.usage
+        told = counted is not None and self.finish is not None
         if not told:
             if not self._alive:
                 return None
@@ -409,7 +410,7 @@ class _Request:
                 replace(usage, output_tokens=max(usage.output_tokens, said)) if usage else Usage(size(self.asked), said)
             )
         assert usage  # noqa: S101 - it was told, or is made here
-        return Spent(self.route.provider.name, self.route.url, self.asked.model, self._at, usage, told)
+        return Spent(self.route.provider.name, self.route.url, self.asked.model, self._at, usage, counted, told)
 
     async def begin(self) -> list[Piece]:
         """Return the pieces up to the first that says something: text, thinking, a call. Where nothing is said, the finish."""

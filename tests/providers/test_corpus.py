@@ -16,12 +16,13 @@ import pytest
 
 from cloudia import ids
 from cloudia.errors import UsageError
-from cloudia.protocol import Message, QueuedJob
+from cloudia.protocol import Message, QueuedJob, told_usage
 from cloudia.settings import Layer, from_toml, resolve
 from cloudia.sim.llm.corpus import corpus
 from cloudia.stack import Stack
 from cloudia.worker import Tool
 from cloudia.worker.context import chat_messages
+from cloudia.worker.cost import usage_of
 from cloudia.worker.failures import Fail, Failure, Retry, decide, describe
 from cloudia.worker.providers.base import Unsaid
 from cloudia.worker.routes import make_llm
@@ -194,7 +195,8 @@ def check(expect: JsonObject, outcome: Outcome, *, requests: int, counted: bool)
     """Check a turn against what a careful user expects of it."""
     call, failure = outcome.call, outcome.failure
     told = f"{failure.message} {failure.hint}" if failure else ""
-    usage = call.usage and {"input_tokens": call.usage.input_tokens, "output_tokens": call.usage.output_tokens}
+    recorded = told_usage(usage_of(call.spent, None)) or {}  # As clients are shown it.
+    usage = {name: recorded[name] for name in ("input_tokens", "output_tokens") if name in recorded}
     values = {
         "status": outcome.status,
         "reply": outcome.reply,

@@ -35,7 +35,7 @@ def costs(prices: str) -> Costs:
 
 
 def spent(usage: Usage, *, model: str = "m", told: bool = True, url: str = "") -> Spent:
-    return Spent("openai", url, model, 1_800_000_000.0, usage, told)
+    return Spent("openai", url, model, 1_800_000_000.0, usage, usage if told else None, told)
 
 
 def test_a_cost_is_of_each_request_by_itself() -> None:
@@ -51,15 +51,26 @@ def test_a_cost_is_of_each_request_by_itself() -> None:
 
 
 def test_a_record_says_what_was_estimated() -> None:
-    """Tokens of all requests together, and how many of these nobody has told; nothing where nothing was used."""
+    """The tokens that were told, of all requests together; beside them, by names of their own, what is estimated."""
     both = [spent(Usage(60, 5)), spent(Usage(10, 2, 4), told=False)]
     assert usage_of(both, Decimal("0.5")) == {
-        "input_tokens": 70,
-        "output_tokens": 7,
-        "cache_read_tokens": 4,
+        "input_tokens": 60,
+        "output_tokens": 5,
         "estimated_requests": 1,
+        "estimated_input_tokens": 10,
+        "estimated_output_tokens": 2,
         "cost_usd": 0.5,
     }
+    assert usage_of(both[1:], None) == {
+        "estimated_requests": 1, "estimated_input_tokens": 10, "estimated_output_tokens": 2,
+    }  # fmt: skip
+    begun = replace(
+        spent(Usage(10, 8)), counted=Usage(10, 1), told=False
+    )  # Such as Anthropic's, which tells the input first.
+    assert usage_of([begun], None) == {
+        "input_tokens": 10, "output_tokens": 1,
+        "estimated_requests": 1, "estimated_input_tokens": 0, "estimated_output_tokens": 7,
+    }  # fmt: skip
     assert usage_of(both[:1], None) == {"input_tokens": 60, "output_tokens": 5}
     assert usage_of([], None) is None
 
