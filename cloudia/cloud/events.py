@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["START", "Appended", "Entry", "EventLog", "Frame"]
 
 # One round trip, one decision. An attempt whose fence is older than the log has seen is stale and writes nothing more; a
-# job ends once per fence, so the last event of a job delivered twice is not logged twice.
+# job ends once per fence, so the last event of a job delivered twice is not logged twice. What goes on with an attempt that
+# the log does not know has lost what was before it: Redis was started anew.
 _APPEND = """
 local fence = tonumber(ARGV[1])
 local seen = redis.call('HMGET', KEYS[2], 'fence', 'ended')
 if seen[1] and tonumber(seen[1]) > fence then return 'stale' end
 if seen[2] and tonumber(seen[2]) >= fence then return 'ended' end
+if ARGV[8] == '1' and tonumber(seen[1] or -1) ~= fence then return 'lost' end
 redis.call('HSET', KEYS[2], 'fence', ARGV[1])
 if ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'ended', ARGV[1]) end
 redis.call('EXPIRE', KEYS[2], ARGV[5])
@@ -47,11 +49,15 @@ _APPEND_SHA = hashlib.sha1(_APPEND.encode(), usedforsecurity=False).hexdigest()
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An event on its way into a session's log, written under the fence of its job's lease."""
+    """An event on its way into a session's log, written under the fence of its job's lease.
+
+    `goes_on` says that others of its attempt stand before it.
+    """
 
     session_id: str
     fence: int
     event: Event
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What became of a frame: its id in the log, or why it was refused (`stale`, `ended`)."""
+    """What became of a frame: its id in the log, or why not: `stale`, `ended`, or `lost` with what it goes on from."""
 
     id: str | None
     refused: str | None = None
@@ -99,6 +105,7 @@ class EventLog:
                     self._ttl,
                     self._keys.node(""),
                     session,
+                    int(frame.goes_on),
                 )
                 command = ["EVALSHA", _APPEND_SHA]
             replies: list[str] = await pipeline.execute()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,18 @@ async def test_sessions_and_stacks_are_apart(log: EventLog, redis: Redis) -> Non
     assert [entry.payload for entry in await log.after("ses_two", START)] == [_frame(text="2").event.encode()]
     other = EventLog(redis, f"log{secrets.token_hex(4)}", ttl_seconds=_TTL, max_length=_CAP)
     assert await other.after("ses_one", START) == []
+
+
+async def test_what_goes_on_from_what_is_gone_is_lost(log: EventLog, redis: Redis, keys: Keys) -> None:
+    """I4: nothing is written behind a beginning that the log has forgotten, nor behind that of another attempt."""
+    more, end = replace(_frame(text="more"), goes_on=True), replace(_frame("done"), goes_on=True)
+    assert all(appended.id for appended in await log.append([_frame("started"), more]))
+    await redis.delete(keys.log(_SESSION), keys.job(_SESSION, _JOB))
+    assert [appended.refused for appended in await log.append([more, end])] == ["lost", "lost"]
+    assert await log.after(_SESSION, START) == []
+    assert all(appended.id for appended in await log.append([_frame("reset"), more]))
+    assert (await log.append([replace(more, fence=2)]))[0].refused == "lost"
+    assert (await log.append([end]))[0].id
 
 
 async def test_an_older_fence_is_stale(log: EventLog) -> None:

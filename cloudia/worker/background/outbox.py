@@ -1,7 +1,7 @@
 """The outbox: events on their way to the log, coalesced, those of all jobs of a worker in one round trip.
 
-The first text of an answer is sent at once, what follows at most once per frame time. When Redis was away, a `reset` and
-the whole text so far replace what may be missing; the answer itself never waits for Redis.
+The first text of an answer is sent at once, what follows at most once per frame time. When Redis was away, or has lost its
+memory, a `reset` and the whole text so far replace what may be missing; the answer itself never waits for Redis.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ class Stream:
     def take(self) -> list[Frame]:
         """Return the frames that are due; from now on they are on their way."""
         due: list[str | _Control] = self._script[self._taken :]
+        begun = self._taken > 0 and not self._interrupted
         if self._interrupted:
             openings = {"started", "reset", "thinking"}
             due = [("reset", {"reason": "events_interrupted"})]
@@ -114,8 +115,13 @@ class Stream:
         self._taken, self._interrupted, self._urgent = len(self._script), False, False
         job, session = self._job, self._job.session_id or ""
         return [
-            Frame(session, self._fence, Event(kind, job.job_id, job.conversation_id, self._attempt, data))
-            for kind, data in _coalesced(due)
+            Frame(
+                session,
+                self._fence,
+                Event(kind, job.job_id, job.conversation_id, self._attempt, data),
+                begun or place > 0,
+            )
+            for place, (kind, data) in enumerate(_coalesced(due))
         ]
 
     def logged(self, frames: Sequence[Frame], *, next_frame: float, stale: bool) -> None:
@@ -253,6 +259,10 @@ class Outbox:
             own = [next(outcomes) for _ in frames]
             if telemetry.listening():
                 stream.tell(frames, own, seconds=time.perf_counter() - began)
+            if any(outcome.refused == "lost" for outcome in own):
+                stream.interrupted()
+                self._dirty[stream] = None
+                continue
             stale = any(outcome.refused == "stale" for outcome in own)
             stream.logged(frames, next_frame=self._now() + self._frame_seconds, stale=stale)
         return True

@@ -53,11 +53,17 @@ class Log(EventLog):
             return Appended(None, "stale")
         if self.ended.get(job_id, 0) >= frame.fence:
             return Appended(None, "ended")
+        if frame.goes_on and self.fences.get(job_id) != frame.fence:
+            return Appended(None, "lost")
         self.fences[job_id] = frame.fence
         if frame.event.terminal:
             self.ended[job_id] = frame.fence
         self.frames.append(frame)
         return Appended(f"1-{len(self.frames)}")
+
+    def forget(self) -> None:
+        """Lose all, as a Redis that is started anew has."""
+        self.frames, self.fences, self.ended = [], {}, {}
 
     def events(self, job_id: str = "a") -> list[tuple[str, Any]]:
         """What is in the log of one job: types with their data, neighbouring text joined."""
@@ -304,6 +310,25 @@ async def test_after_an_outage_a_reset_and_the_whole_text_replace_what_may_be_mi
     ]
 
 
+async def test_where_redis_lost_its_memory_an_attempt_begins_anew(
+    outbox: Outbox, log: Log, line: Line, stream: Stream
+) -> None:
+    """I4: what told of the attempt is gone, unseen perhaps, so a `reset` and the whole text come before what goes on."""
+    async with running(outbox.run()):
+        stream.emit("reset", reason="new_attempt")
+        stream.text("one ")
+        await asyncio.sleep(1)
+        log.forget()
+        stream.text("two ")
+        await asyncio.sleep(1)
+        assert log.events() == [RESET, ("text", "one two ")]
+        log.forget()
+        stream.text("three")
+        stream.emit("done")
+        await stream.flushed()
+    assert log.events() == [RESET, ("text", "one two three"), ("done", {})]
+
+
 async def test_text_that_is_void_is_not_sent_again(outbox: Outbox, log: Log, line: Line, stream: Stream) -> None:
     """A `reset` voids it, also where it was still to be sent; after an outage only what holds comes again."""
     async with running(outbox.run()):
@@ -522,13 +547,17 @@ async def test_an_attempt_is_told_when_the_log_has_seen_a_newer_one(
 @given(
     sizes=st.lists(st.integers(0, 4), min_size=2, max_size=4),
     outages=st.lists(st.tuples(st.floats(0, 3), st.floats(0.01, 3)), max_size=3),
+    forgets=st.lists(st.floats(0, 1.4), max_size=3),
     seconds=st.sampled_from([0.0, 0.01, 0.3]),
     loses_answers=st.booleans(),
 )
 def test_whatever_fails_the_client_has_the_whole_answer_in_the_end(
-    sizes: list[int], outages: list[tuple[float, float]], *, seconds: float, loses_answers: bool
+    sizes: list[int], outages: list[tuple[float, float]], forgets: list[float], *, seconds: float, loses_answers: bool
 ) -> None:
-    """I4, I8: jobs stream while Redis comes and goes; in the end each log reads as its answer, from its last reset on."""
+    """I4, I8: jobs stream while Redis comes, goes and forgets; in the end a log reads as its answer, from its last reset on.
+
+    A job whose end was logged before all was forgotten has no log; its client asks for the record.
+    """
 
     async def speak(stream: Stream, words: int) -> None:
         stream.emit("started")
@@ -552,6 +581,8 @@ def test_whatever_fails_the_client_has_the_whole_answer_in_the_end(
         for begin, length in outages:
             loop.call_later(begin, lambda: outage(begins=True))
             loop.call_later(begin + length, lambda: outage(begins=False))
+        for at in forgets:
+            loop.call_later(at, log.forget)
         loop.call_later(7, lambda: outage(begins=False))
         async with running(outbox.run()):
             streams = [outbox.open(job(f"j{index}"), attempt=1, fence=1) for index in range(len(sizes))]
@@ -564,6 +595,8 @@ def test_whatever_fails_the_client_has_the_whole_answer_in_the_end(
     for index, words in enumerate(sizes):
         events = log.events(f"j{index}")
         whole = [("text", "".join(f"{number} " for number in range(words)))] if words else []
+        if forgets and not events:
+            continue
         last = max((place for place, event in enumerate(events) if event == RESET), default=0)
         assert events[last] in [("started", {}), RESET]
         assert events[last + 1 :] == [*whole, ("done", {})]
