@@ -10,7 +10,8 @@ to hold each body and hash it.
 
 What it has to know comes as JSON in `CLOUDIA_GUARD`: the arguments of `Rules`.
 
-MiniStack saves what it keeps when it is asked to end; one that is killed would lose all since it began.
+MiniStack saves what it keeps when it is asked to end; one that is killed would lose all since it began. It looks for messages
+each 0.1 s while somebody waits for one; here a message that may have come ends that pause.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from urllib.parse import parse_qs
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-__all__ = ["VARIABLE", "Refusal", "Rules", "guarded", "refusal", "saving"]
+__all__ = ["VARIABLE", "Refusal", "Rules", "guarded", "refusal", "saving", "telling"]
 
 VARIABLE = "CLOUDIA_GUARD"
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -40,6 +41,9 @@ _READING = frozenset({"GET", "HEAD"})
 _CHANGING = frozenset({"POST", "PUT", "PATCH"})
 _SCHEME = b"AWS4-HMAC-SHA256 "
 _KEY = b"Credential="
+
+_TARGET, _SQS, _POLL = b"x-amz-target", b"AmazonSQS.", b"AmazonSQS.ReceiveMessage"
+"""The action of a request, as the SDKs name it."""
 
 _SAVE_SECONDS = 2.0
 _SHARE = 0.05
@@ -155,6 +159,46 @@ def guarded(app: Callable[..., Awaitable[None]], rules: Rules) -> Callable[..., 
     return guard
 
 
+def telling(app: Callable[..., Awaitable[None]], queues: Any) -> Callable[..., Awaitable[None]]:
+    """Return an ASGI application that ends the pauses of `queues`, the module of SQS, when another request to SQS was answered.
+
+    What was sent, deleted or given back may be what a poll waits for; a poll that ends gives no reason to look.
+    """
+    clock = queues.asyncio = _Clock()
+
+    async def teller(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+        if any(
+            name == _TARGET and value.startswith(_SQS) and value != _POLL for name, value in scope.get("headers", ())
+        ):
+            clock.wake()
+
+    return teller
+
+
+class _Clock:
+    """`asyncio` as the module of SQS sees it: `sleep` ends sooner where there is something to see."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for `seconds`, or until `wake`."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        await asyncio.wait({waiting}, timeout=seconds)
+        self._waiting.discard(waiting)
+
+    def wake(self) -> None:
+        """End all pauses."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+
 async def _refuse(send: Callable[[dict[str, Any]], Awaitable[None]], refused: Refusal) -> None:
     body = json.dumps({"__type": refused.code, "message": refused.message}).encode()
     headers = [
@@ -208,7 +252,9 @@ def main() -> None:
 
     if app.PERSIST_STATE:
         app.app = saving(app.app, lambda: app.save_all(app._build_persistence_save_dict()))  # noqa: SLF001 - it has no other way
-    app.app = guarded(app.app, rules)
+    from ministack.services import sqs  # noqa: PLC0415 - as above
+
+    app.app = guarded(telling(app.app, sqs), rules)
     app.main()
 
 
