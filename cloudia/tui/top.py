@@ -121,12 +121,16 @@ class TopScreen(Screen[None]):
         while True:
             if not self._paused:
                 try:
-                    sample = await asyncio.to_thread(self._sampler.sample)
+                    told: Sample | CloudiaError = await asyncio.to_thread(self._sampler.sample)
                 except CloudiaError as error:
-                    self.query_one("#headline", Static).update(Content.styled(error.message, "$error"))
+                    told = error
+                if not self.query("#headline"):
+                    return  # The screen was left meanwhile.
+                if isinstance(told, CloudiaError):
+                    self.query_one("#headline", Static).update(Content.styled(told.message, "$error"))
                 else:
-                    self._history.add(sample)
-                    self._show(sample)
+                    self._history.add(told)
+                    self._show(told)
             await asyncio.sleep(_SECONDS)
 
     def _show(self, sample: Sample) -> None:
@@ -236,7 +240,8 @@ class TraceScreen(ModalScreen[None]):
     async def on_mount(self) -> None:
         """Read the lines."""
         lines = await asyncio.to_thread(self._sampler.trace, self._job_id)
-        self.query_one("#trace-lines", Static).update("\n".join(lines) or "Nothing is known about it any more.")
+        for shown in self.query("#trace-lines").results(Static):  # None, where the screen was left meanwhile.
+            shown.update("\n".join(lines) or "Nothing is known about it any more.")
 
 
 def _count(value: int | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 from textual.widgets import DataTable, Static
@@ -15,6 +17,7 @@ from cloudia.tui.app import TopApp
 from cloudia.tui.history import History, percentile
 from cloudia.tui.preferences import Preferences
 from cloudia.tui.top import TraceScreen
+from tests.patience import HANGS
 from tests.support import Cloud, RunningStack, eventually
 from tests.tui.scripted import ScriptedSampler
 
@@ -87,6 +90,24 @@ async def test_it_shows_a_stack_that_runs(stack: RunningStack, tmp_path: Path) -
         assert "streaming" in str(lines.content)
         await pilot.press("escape")
         assert not isinstance(app.screen, TraceScreen)
+
+
+async def test_a_sample_that_comes_too_late_is_let_be(tmp_path: Path) -> None:
+    """It was asked for before the screen was left, and breaks nothing when it comes."""
+    asked, answered = threading.Event(), threading.Event()
+
+    class Slow(ScriptedSampler):
+        def sample(self) -> Sample:
+            asked.set()
+            assert answered.wait(HANGS)
+            return super().sample()
+
+    app = TopApp(Slow(), preferences=Preferences(tmp_path / "tui.json"))
+    async with app.run_test():
+        assert await asyncio.to_thread(asked.wait, HANGS)
+        await app.screen.query("*").remove()  # As far as leaving has come.
+        answered.set()
+        await app.workers.wait_for_complete()
 
 
 async def test_it_shows_a_stack_that_runs_elsewhere(cloud: Cloud, tmp_path: Path) -> None:
