@@ -84,6 +84,7 @@ _LONG = (
     "tests/cli/test_dlq.py",
     "tests/web/test_page_sessions.py",
     "tests/deploy/test_helm.py",
+    "tests/deploy/test_image.py",
     "tests/cli/test_cli_restart.py",
     "tests/tui/test_chat_restart.py",
     "tests/web/test_page_access.py",
