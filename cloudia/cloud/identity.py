@@ -32,6 +32,9 @@ __all__ = ["Caller", "Identity", "bearer", "issue_token", "token_expired"]
 _USER = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 _MAX_TOKEN = 8192
 _LEEWAY_SECONDS = 10
+"""For how long a token is taken after its end."""
+_AHEAD_SECONDS = 120
+"""By how much the clock where a token was made may be ahead: RFC 7519 speaks of "no more than a few minutes"."""
 _END_OF_TIME = 253_402_300_800
 """The year 10000: a token may be good for longer than a clock can tell."""
 _SESSION = re.compile(r"ses_[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
@@ -111,15 +114,18 @@ class Identity:
             algorithms = ["RS256", "ES256"]
         else:
             key, algorithms = self._parameters.require(self._stack.token_secret), ["HS256"]
-        return jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             token,
             key,
             algorithms=algorithms,
             audience=self._audience,
             issuer=self._issuer,
-            leeway=_LEEWAY_SECONDS,
+            leeway=_AHEAD_SECONDS,
             options={"require": ["sub", "exp"], "verify_aud": self._audience is not None},
         )
+        if int(claims["exp"]) <= time.time() - _LEEWAY_SECONDS:
+            raise jwt.ExpiredSignatureError
+        return claims
 
     def new_session(self, user_id: str) -> str:
         """Return a new session id of this user: `ses_{random}.{signature}`."""

@@ -105,13 +105,13 @@ def test_a_token_expires(cloud: Cloud, identity: Identity) -> None:
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
 def test_a_clock_that_is_ahead_is_told_as_that(cloud: Cloud, identity: Identity, claim: str) -> None:
-    """A token of the time to come is good, and refused: whoever made it learns that it is the clock."""
+    """One that is two minutes ahead is let be; beyond, whoever made the token learns that it is the clock."""
     with pytest.raises(UnauthorizedError) as caught:
-        identity.user(signed(cloud, {"sub": "alice", "exp": LATER, claim: int(time.time()) + 60}))
+        identity.user(signed(cloud, {"sub": "alice", "exp": LATER, claim: int(time.time()) + 150}))
     assert caught.value.code == "bad_token"
     assert "clock" in caught.value.message
     assert "clock" in caught.value.hint
-    assert identity.user(signed(cloud, {"sub": "alice", "exp": LATER, claim: int(time.time()) + 5})) == "alice"
+    assert identity.user(signed(cloud, {"sub": "alice", "exp": LATER, claim: int(time.time()) + 100})) == "alice"
 
 
 def test_the_algorithm_is_ours_to_choose(cloud: Cloud, identity: Identity) -> None:
