@@ -95,6 +95,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "dlq import": ("cloudia dlq import letters.jsonl",),
     "dlq purge": ("cloudia dlq purge LETTER --yes",),
     "build functions": ("cloudia build functions --output dist/functions",),
+    "build terraform": ("cloudia build terraform --output deploy/terraform/stack.json",),
     "chaos llm": (
         "cloudia chaos llm 500 --rate 0.3 --for 1m",
         "cloudia chaos llm 429 --count 2 --retry-after 3",

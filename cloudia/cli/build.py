@@ -45,6 +45,32 @@ def functions(
     note(f"{RUNTIME}, {' or '.join(ARCHITECTURES)}; {sum(len(each.data) for each in zips):,} bytes in all")
 
 
+@app.command()
+def terraform(
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file, in the folder of the module.")] = Path(
+        "deploy/terraform/stack.json"
+    ),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write what the Terraform module reads of the stack: its resources, and what each part may do and be told."""
+    from cloudia.deploy.terraform import stack_json  # noqa: PLC0415 - lazy
+    from cloudia.given_file import write_given  # noqa: PLC0415 - lazy
+
+    STATE.json = json
+    text = stack_json()
+    try:
+        write_given(output, text)
+    except OSError as error:
+        raise UsageError(
+            f"{output} cannot be written: {error.strerror}", hint="Name another file with --output."
+        ) from error
+    if json:
+        print_json({"path": str(output), "bytes": len(text)})
+        return
+    console().print(str(output), markup=False, highlight=False, soft_wrap=True)
+
+
 def _write(folder: Path, zips: list[FunctionZip]) -> list[Path]:
     """Write each zip in one step, so that nobody uploads half of one. Return where they are."""
     paths = []

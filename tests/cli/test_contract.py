@@ -92,6 +92,7 @@ ROWS = {
     "llm record": Row("{folder}/case.json", form="lines", runs=False),
     "llm replay": Row("{folder}/no-such-case.json", code=2, alone=2),
     "build functions": Row("--output {folder}/zips", alone=0),
+    "build terraform": Row("--output {folder}/stack.json", alone=0),
 }
 
 
