@@ -57,6 +57,10 @@ variable "secret_versions" {
   default     = { token-secret = 1, session-secret = 1 }
 
   validation {
+    condition     = alltrue([for key, _ in var.secret_versions : length(lookup(var.secrets, key, "")) > 0])
+    error_message = "A secret that secret_versions names has no value in secrets; give it as TF_VAR_secrets, a JSON object."
+  }
+  validation {
     condition     = alltrue([for key, _ in var.secret_versions : contains(keys(local.parameters), key)])
     error_message = "secret_versions names a secret that the stack does not have; stack.json lists them, and redis-url."
   }
