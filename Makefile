@@ -8,7 +8,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 # What runs is compiled once, also where containers are told to leave no compiled file behind.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test test-long test-all contract localstack lint bench drill clean
+.PHONY: up test test-long test-all contract localstack deploy-test lint bench drill clean
 
 up: $(VENV)/.installed
 	@exec $(BIN)/cloudia up
@@ -41,6 +41,16 @@ contract: $(VENV)/.installed-test
 localstack: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.contract.localstack
 
+# The Terraform module: by itself, and on MiniStack. Where Terraform or its provider is missing it says so.
+deploy-test: $(VENV)/.installed-test .venv-checkov/.installed
+	@exec $(BIN)/python -m pytest -m "long or not long" tests/deploy/test_stack_json.py tests/deploy/test_terraform.py $(ARGS)
+
+# It pins another boto3 than MiniStack does, so it has an environment of its own.
+.venv-checkov/.installed:
+	@"$(PYTHON)" -m venv .venv-checkov
+	@.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
+	@touch $@
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
@@ -53,7 +63,7 @@ bench: $(VENV)/.installed-test
 	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf .venv .venv-3.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-3.* .venv-checkov build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=..."; exit 1; }

@@ -74,6 +74,7 @@ _LONG = (
     "tests/security/",
     "tests/drill/",
     "tests/deploy/test_grants.py",
+    "tests/deploy/test_terraform.py",
     "tests/deploy/test_zips.py",
     "tests/gateway/test_gateway_floods.py",
     "tests/sim/test_own_environment.py",
