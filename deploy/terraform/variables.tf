@@ -130,7 +130,7 @@ variable "worker_spot" {
 variable "worker_size" {
   description = "CPU units and MiB of a worker's task."
   type        = object({ cpu = number, memory = number })
-  default     = { cpu = 256, memory = 512 }
+  default     = { cpu = 512, memory = 1024 }
 }
 
 variable "gateways" {

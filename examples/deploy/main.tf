@@ -19,7 +19,9 @@ module "cloudia" {
   secret_versions = var.secret_versions
   web_origins     = var.web_origins
   alarm_email     = var.alarm_email
-  budget_dollars  = 50
+  budget_dollars  = 100
+
+  deletion_protection = var.deletion_protection
 
   settings = {
     "llm.provider"                = "anthropic"

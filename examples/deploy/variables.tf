@@ -55,3 +55,9 @@ variable "adopt" {
   type        = bool
   default     = false
 }
+
+variable "deletion_protection" {
+  description = "Apply with false before `terraform destroy`."
+  type        = bool
+  default     = true
+}
