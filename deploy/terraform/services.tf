@@ -119,7 +119,8 @@ resource "aws_ecs_task_definition" "service" {
   container_definitions = jsonencode([{
     name                   = each.key
     image                  = var.image
-    command                = ["python", "-m", "cloudia.${each.key}"]
+    entryPoint             = ["python", "-m"]
+    command                = ["cloudia.${each.key}"]
     essential              = true
     readonlyRootFilesystem = true
     stopTimeout            = 120 # The most that Fargate gives.
