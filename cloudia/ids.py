@@ -11,7 +11,7 @@ import secrets
 import time
 from datetime import UTC, datetime
 
-__all__ = ["conversation_id", "is_id", "iso", "job_id", "new", "now", "part_id", "reply_id", "turn_ids"]
+__all__ = ["conversation_id", "is_id", "iso", "job_id", "made_at", "new", "now", "part_id", "reply_id", "turn_ids"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80
@@ -67,6 +67,13 @@ def part_id(part: str) -> str:
 def is_id(text: str, prefix: str) -> bool:
     """Tell whether `text` is an id of the kind `prefix` (`cnv`, `job`, `msg`)."""
     return text.startswith(f"{prefix}_") and _ID.fullmatch(text) is not None
+
+
+def made_at(identifier: str) -> float | None:
+    """Return when an id was made, epoch seconds, by its maker's clock; None where it is no id of ours."""
+    if _ID.fullmatch(identifier) is None:
+        return None
+    return (_number(identifier.partition("_")[2][:_LENGTH]) >> _RANDOM_BITS) / 1000
 
 
 def now() -> str:

@@ -348,6 +348,12 @@ class Settings:
     gateway_port: int = _setting(
         8765, "port that the gateway listens on; 0 takes a free one", "gateway up", low=0, high=65535
     )
+    gateway_probe_host: str = _setting(
+        "127.0.0.1", "address of the gateway's /live, /ready and /metrics; 0.0.0.0 in a container", "gateway"
+    )
+    gateway_probe_port: int = _setting(
+        0, "port of these, apart from that of its clients; 0 is none", "gateway", low=0, high=65535
+    )
     gateway_hello_seconds: float = _setting(5.0, "time for a client to say hello", "gateway", low=0.05, high=60)
     gateway_ping_seconds: float = _setting(
         20.0, "interval of pings, and the time for the pong", "gateway", low=0.05, high=300
@@ -371,6 +377,18 @@ class Settings:
 
     telemetry_listener: str = _setting(
         "", "module:function that is told what happens; empty is none", "functions worker gateway up"
+    )
+    telemetry_slow_seconds: float = _setting(
+        10.0,
+        "a message that took longer is kept as spans though it was not sampled",
+        "functions worker gateway",
+        low=0,
+        high=86_400,
+    )
+    telemetry_prometheus: bool = _setting(
+        default=False,
+        doc="serve /metrics beside the probes, for Prometheus; it wants the extra `prometheus`",
+        readers="worker gateway",
     )
     log_level: str = _setting(
         "info",

@@ -34,6 +34,11 @@ def sleeps(event: Happening) -> None:
     time.sleep(3600)
 
 
+_OF_PARTS = {"WorkerSampled", "QueueSampled", "GatewaySampled", "ConnectionOpened", "ConnectionEnded"}
+"""What tells how a part is, whenever that is."""
+
+
 def told_in(file: Path) -> list[dict[str, Any]]:
-    """Return what a listener was told."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    """Return what a listener was told of messages."""
+    told = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return [event for event in told if event["event"] not in _OF_PARTS]

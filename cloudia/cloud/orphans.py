@@ -59,6 +59,11 @@ class Orphans:
         for entries in pages(self._db, self._table, "open", before=before, most=_PAGE):
             yield [_open_job(record) for record in self._records(entries) if _is_open(record)]
 
+    def oldest(self) -> str | None:
+        """Return since when the oldest open job is, ISO 8601, by the index alone; None where none is open."""
+        entries = next(pages(self._db, self._table, "open", before=time.time(), most=1))
+        return str(entries[0]["state_since"]["S"]) if entries else None
+
     def _records(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the records of a page of the index, in its order."""
         found: dict[str, dict[str, Any]] = {}

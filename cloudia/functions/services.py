@@ -13,6 +13,7 @@ from cloudia.errors import UsageError
 from cloudia.settings import from_environment, secrets_in
 
 if TYPE_CHECKING:
+    from cloudia.settings import Settings
     from cloudia.stack import Stack
 
 __all__ = ["in_lambda", "services"]
@@ -25,10 +26,16 @@ def in_lambda() -> bool:
     return _IN_LAMBDA in os.environ
 
 
-def _listen(listener: str, stack: Stack) -> None:
-    """Tell the listener of this name. A function's zip may lack its module, and that must not refuse a message."""
+def _listen(settings: Settings, stack: Stack) -> None:
+    """Tell the listeners that are named. A function's zip may lack a module, and that must not refuse a message."""
     try:
-        telemetry.start_listening("api", listener=listener, stack=stack.name, queue=stack.jobs_queue.name)
+        telemetry.start_listening(
+            "api",
+            listener=settings.telemetry_listener,
+            stack=stack.name,
+            queue=stack.jobs_queue.name,
+            slow_seconds=settings.telemetry_slow_seconds,
+        )
     except UsageError as error:
         telemetry.log("listener not loaded", level=logging.WARNING, reason=error.message)
 
@@ -41,5 +48,5 @@ def services() -> Cloud:
         name, level = os.environ[_IN_LAMBDA], settings.log_level
         telemetry.configure_logs(name, level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings))
     cloud = Cloud(settings)
-    _listen(settings.telemetry_listener, cloud.stack)
+    _listen(settings, cloud.stack)
     return cloud

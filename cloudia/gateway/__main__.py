@@ -24,10 +24,15 @@ async def _main() -> None:
         "gateway", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
     )
     stack = Stack(settings.stack_name)
-    telemetry.start_listening(
-        "gateway", listener=settings.telemetry_listener, stack=stack.name, queue=stack.jobs_queue.name
+    metrics = telemetry.start_listening(
+        "gateway",
+        listener=settings.telemetry_listener,
+        stack=stack.name,
+        queue=stack.jobs_queue.name,
+        slow_seconds=settings.telemetry_slow_seconds,
+        prometheus=settings.telemetry_prometheus,
     )
-    gateway = Gateway(make_services(settings))
+    gateway = Gateway(make_services(settings), metrics=metrics)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stop)

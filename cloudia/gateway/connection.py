@@ -15,7 +15,7 @@ from cloudia.cloud.identity import token_expired
 from cloudia.errors import CloudiaError, InvalidRequestError, UnavailableError
 from cloudia.frames import CLOSE_BAD_FRAME, CLOSE_REPLACED, CLOSE_SLOW, CLOSE_TRY_AGAIN, CLOSE_UNAUTHORIZED
 from cloudia.gateway.delivery import Delivery
-from cloudia.protocol import Event
+from cloudia.protocol import Event, event_order
 from cloudia.telemetry.events import FrameDelivered
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Connection:
         self._heartbeat_seconds = heartbeat_seconds
         self._sent = after
         """The id of the last event that was sent."""
+        self._read_to = after
+        """The id of the last event that was read from the log."""
         self._delivery = Delivery(after, most_bytes=most_bytes)
         self._wake = asyncio.Event()
         self._wake.set()
@@ -142,6 +144,7 @@ class Connection:
             await asyncio.sleep(_RETRY_SECONDS)
         else:
             self._delivery.catch_up(entries, complete=len(entries) < _PAGE)
+            self._read_to = entries[-1].id if entries else self._read_to
 
     async def _send(self, entry: Entry) -> bool:
         """Send an event. Return False where the connection is gone, or its reader stands still and is dropped."""
@@ -176,6 +179,7 @@ class Connection:
                 seconds=seconds,
                 bytes=size,
                 traceparent=fields.get("traceparent"),
+                replayed=event_order(entry.id) <= event_order(self._read_to),
             )
         )
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,11 @@ from cloudia.gateway.connection import Connection, refuse
 from cloudia.hosts import check_host, check_origin
 from cloudia.ids import part_id
 from cloudia.protocol import MAX_FRAME_BYTES, START, VERSION, Event, Hello
+from cloudia.telemetry.events import ConnectionEnded, ConnectionOpened, GatewaySampled
+from cloudia.telemetry.probes import serve_probes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from websockets.asyncio.server import ServerConnection
     from websockets.datastructures import Headers
@@ -45,8 +48,10 @@ _CLOSE_SECONDS = 2.0
 class Gateway:
     """One gateway process. `run` returns once it was stopped."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, metrics: Callable[[], bytes] | None = None) -> None:
         self._to = services
+        self._metrics = metrics
+        """Makes what Prometheus reads, where it is to."""
         self._sockets: set[ServerConnection] = set()
         self._connections: dict[str, dict[str, Connection]] = {}
         """By session and id. A session has more than one only until Redis has told which of them was replaced."""
@@ -60,20 +65,25 @@ class Gateway:
     async def run(self) -> None:
         """Serve until stopped. `OSError` where the port is taken."""
         settings = self._to.settings
-        async with serve(
-            self._serve,
-            settings.gateway_host,
-            settings.gateway_port,
-            process_request=self._answer_http,
-            max_size=MAX_FRAME_BYTES,
-            max_queue=4,
-            open_timeout=settings.gateway_hello_seconds,
-            ping_interval=settings.gateway_ping_seconds,
-            ping_timeout=settings.gateway_ping_seconds,
-            close_timeout=_CLOSE_SECONDS,
-            compression=None,
-            server_header=None,
-        ) as server:
+        states = {"/live": lambda: (HTTPStatus.OK, {"status": "live"}), "/ready": self._state}
+        probes = serve_probes(settings.gateway_probe_host, settings.gateway_probe_port, states, metrics=self._metrics)
+        async with (
+            probes,
+            serve(
+                self._serve,
+                settings.gateway_host,
+                settings.gateway_port,
+                process_request=self._answer_http,
+                max_size=MAX_FRAME_BYTES,
+                max_queue=4,
+                open_timeout=settings.gateway_hello_seconds,
+                ping_interval=settings.gateway_ping_seconds,
+                ping_timeout=settings.gateway_ping_seconds,
+                close_timeout=_CLOSE_SECONDS,
+                compression=None,
+                server_header=None,
+            ) as server,
+        ):
             port = next(iter(server.sockets)).getsockname()[1]
             telemetry.log("gateway started", node_id=self._to.node_id, port=port)
             tasks = [asyncio.create_task(work) for work in (self._listen(), self._claim(), self._beat())]
@@ -116,12 +126,17 @@ class Gateway:
 
     async def _health(self, connection: ServerConnection, headers: Headers) -> Response:
         """Tell whether this node serves; who bears a token is told more."""
-        serves = self._subscribed.is_set()
-        told: dict[str, Any] = {"status": "ok" if serves else "unavailable"}
+        status, told = self._state()
         with suppress(UnauthorizedError, UnavailableError):
             await asyncio.to_thread(self._to.identity.user, bearer(",".join(headers.get_all("Authorization"))))
             told |= {"connections": len(self._sockets), "version": __version__}
-        return _json(connection, HTTPStatus.OK if serves else HTTPStatus.SERVICE_UNAVAILABLE, told)
+        return _json(connection, status, told)
+
+    def _state(self) -> tuple[HTTPStatus, dict[str, Any]]:
+        """Return whether this node serves."""
+        if self._subscribed.is_set():
+            return HTTPStatus.OK, {"status": "ok"}
+        return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable"}
 
     async def _serve(self, socket: ServerConnection) -> None:
         self._sockets.add(socket)
@@ -184,18 +199,31 @@ class Gateway:
             "protocol": VERSION,
             "heartbeat_seconds": settings.gateway_heartbeat_seconds,
         }
+        began = time.perf_counter()
         # Before it is registered, for from then on it can be replaced.
         self._connections.setdefault(session_id, {})[connection.id] = connection
         try:
             await to.sessions.register(connection.held, node_id=to.node_id)
-            telemetry.log("connected", connection_id=connection.id, resumed=resumed)
+            telemetry.notify(
+                ConnectionOpened(
+                    at=time.time(), connection_id=connection.id, resumed=resumed, connections=len(self._sockets)
+                )
+            )
             await socket.send(Event("ready", data=ready).encode())
             yield connection
         finally:
             del self._connections[session_id][connection.id]
             if not self._connections[session_id]:
                 del self._connections[session_id]
-            telemetry.log("disconnected", connection_id=connection.id, code=socket.close_code)
+            telemetry.notify(
+                ConnectionEnded(
+                    at=time.time(),
+                    seconds=time.perf_counter() - began,
+                    connection_id=connection.id,
+                    code=socket.close_code,
+                    connections=len(self._sockets) - 1,
+                )
+            )
             with suppress(UnavailableError):  # The registration expires by itself.
                 await to.sessions.unregister(connection.held)
 
@@ -266,6 +294,8 @@ class Gateway:
         await self._subscribed.wait()
         while True:
             pause = BEAT_SECONDS
+            if telemetry.listening():
+                telemetry.notify(GatewaySampled(at=time.time(), connections=len(self._sockets)))
             try:
                 await asyncio.to_thread(
                     self._to.presence.beat,

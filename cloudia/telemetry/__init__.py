@@ -4,10 +4,11 @@ from cloudia.telemetry.listeners import Listener, flush, listen, listening, load
 from cloudia.telemetry.logs import bound, configure_logs, log
 from cloudia.telemetry.scrubber import keep_secrets
 from cloudia.telemetry.start import start_listening
-from cloudia.telemetry.traceparent import new_traceparent, trace_id
+from cloudia.telemetry.traceparent import attempt_span_id, new_traceparent, span_id, trace_id
 
 __all__ = [
     "Listener",
+    "attempt_span_id",
     "bound",
     "configure_logs",
     "flush",
@@ -18,6 +19,7 @@ __all__ = [
     "log",
     "new_traceparent",
     "notify",
+    "span_id",
     "start_listening",
     "stop_listening",
     "trace_id",

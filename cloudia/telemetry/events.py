@@ -1,5 +1,7 @@
 """What happens to a message on its way from POST to the screen, one frozen value each: ids, times and counts, never text.
 
+So, too, how those are who have to do with it.
+
 `at` is when it was over, in epoch seconds; `seconds` is how long it took, by a clock that only grows. Together they are a
 span, and `job.traceparent` says of which trace. Who told it, a worker or a gateway, is the process that tells.
 """
@@ -19,10 +21,15 @@ __all__ = [
     "AttemptFailed",
     "AttemptIds",
     "AttemptStopped",
+    "BreakerChanged",
+    "BreakerState",
+    "ConnectionEnded",
+    "ConnectionOpened",
     "ContextRead",
     "FirstText",
     "FrameDelivered",
     "FramePushed",
+    "GatewaySampled",
     "Happening",
     "JobAccepted",
     "JobEnded",
@@ -30,11 +37,18 @@ __all__ = [
     "JobLeased",
     "MessageReceived",
     "ProviderCalled",
+    "QueueSampled",
+    "RouteSkipped",
+    "RouteState",
+    "SkippedFor",
     "StoppedBy",
     "ToolCalled",
+    "WorkerSampled",
 ]
 
 StoppedBy: TypeAlias = Literal["draining", "lost", "not_recorded"]
+SkippedFor: TypeAlias = Literal["breaker_open", "paused"]
+BreakerState: TypeAlias = Literal["closed", "open", "half-open"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +302,99 @@ class FrameDelivered:
     bytes: int
     traceparent: str | None = None
     """That of the job, on the event with which an attempt begins."""
+    replayed: bool = False
+    """Whether it was read from the event log, and not handed on as it was published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanged:
+    """The breaker of a route has a new state."""
+
+    at: float
+    provider: str
+    model: str
+    state: BreakerState
+    opened: int
+    """How often it has opened so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSkipped:
+    """A request was not made: its provider is to be left alone. Another route may be asked."""
+
+    at: float
+    provider: str
+    model: str
+    reason: SkippedFor
+    """Its breaker is open, or it asked for a pause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteState:
+    """A route as `WorkerSampled` has it."""
+
+    provider: str
+    model: str
+    state: BreakerState
+    errors: int
+    """In the breaker's window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSampled:
+    """How a worker is, every few seconds."""
+
+    at: float
+    in_work: int
+    """Jobs."""
+    routes: tuple[RouteState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSampled:
+    """What waits in the queue, each worker tells it now and then. Counts are as approximate as SQS'."""
+
+    at: float
+    queue: str
+    visible: int
+    in_flight: int
+    dead_letters: int
+    oldest_seconds: float
+    """Since when the oldest job is open that has not ended; 0 where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySampled:
+    """How a gateway is, every few seconds."""
+
+    at: float
+    connections: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOpened:
+    """A client said hello, and its session is registered."""
+
+    at: float
+    connection_id: str
+    resumed: bool
+    """Whether its session's log has all since the last event that it knows."""
+    connections: int
+    """Of this gateway, with this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionEnded:
+    """A connection of a session is over."""
+
+    at: float
+    seconds: float
+    """How long it was."""
+    connection_id: str
+    code: int | None
+    """The WebSocket's; None where it was not closed in order."""
+    connections: int
+    """Of this gateway, without this one."""
 
 
 Happening: TypeAlias = (
@@ -304,4 +411,11 @@ Happening: TypeAlias = (
     | AnswerRecorded
     | JobEnded
     | FrameDelivered
+    | BreakerChanged
+    | RouteSkipped
+    | WorkerSampled
+    | QueueSampled
+    | GatewaySampled
+    | ConnectionOpened
+    | ConnectionEnded
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cloudia.telemetry.events import Happening
 
-__all__ = ["Listener", "flush", "listen", "listening", "load_listener", "notify", "stop_listening"]
+__all__ = ["Listener", "dropped", "flush", "listen", "listening", "load_listener", "notify", "stop_listening"]
 
 Listener: TypeAlias = "Callable[[Happening], object]"
 
@@ -39,7 +39,7 @@ class _Thread:
     def __init__(self, listener: Listener, *, most: int) -> None:
         self._listener = listener
         self._waiting: queue.Queue[Happening | None] = queue.Queue(most)
-        self._dropped = 0
+        self.dropped = 0
         self._failed = 0
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
         self._thread.start()
@@ -49,8 +49,8 @@ class _Thread:
         try:
             self._waiting.put_nowait(event)
         except queue.Full:
-            self._dropped += 1
-            if self._dropped == 1:
+            self.dropped += 1
+            if self.dropped == 1:
                 log(
                     "the listener is too slow; events are dropped", level=logging.WARNING, waiting=self._waiting.maxsize
                 )
@@ -71,11 +71,11 @@ class _Thread:
             pass
         else:
             self._thread.join(max(0.0, deadline - time.monotonic()))
-        if self._dropped or self._failed or untold:
+        if self.dropped or self._failed or untold:
             log(
                 "the listener missed events",
                 level=logging.WARNING,
-                dropped=self._dropped,
+                dropped=self.dropped,
                 failed=self._failed,
                 untold=untold,
             )
@@ -117,6 +117,11 @@ def listen(*listeners: Listener, most: int = MOST_WAITING) -> None:
 def listening() -> bool:
     """Tell whether anybody but the log listens: whatever no line is made of need not be built otherwise."""
     return bool(_threads)
+
+
+def dropped() -> int:
+    """Return how many events found no room at a listener so far."""
+    return sum(thread.dropped for thread in _threads)
 
 
 def notify(event: Happening, *, exc_info: BaseException | None = None) -> None:

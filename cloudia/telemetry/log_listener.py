@@ -5,9 +5,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from cloudia.telemetry.events import AttemptFailed, JobAccepted, JobEnded
+from cloudia.telemetry.events import (
+    AttemptFailed,
+    AttemptIds,
+    BreakerChanged,
+    ConnectionEnded,
+    ConnectionOpened,
+    JobAccepted,
+    JobEnded,
+)
 from cloudia.telemetry.logs import log
-from cloudia.telemetry.traceparent import trace_id
+from cloudia.telemetry.traceparent import attempt_span_id, span_id, trace_id
 
 if TYPE_CHECKING:
     from cloudia.telemetry.events import Happening, JobIds
@@ -44,13 +52,28 @@ def write_line(event: Happening, exc_info: BaseException | None = None) -> None:
                 usage=event.usage,
                 llm_calls=event.llm_calls,
             )
+        case BreakerChanged():
+            log(
+                f"breaker {event.state}",
+                level=logging.WARNING if event.state == "open" else logging.INFO,
+                provider=event.provider,
+                model=event.model,
+                opened=event.opened,
+            )
+        case ConnectionOpened():
+            log("connected", connection_id=event.connection_id, resumed=event.resumed)
+        case ConnectionEnded():
+            log("disconnected", connection_id=event.connection_id, code=event.code)
 
 
 def _ids(job: JobIds) -> dict[str, Any]:
+    """Return the ids of a line: its span is the attempt's, or that of the request that was accepted."""
+    own = attempt_span_id(job.job_id, job.fence) if isinstance(job, AttemptIds) else span_id(job.traceparent)
     return {
         "job_id": job.job_id,
         "conversation_id": job.conversation_id,
         "trace_id": trace_id(job.traceparent),
+        "span_id": own if job.traceparent else None,
     }
 
 

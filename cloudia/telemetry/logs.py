@@ -28,7 +28,7 @@ from cloudia.visible import json_escaped
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["bound", "configure_logs", "log"]
+__all__ = ["bound", "configure_logs", "line_form", "log"]
 
 _LOGGER = logging.getLogger("cloudia")
 _fields: ContextVar[dict[str, Any] | None] = ContextVar("cloudia_log_fields", default=None)
@@ -102,6 +102,12 @@ def configure_logs(part: str, level: str = "info", *, tracebacks: bool = False, 
     threading.excepthook = lambda told: _last_words(told.exc_value, thread=told.thread and told.thread.name)
     sys.unraisablehook = lambda told: _last_words(told.exc_value)
     warnings.showwarning = lambda _text, category, file, line, *_: _warned(category, f"{file}:{line}")
+
+
+def line_form() -> logging.Formatter:
+    """Return the form of the lines that `configure_logs` has set, for a handler beside its own."""
+    forms = (handler.formatter for handler in logging.getLogger().handlers)
+    return next((form for form in forms if isinstance(form, _JsonLines)), _JsonLines("", tracebacks=False))
 
 
 def _secrets_of(variables: Mapping[str, str]) -> Iterator[str]:

@@ -29,12 +29,17 @@ async def _main() -> None:
         "worker", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
     )
     stack = Stack(settings.stack_name)
-    telemetry.start_listening(
-        "worker", listener=settings.telemetry_listener, stack=stack.name, queue=stack.jobs_queue.name
+    metrics = telemetry.start_listening(
+        "worker",
+        listener=settings.telemetry_listener,
+        stack=stack.name,
+        queue=stack.jobs_queue.name,
+        slow_seconds=settings.telemetry_slow_seconds,
+        prometheus=settings.telemetry_prometheus,
     )
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="aws"))
-    worker = Worker(await make_services(settings))
+    worker = Worker(await make_services(settings), metrics=metrics)
     gc.freeze()  # What a process starts with is most of its objects, and never garbage.
     gc.enable()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -11,16 +11,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 import pybreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Breaker", "BreakerState", "Limits", "Permit"]
+    from cloudia.telemetry.events import BreakerState
 
-BreakerState: TypeAlias = Literal["closed", "open", "half-open"]
+__all__ = ["Breaker", "Limits", "Permit"]
 
 
 @dataclass(frozen=True, slots=True)

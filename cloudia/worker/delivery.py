@@ -101,7 +101,9 @@ class Deliveries:
             case Lease() as lease:
                 if telemetry.listening():
                     self._tell(received, turn, lease, seconds=time.perf_counter() - began)
-                return await self._attempt(turn, lease)
+                own = telemetry.attempt_span_id(job.job_id, lease.fence)
+                with telemetry.bound(attempt=lease.job.attempts, span_id=own):
+                    return await self._attempt(turn, lease)
             case Ended() as ended:
                 await self._tell_again(job, ended)
                 return Delete()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import tenacity
 
 from cloudia import telemetry
+from cloudia.telemetry.events import BreakerChanged, RouteSkipped, RouteState
 from cloudia.worker.breaker import Breaker
 from cloudia.worker.call_report import CallReport
 from cloudia.worker.context import BYTES_A_TOKEN, alternating, shortened, size
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
     from cloudia.settings import Settings
-    from cloudia.telemetry.events import AttemptIds
-    from cloudia.worker.breaker import BreakerState, Limits, Permit
+    from cloudia.telemetry.events import AttemptIds, BreakerState, SkippedFor
+    from cloudia.worker.breaker import Limits, Permit
     from cloudia.worker.providers.base import Cause, FinishReason, Provider, Tool
 
 __all__ = ["Asked", "Llm", "LlmCall", "Route"]
@@ -85,10 +86,22 @@ class Route:
 
     def _changed(self, _name: str, state: BreakerState) -> None:
         self.opened += state == "open"
-        level = logging.WARNING if state == "open" else logging.INFO
-        telemetry.log(
-            f"breaker {state}", level=level, provider=self.provider.name, model=self.model, opened=self.opened
+        telemetry.notify(
+            BreakerChanged(
+                at=time.time(), provider=self.provider.name, model=self.model, state=state, opened=self.opened
+            )
         )
+
+    def tell_skipped(self, reason: SkippedFor) -> None:
+        """Tell listeners that this route was not asked."""
+        if telemetry.listening():
+            telemetry.notify(RouteSkipped(at=time.time(), provider=self.provider.name, model=self.model, reason=reason))
+
+    @property
+    def sample(self) -> RouteState:
+        """How it is now, for listeners."""
+        breaker = self.breaker
+        return RouteState(provider=self.provider.name, model=self.model, state=breaker.state, errors=breaker.errors)
 
 
 Asked: TypeAlias = tuple[Route, ChatRequest]
@@ -350,14 +363,16 @@ class LlmCall:
 
     def _enter(self, routes: Sequence[Route]) -> tuple[Route, Permit]:
         """Return the first of these routes that may be called. `LlmUnavailableError` where there is none."""
-        skipped: list[tuple[Route, str]] = []
+        skipped: list[tuple[Route, SkippedFor]] = []
         for route in routes:
             permit = None if route.cooldown else route.breaker.enter()
             if permit:
-                for passed, reason in skipped:
-                    self._pass_over(passed, reason)
+                for passed, why in skipped:
+                    self._pass_over(passed, why)
                 return route, permit
-            skipped.append((route, "paused" if route.cooldown else "breaker_open"))
+            reason: SkippedFor = "paused" if route.cooldown else "breaker_open"
+            skipped.append((route, reason))
+            route.tell_skipped(reason)
         cooling = [route.cooldown for route in routes if route.cooldown]
         if cooling:
             raise ProviderError("rate_limited", "the provider asked for a pause", status=429, retry_after=min(cooling))

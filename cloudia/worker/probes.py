@@ -7,74 +7,45 @@ https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-pro
 
 from __future__ import annotations
 
-import asyncio
-import json
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cloudia.errors import RequestError
-from cloudia.hosts import check_host
+from cloudia.telemetry.probes import serve_probes as serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
 __all__ = ["serve_probes"]
 
-_SECONDS = 5.0
-_MAX_LINE = 4096
 
-
-@asynccontextmanager
-async def serve_probes(
+def serve_probes(
     host: str,
     port: int,
     *,
     poll_age: Callable[[], float | None],
     refused: Callable[[], Mapping[str, str]],
     stale: float,
-) -> AsyncIterator[None]:
+    metrics: Callable[[], bytes] | None = None,
+) -> AbstractAsyncContextManager[None]:
     """Answer probes while the block runs; not at all where `port` is 0. `OSError` where the port is taken.
 
     Where `host` is loopback they are asked by its names. `poll_age` returns the seconds since the last finished poll, None
-    before the first and while the worker stops; `/live` fails once it is over `stale`, and
-    while `refused` returns reasons, by what the worker was doing: they are in the answer.
+    before the first and while the worker stops; `/live` fails once it is over `stale`, and while `refused` returns reasons, by
+    what the worker was doing: they are in the answer. `metrics` makes the text of `/metrics`.
     """
-    if not port:
-        yield
-        return
 
-    def answer(head: str) -> tuple[int, str]:
-        asked, *headers = head.split("\r\n")
-        path = asked.split(" ", 2)[1]
-        named = [
-            value.strip() for name, _, value in (line.partition(":") for line in headers) if name.lower() == "host"
-        ]
-        try:
-            check_host(named, host)
-        except RequestError as error:
-            return error.status, error.code
+    def told(status: int, state: str) -> tuple[int, dict[str, Any]]:
+        reasons = dict(refused())
+        if reasons:
+            status, state = 503, "refused"
+        return status, {"status": state, "poll_age": poll_age(), "refused": reasons}
+
+    def hangs() -> bool:
         age = poll_age()
-        hangs = age is not None and age > stale
-        if path in {"/live", "/ready"} and refused():
-            return 503, "refused"
-        if path == "/live":
-            return (503, "stale") if hangs else (200, "live")
-        if path == "/ready":
-            return (503, "not ready") if hangs or age is None else (200, "ready")
-        return 404, "not found"
+        return age is not None and age > stale
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            async with asyncio.timeout(_SECONDS):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                status, state = answer(head)
-                body = json.dumps({"status": state, "poll_age": poll_age(), "refused": dict(refused())})
-                writer.write(
-                    f"HTTP/1.1 {status} {state}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-                    f"connection: close\r\n\r\n{body}".encode()
-                )
-                await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(serve, host, port, limit=_MAX_LINE):
-        yield
+    states = {
+        "/live": lambda: told(503, "stale") if hangs() else told(200, "live"),
+        "/ready": lambda: told(503, "not ready") if hangs() or poll_age() is None else told(200, "ready"),
+    }
+    return serve(host, port, states, metrics=metrics)

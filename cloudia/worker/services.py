@@ -16,6 +16,7 @@ from cloudia.worker.background.outbox import Outbox
 from cloudia.worker.background.receipts import Receipts
 from cloudia.worker.background.reconciling import Reconciling
 from cloudia.worker.background.refusals import Refusals
+from cloudia.worker.background.sampling import Sampling
 from cloudia.worker.context import Contexts
 from cloudia.worker.cost import Costs
 from cloudia.worker.responders import answer_with_llm, load_responder
@@ -52,6 +53,7 @@ class Services:
     cancels: Cancels
     outbox: Outbox
     reconciling: Reconciling
+    sampling: Sampling
     llm: Llm
     costs: Costs
     budgets: Budgets
@@ -88,6 +90,7 @@ async def make_services(settings: Settings) -> Services:
         cancels=Cancels(cloud.jobs, stops, poll_seconds=settings.worker_cancel_poll_seconds),
         outbox=Outbox(log, frame_seconds=settings.events_frame_ms / 1000),
         reconciling=Reconciling(reconciler, cloud.presence, worker_id=worker_id, after_seconds=after),
+        sampling=Sampling(cloud.queue, cloud.dead_letters, cloud.orphans),
         llm=make_llm(settings, cloud.parameters, cloud.stack),
         costs=Costs(settings),
         budgets=budgets_of(settings),

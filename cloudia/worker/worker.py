@@ -16,7 +16,7 @@ from cloudia.cloud.presence import BEAT_SECONDS
 from cloudia.cloud.queue import BATCH
 from cloudia.errors import InvalidRequestError, UnavailableError
 from cloudia.protocol import QueuedJob
-from cloudia.telemetry.events import MessageReceived
+from cloudia.telemetry.events import MessageReceived, WorkerSampled
 from cloudia.worker.attempt import Again, Back, Delete, Leave
 from cloudia.worker.delivery import Deliveries
 from cloudia.worker.load import Load
@@ -24,7 +24,7 @@ from cloudia.worker.probes import serve_probes
 from cloudia.worker.shares import Shares
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from typing import Any
 
     from cloudia.cloud.queue import Received
@@ -46,8 +46,10 @@ _STALE_SECONDS = 30.0
 class Worker:
     """One worker process. `run` returns once it was stopped and everything was finished or handed back."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, metrics: Callable[[], bytes] | None = None) -> None:
         self._to = services
+        self._metrics = metrics
+        """Makes what Prometheus reads, where it is to."""
         self._deliveries = Deliveries(services)
         self._lanes: dict[str, deque[Received]] = {}
         self._shares = Shares(services.settings.worker_concurrency)
@@ -79,9 +81,11 @@ class Worker:
             poll_age=self._poll_age,
             refused=lambda: {} if self._stopping.is_set() else self._to.refusals.told(),
             stale=settings.worker_poll_seconds + _STALE_SECONDS,
+            metrics=self._metrics,
         )
         async with probes, asyncio.TaskGroup() as group:
-            services = (self._to.receipts, self._to.leases, self._to.cancels, self._to.outbox, self._to.reconciling)
+            to = self._to
+            services = (to.receipts, to.leases, to.cancels, to.outbox, to.reconciling, to.sampling)
             background = [
                 group.create_task(work) for work in (*(each.run() for each in services), self._load.run(), self._beat())
             ]
@@ -250,6 +254,9 @@ class Worker:
             await asyncio.sleep(BEAT_SECONDS if self._polled_at else 0.02)
             if self._polled_at is None:
                 continue
+            if telemetry.listening():
+                routes = tuple(route.sample for route in self._to.llm.routes)
+                telemetry.notify(WorkerSampled(at=time.time(), in_work=self._shares.in_work, routes=routes))
             try:
                 await asyncio.to_thread(
                     self._to.presence.beat,

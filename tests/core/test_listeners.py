@@ -26,6 +26,8 @@ PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 JOB = JobIds(job_id="job_1", conversation_id="cnv_1", traceparent=PARENT)
 ATTEMPT = AttemptIds(job_id="job_1", conversation_id="cnv_1", traceparent=PARENT, attempt=2, fence=3)
 IDS = {"job_id": "job_1", "conversation_id": "cnv_1", "trace_id": TRACE}
+OF_REQUEST = {**IDS, "span_id": "b7ad6b7169203331"}
+OF_ATTEMPT = {**IDS, "span_id": telemetry.attempt_span_id("job_1", 3)}
 
 
 def delivered(number: int) -> FrameDelivered:
@@ -145,7 +147,7 @@ def test_an_accepted_job_is_a_line(caplog: pytest.LogCaptureFixture, lines: logg
     facts: dict[str, Any] = {"at": 5.0, "seconds": 0.1, "content_bytes": 3, "parent": None}
     telemetry.notify(JobAccepted(job=JOB, send_seconds=0.05, again=False, **facts))
     telemetry.notify(JobAccepted(job=JOB, send_seconds=None, again=True, **facts))
-    assert said(caplog) == [("job accepted", IDS), ("job accepted", {**IDS, "again": True})]
+    assert said(caplog) == [("job accepted", OF_REQUEST), ("job accepted", {**OF_REQUEST, "again": True})]
 
 
 def test_a_failed_attempt_is_a_warning(caplog: pytest.LogCaptureFixture, lines: logging.Handler) -> None:
@@ -158,9 +160,9 @@ def test_a_failed_attempt_is_a_warning(caplog: pytest.LogCaptureFixture, lines: 
     telemetry.notify(AttemptFailed(code="responder_failed", decision="GiveUp", delay=None, **facts), exc_info=error)
     telemetry.flush(5)
     first, second = said(caplog)
-    told_first = {**IDS, "attempt": 2, "code": "llm_failed", "reason": "503", "then": "Retry", "delay": 4}
+    told_first = {**OF_ATTEMPT, "attempt": 2, "code": "llm_failed", "reason": "503", "then": "Retry", "delay": 4}
     assert first == ("attempt failed", told_first)
-    assert second[1] == {**IDS, "attempt": 2, "code": "responder_failed", "reason": "503", "then": "GiveUp"}
+    assert second[1] == {**OF_ATTEMPT, "attempt": 2, "code": "responder_failed", "reason": "503", "then": "GiveUp"}
     assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert [bool(record.exc_info) for record in caplog.records] == [False, True]
     assert "quotes" not in repr(told)
@@ -182,7 +184,7 @@ def test_the_end_of_a_job_is_a_line(caplog: pytest.LogCaptureFixture, lines: log
         )
     )
     times = {"waited_ms": 1000, "first_token_ms": 250, "total_ms": 4500}
-    fields = {**IDS, "status": "done", "attempt": 2, **times, "usage": {"input_tokens": 1}, "llm_calls": 2}
+    fields = {**OF_ATTEMPT, "status": "done", "attempt": 2, **times, "usage": {"input_tokens": 1}, "llm_calls": 2}
     assert said(caplog) == [("job ended", fields)]
 
 

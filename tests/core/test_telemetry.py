@@ -189,7 +189,7 @@ HEX = "0123456789abcdef"
 TRACE = st.text(HEX, min_size=32, max_size=32)
 SPAN = st.text(HEX, min_size=16, max_size=16)
 BYTE = st.text(HEX, min_size=2, max_size=2)
-TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01")
+TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]")
 
 
 @given(TRACE, SPAN, BYTE)
@@ -239,9 +239,10 @@ def test_what_is_no_traceparent_gives_no_trace(text: str | None) -> None:
 
 @given(st.none() | st.text() | TRACE.map(lambda trace: f"00-{trace}-{'b' * 16}-00"))
 def test_a_new_traceparent_is_one(incoming: str | None) -> None:
-    """Whatever came in: what goes out is well-formed, a new span, in the same trace if there was one."""
+    """Whatever came in: what goes out is well-formed, a new span, in the same trace if there was one, sampled if that was."""
     made = new_traceparent(incoming)
     assert TRACEPARENT.fullmatch(made)
+    assert made.endswith("-00" if trace_id(incoming) and (incoming or "").endswith("-00") else "-01")
     assert made != incoming
     assert trace_id(made) == (trace_id(incoming) or trace_id(made))
     assert new_traceparent(incoming) != made

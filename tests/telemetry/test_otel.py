@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -139,20 +138,11 @@ def test_nothing_is_imported_where_it_is_off() -> None:
     code = (
         "import sys, cloudia.worker.worker, cloudia.worker.services, cloudia.gateway.gateway, cloudia.functions.post_message\n"
         "from cloudia import telemetry\n"
-        "telemetry.start_listening('worker', listener='', stack='s', queue='q')\n"
-        "print([name for name in sys.modules if 'exporter' in name or name.endswith('.otel')], telemetry.listening())"
+        "telemetry.start_listening('worker', listener='', stack='s', queue='q', slow_seconds=10)\n"
+        "print([name for name in sys.modules if 'exporter' in name or 'prometheus' in name or name.endswith('.otel')])\n"
+        "print(telemetry.listening())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=clean_environment(), capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "[] False"
-
-
-def test_the_page_names_every_metric_and_span() -> None:
-    """docs/observability.md has a row for each, with its unit and what it counts."""
-    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
-    for name, (kind, unit, doc) in names.METRICS.items():
-        assert f"| `{name}` ({kind}) | `{unit}` | {doc} |" in page
-    placed = (names.send("{queue}"), names.process("{queue}"), names.chat("{model}"), names.execute_tool("{tool}"))
-    for span in (names.ACCEPT, names.DELIVER, *placed):
-        assert f"| `{span}` |" in page
+    assert done.stdout.split() == ["[]", "False"]

@@ -79,7 +79,7 @@ async def test_a_listener_that_raises_or_hangs_harms_no_job(cloud: Cloud, tmp_pa
     (missed,) = log_lines(tmp_path, "the listener missed events")
     failures = log_lines(tmp_path, "the listener failed")
     if listener == "fails":
-        assert missed["failed"] == len(told_in(file)) > 5
+        assert missed["failed"] >= len(told_in(file)) > 5
         assert failures[0]["exception"].startswith("RuntimeError at ")
     else:
         assert missed["untold"] > 5
