@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
     from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -34,6 +36,7 @@ class Receiver:
     """Each with the name of its service."""
     metrics: dict[str, Metric] = field(default_factory=dict)
     """By name, the last that came of each."""
+    records: list[LogRecord] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
     def of_trace(self, trace_id: str) -> list[tuple[str, Span]]:
@@ -50,6 +53,9 @@ class Receiver:
         elif path == "/v1/metrics":
             for metrics in ExportMetricsServiceRequest.FromString(body).resource_metrics:
                 self.metrics |= {metric.name: metric for scope in metrics.scope_metrics for metric in scope.metrics}
+        elif path == "/v1/logs":
+            for logs in ExportLogsServiceRequest.FromString(body).resource_logs:
+                self.records += [record for scope in logs.scope_logs for record in scope.log_records]
 
 
 def told(attributes: object) -> dict[str, object]:
