@@ -59,6 +59,9 @@ of its clients, as no client is to see it. On loopback it is asked by loopback's
 read it, so leave it inside. A name is that of the table with `_` for `.`, its unit behind it, and `_total` for a counter:
 `cloudia_jobs_ended_total`, `cloudia_queue_wait_seconds_bucket`. Functions have no such port: what they count goes by OTLP.
 
+`deploy/grafana/dashboard.json` is a dashboard for Grafana (import it, choose the Prometheus data source), `deploy/grafana/alerts.json` the alerts, a file
+for Prometheus' `rule_files`. Both are held to the table below by a test.
+
 ## Sampling
 
 `OTEL_TRACES_SAMPLER` decides once, when a message is accepted, and the message's `traceparent` carries it: `parentbased_traceidratio` with
