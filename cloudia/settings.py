@@ -137,6 +137,17 @@ class Settings:
     )
     up_persist: bool = _setting(default=False, doc="keep the stack's data across down and up", readers="deploy up")
 
+    up_otel: str = _setting(
+        "auto",
+        "the collector of spans: on, off, or auto (on where OpenTelemetry's packages are installed)",
+        "up",
+        choices=("auto", "on", "off"),
+    )
+    collector_bytes: int = _setting(
+        67_108_864, "spans that the collector keeps, in all", "up", low=1_048_576, high=10_737_418_240
+    )
+    collector_seconds: float = _setting(259_200.0, "how long the collector keeps a span", "up", low=60, high=31_536_000)
+
     target_name: str = _setting(
         "local",
         "where an operator's verbs work: local (this folder's stack, or an engine at aws.endpoint_url), or aws",

@@ -21,6 +21,7 @@ def become(module: str, reader: Reader, target: str | None, **changes: str) -> N
     Elsewhere than in this folder's stack, the settings alone are its environment. Raises what `find_cloud` raises.
     """
     from cloudia.cli.cloud_target import find_cloud  # noqa: PLC0415 - lazy
+    from cloudia.local.collector import sending_to  # noqa: PLC0415 - lazy
     from cloudia.local.environments import inherited, with_account  # noqa: PLC0415 - lazy
     from cloudia.settings import to_environment  # noqa: PLC0415 - lazy
 
@@ -28,6 +29,8 @@ def become(module: str, reader: Reader, target: str | None, **changes: str) -> N
     found.tell()
     settings = _with_keys(found.project, found.settings) if found.run else found.settings
     environment = {**with_account(inherited(reader), settings), **to_environment(settings, reader), **changes}
+    if found.run and found.run.urls.collector_url:
+        environment = sending_to(environment, found.run.urls.collector_url, found.project.secrets().collector)
     found.project.require_own_code(settings)
     os.chdir(found.project.root)  # Its code is there; with -P, no file of the folder hides a library.
     os.execve(sys.executable, [sys.executable, "-P", "-m", module], environment)  # noqa: S606 - no shell is wanted

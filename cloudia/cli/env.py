@@ -23,11 +23,13 @@ def env(
 ) -> None:
     """Print what other tools need to talk to the stack of this folder, for `eval "$(cloudia env)"`.
 
-    That is for aws, boto3, redis-cli -u "$REDIS_URL" and, where the LLM is the simulated one, the SDKs of providers. The values
-    are secrets. A shell keeps them when the stack has ended; cloudia itself passes over them, unless they were changed.
+    That is for aws, boto3, redis-cli -u "$REDIS_URL", OpenTelemetry's SDKs where there is a collector and, where the LLM is the
+    simulated one, the SDKs of providers. The values are secrets. A shell keeps them when the stack has ended; cloudia itself
+    passes over them, unless they were changed.
 
     The AWS CLI reads AWS_ENDPOINT_URL since 2.13, its version 1 not for sqs: give it --endpoint-url "$AWS_ENDPOINT_URL".
     """
+    from cloudia.local.collector import variables_for  # noqa: PLC0415 - lazy
     from cloudia.local.exported import EXPORTED, mark  # noqa: PLC0415 - lazy
     from cloudia.local.project import find_project  # noqa: PLC0415 - lazy
     from cloudia.providers import SIMULATED  # noqa: PLC0415 - lazy
@@ -36,6 +38,8 @@ def env(
     project = find_project()
     run = project.require_run()
     variables = _variables(project.settings_of(run), simulated=run.llm == SIMULATED)
+    if run.urls.collector_url:
+        variables |= variables_for(run.urls.collector_url, project.secrets().collector)
     variables[EXPORTED] = mark(variables)
     unset = _OVERRIDING if "AWS_ACCESS_KEY_ID" in variables else ()
     if json:

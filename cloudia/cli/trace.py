@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from cloudia.cli.output import STATE, console, print_json
 from cloudia.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cloudia.cli.services import Services
     from cloudia.operate.waterfall import Waterfall
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _LIST = "list"
 _EVERY_SECONDS = 0.5
+_SPAN_SECONDS = 2.0
+"""How long a message that has ended is followed for the last of its spans."""
 
 
 def trace(
@@ -46,7 +48,8 @@ def trace(
 ) -> None:
     """Draw what one message's time went to: the queue, each attempt, back-offs, the first text, the streaming.
 
-    It is drawn from the job's record, on any target. --json is one trace as OTLP JSON, which tracing tools read.
+    It is drawn from the job's record, on any target, with the spans that the stack's collector has of it. --json is one trace
+    as OTLP JSON, which tracing tools read.
     """
     from cloudia.cli.services import open_services  # noqa: PLC0415 - lazy
 
@@ -93,26 +96,54 @@ def _finder(services: Services, job_id: str | None, conversation: str | None) ->
 def _draw(services: Services, find: Callable[[], Job], *, follow: bool, json: bool) -> None:
     from cloudia.cli.trace_view import view  # noqa: PLC0415 - lazy
     from cloudia.operate.otlp import otlp  # noqa: PLC0415 - lazy
-    from cloudia.operate.waterfall import waterfall  # noqa: PLC0415 - lazy
+    from cloudia.operate.spans import among, read  # noqa: PLC0415 - lazy
 
-    def now() -> Waterfall:
-        return waterfall(find(), now=time.time())
-
-    drawn, out = now(), console()
+    out, looks = console(), _looks(services, find, follow=follow)
     if follow and out.is_terminal and not json:
         from rich.live import Live  # noqa: PLC0415 - lazy
 
-        with Live(view(drawn, out), console=out, auto_refresh=False) as live:
-            while not drawn.job.ended:
-                time.sleep(_EVERY_SECONDS)
-                drawn = now()
-                live.update(view(drawn, out), refresh=True)
+        with Live(console=out, auto_refresh=False) as live:
+            for drawn, collected in looks:
+                live.update(view(among(drawn, read(collected)), out), refresh=True)
         return
-    while follow and not drawn.job.ended:
-        time.sleep(_EVERY_SECONDS)
-        drawn = now()
+    *_, (drawn, collected) = looks
+    spans = read(collected)
     if json:
         stack = services.cloud.stack
-        print_json(otlp(drawn, queue=stack.jobs_queue.name, stack=stack.name))
+        recorded = otlp(drawn, queue=stack.jobs_queue.name, stack=stack.name, spans=spans)
+        print_json({"resourceSpans": [*recorded["resourceSpans"], *(collected or {}).get("resourceSpans", ())]})
     else:
-        out.print(view(drawn, out))
+        out.print(view(among(drawn, spans), out))
+
+
+def _looks(services: Services, find: Callable[[], Job], *, follow: bool) -> Iterator[tuple[Waterfall, Any]]:
+    """Yield a message, and what the collector has of its trace; where it is followed, until it has ended and was delivered."""
+    from cloudia.operate.waterfall import waterfall  # noqa: PLC0415 - lazy
+
+    ended_at = 0.0
+    while True:
+        drawn = waterfall(find(), now=time.time())
+        collected = _collected(services, drawn.job)
+        yield drawn, collected
+        if drawn.job.ended:
+            ended_at = ended_at or time.monotonic()
+            if collected is None or _was_delivered(collected) or time.monotonic() - ended_at > _SPAN_SECONDS:
+                return
+        if not follow:
+            return
+        time.sleep(_EVERY_SECONDS)
+
+
+def _collected(services: Services, job: Job) -> dict[str, Any] | None:
+    """Return what the collector of this folder's stack has of a message's trace, where that is meant, and answers."""
+    from cloudia.local.collector import collected  # noqa: PLC0415 - lazy
+
+    run = services.target.run
+    return collected(services.target.project, run, job.trace_id) if run and job.trace_id else None
+
+
+def _was_delivered(collected: dict[str, Any]) -> bool:
+    from cloudia.operate.spans import read  # noqa: PLC0415 - lazy
+    from cloudia.telemetry import conventions as names  # noqa: PLC0415 - lazy
+
+    return any(span.name == names.DELIVER for span in read(collected))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Group
 from rich.text import Text
 
 from cloudia.cli.durations import short_age
 from cloudia.cli.output import note, print_json, table, table_console
 from cloudia.operate.waterfall import bar, shown
+from cloudia.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,14 +30,25 @@ _COLOURS: dict[PartKind, str] = {
     "streaming": "green",
     "back_off": "yellow",
     "dead_letter": "red",
+    "span": "cyan",
 }
 _NAME, _TIME, _SHARE = 16, 9, 6
+_ONE_LINE = str.maketrans("\n\t", "  ")
 _WIDEST = 120
+_WIDEST_NAME = 32
 
 
 def view(drawn: Waterfall, out: Console) -> RenderableType:
     """Return the waterfall, as wide as the terminal; in a pipe, when each part began in place of the bars."""
-    return Group(*_head(drawn), *(line for part in drawn.parts for line in _lines(part, drawn, out)))
+    longest = max((cell_len(_named(part)) for part in drawn.parts), default=0)
+    width = max(_NAME, min(_WIDEST_NAME, longest + 1))
+    return Group(*_head(drawn), *(line for part in drawn.parts for line in _lines(part, drawn, out, width)))
+
+
+def _named(part: Part) -> str:
+    """Return a part's name as it is drawn: that of a span is anybody's."""
+    indent = "  " * (part.depth or part.within)
+    return indent + visible(part.name).translate(_ONE_LINE)
 
 
 def _head(drawn: Waterfall) -> Iterator[Text]:
@@ -56,24 +69,26 @@ def _head(drawn: Waterfall) -> Iterator[Text]:
         yield Text(told, "dim")
 
 
-def _lines(part: Part, drawn: Waterfall, out: Console) -> Iterator[Text]:
-    name = f"  {part.name}" if part.within else part.name
+def _lines(part: Part, drawn: Waterfall, out: Console, names: int) -> Iterator[Text]:
+    name = set_cell_size(_named(part), names - 1) + " "
     share = part.seconds / drawn.seconds if drawn.seconds else 0.0
     colour = "red" if part.failed else _COLOURS[part.kind]
     line = Text.assemble(
-        (f"{name:<{_NAME}}", colour),
+        (name, colour),
         f"{shown(part.seconds):>{_TIME}}",
         (f"{share * 100:{_SHARE - 2}.0f} %", "dim"),
         " ",
     )
     if out.is_terminal:
-        width = max(10, min(out.width, _WIDEST) - _NAME - _TIME - _SHARE - 2)
+        width = max(10, min(out.width, _WIDEST) - names - _TIME - _SHARE - 2)
         marks = {} if "utf" in out.encoding.lower() else {"full": "#", "thin": "|"}
         line.append(bar(part, drawn, width, **marks), colour)
     else:
-        line.append(f" at +{shown(part.began_at - drawn.began_at)}")
+        after = part.began_at - drawn.began_at
+        line.append(f" at {'-' if after < 0 else '+'}{shown(abs(after))}")
     yield line
-    yield from (Text(f"{'':<{_NAME}}  {told}", "dim") for told in part.remarks)
+    told = (visible(remark).translate(_ONE_LINE) for remark in part.remarks)
+    yield from (Text(f"{'':<{names}}  {remark}", "dim") for remark in told)
 
 
 def print_list(found: Sequence[Waterfall], *, json: bool) -> None:

@@ -32,6 +32,10 @@ def up(
     reload: Annotated[
         bool | None, typer.Option("--reload", help="Restart the workers when the responder's file changes.")
     ] = None,
+    otel: Annotated[
+        str | None,
+        typer.Option(help="The collector of spans: on, off, or auto (where OpenTelemetry's packages are installed)."),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when all is ready; it goes on running.")
     ] = False,
@@ -53,6 +57,7 @@ def up(
         "api_port": port,
         "up_persist": persist,
         "up_reload": reload,
+        "up_otel": otel,
     }
     flags = {name: value for name, value in flags.items() if value is not None}
     project = find_project()

@@ -20,6 +20,7 @@ OWN_PARTS: Mapping[str, Any] = {
     "up_llm": "sim",
     "up_persist": False,
     "up_reload": False,
+    "up_otel": "off",
     "api_port": 0,
     "gateway_port": 0,
     "auth_jwks_url": "",

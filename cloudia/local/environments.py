@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from cloudia.local.exported import without_exported
 from cloudia.settings import SETTINGS, to_environment
 
 if TYPE_CHECKING:
@@ -44,14 +45,22 @@ def of_reader(settings: Settings, *readers: Reader) -> dict[str, str]:
 
 
 def inherited(*readers: Reader) -> dict[str, str]:
-    """Return this process's environment without the settings that others alone read: the gateway needs no key of an LLM."""
+    """Return this process's environment without the settings that others alone read: the gateway needs no key of an LLM.
+
+    Nor is in it where the collector of a stack is that `cloudia env` named.
+    """
     others = {
         variable
         for setting in SETTINGS.values()
         if not set(readers) & set(setting.readers)
         for variable in setting.variables
     }
-    return {name: value for name, value in os.environ.items() if name not in others}
+    own = without_exported(os.environ)
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in others and (name in own or not name.startswith("OTEL_"))
+    }
 
 
 def with_account(environment: Mapping[str, str], settings: Settings) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudia.deploy.http_api import http_api_url
 from cloudia.hosts import page_origins
+from cloudia.local.collector import collector_part, has_collector, sending_to
 from cloudia.local.credentials import engine_credentials, own_redis, provider_keys
 from cloudia.local.environments import of_reader, with_account
 from cloudia.local.llm import check_budgets, plan_llm
@@ -54,7 +55,7 @@ class Plan:
     urls: Urls
     """As they are noted: that of the stack's own Redis is without its password."""
     foundations: tuple[PartSpec, ...]
-    """What the others stand on: the engine, Redis, the simulated LLM."""
+    """What the others stand on: the engine, Redis, the simulated LLM; and what they tell of it all, the collector."""
     services: tuple[PartSpec, ...]
     """cloudia's own parts; they can answer once the engine is provisioned."""
     provision: Command
@@ -114,6 +115,13 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         spec = PROVIDERS[chosen.up_llm]
         llm["llm_model"] = await choose_model(spec, model=chosen.llm_model, url=llm_url, key=key, say=say)
 
+    collector_url = ""
+    if has_collector(chosen):
+        collector_port = ports.choose("collector")
+        collector_url = f"http://{LOOPBACK}:{collector_port}"
+        store = project.state / "spans.sqlite"
+        specs.append(collector_part(chosen, store, port=collector_port, token=secrets.collector))
+
     gateway_port = ports.choose("gateway", resolved.settings.gateway_port if "gateway_port" in resolved.sources else 0)
     if ports.missed:
         missed = ", ".join(f"{number} ({kind})" for kind, number in ports.missed.items())
@@ -132,7 +140,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         worker_grace_seconds=_unless_set(resolved, "worker_grace_seconds", _LOCAL_GRACE_SECONDS),
     )
     check_budgets(settings)
-    services = _own_parts(settings, secrets, project.page_code_path)
+    services = _own_parts(settings, secrets, project.page_code_path, collector_url)
     urls = Urls(
         api_url=api_url,
         websocket_url=websocket_url,
@@ -140,6 +148,7 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
         aws_endpoint_url=engine.url,
         redis_url=redis_url,
         llm_url=llm_url,
+        collector_url=collector_url,
     )
     own = {"token": secrets.token, "session": secrets.session}
     # A real key of a provider never lies in an engine: the worker has it in its environment.
@@ -151,10 +160,17 @@ async def make_plan(project: Project, resolved: Resolved, *, temporary: Path, sa
     return Plan(settings, urls, tuple(specs), tuple(services), provision, engine.container, temporary)
 
 
-def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> list[PartSpec]:
-    """Return the parts that are cloudia's own: the edge, the gateway and the workers."""
+def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path, collector_url: str) -> list[PartSpec]:
+    """Return the parts that are cloudia's own: the edge, the gateway and the workers.
+
+    They send spans to the collector, where there is one.
+    """
     edge_url = f"http://{LOOPBACK}:{settings.api_port}"
     asked = f"{edge_url}/openapi.json" if settings.up_functions == "zip" else f"{edge_url}/health"
+
+    def environment(*readers: Reader) -> dict[str, str]:
+        own = _environment(settings, *readers)
+        return sending_to(own, collector_url, secrets.collector) if collector_url else own
 
     def own_token() -> str:
         from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - imported when it is needed
@@ -182,7 +198,7 @@ def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> li
             "api",
             python_module("cloudia.sim.edge"),
             {
-                **_environment(settings, "edge", "functions"),
+                **environment("edge", "functions"),
                 "CLOUDIA_TOKEN_SECRET": secrets.token,
                 "CLOUDIA_PAGE_SECRET": secrets.page,
                 "CLOUDIA_PAGE_CODE_FILE": str(page_code_path),
@@ -193,7 +209,7 @@ def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> li
         PartSpec(
             "gateway",
             python_module("cloudia.gateway"),
-            _environment(settings, "gateway"),
+            environment("gateway"),
             gateway_ready,
             settings.websocket_url,
         ),
@@ -201,7 +217,7 @@ def _own_parts(settings: Settings, secrets: Secrets, page_code_path: Path) -> li
             PartSpec(
                 "worker",
                 python_module("cloudia.worker"),
-                _environment(settings, "worker"),
+                environment("worker"),
                 worker_ready,
                 f"{settings.llm_provider} {settings.llm_model}".strip(),
                 number=None if settings.up_workers == 1 else number,

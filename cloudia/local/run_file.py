@@ -138,6 +138,8 @@ class Urls:
     aws_endpoint_url: str
     redis_url: str
     llm_url: str
+    collector_url: str = ""
+    """Empty where there is no collector; files of before it have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +264,7 @@ class PlannedRun(RunFile):
         environment, parts = _object(run.get("environment")), _object(run.get("parts"))
         return cls(
             **_begun(run),
-            urls=Urls(*(_field(run, url.name, str) for url in fields(Urls))),
+            urls=Urls(*(_field({"collector_url": "", **run}, url.name, str) for url in fields(Urls))),
             stack_name=_field(run, "stack_name", str),
             region=_field(run, "region", str),
             engine=_field(run, "engine", str),

@@ -41,6 +41,8 @@ class Secrets:
     """Opens the control of the simulated provider."""
     provider: str = _made()
     """The API key that the simulated provider takes."""
+    collector: str = _made()
+    """What a request to the collector bears."""
     page: str = _made()
     """What the page's cookie and key are made of."""
 

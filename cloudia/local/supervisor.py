@@ -40,8 +40,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Planner", "Supervisor", "Watcher", "supervise"]
 
-_STOP_ORDER: tuple[tuple[PartKind, ...], ...] = (("api", "worker"), ("gateway", "llm"), ("redis", "engine"))
-"""First whoever takes work, then whoever does it, last what they stand on."""
+_STOP_ORDER: tuple[tuple[PartKind, ...], ...] = (
+    ("api", "worker"),
+    ("gateway", "llm"),
+    ("redis", "engine", "collector"),
+)
+"""First whoever takes work, then whoever does it, last what they stand on, and what they tell."""
 _PROVISION_SECONDS = 60.0
 _LOOK_SECONDS = 0.3
 

@@ -11,11 +11,13 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from cloudia import __version__
+from cloudia.operate.spans import told_by
 from cloudia.telemetry import conventions as names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from cloudia.operate.spans import Span
     from cloudia.operate.waterfall import Part, Waterfall
     from cloudia.protocol import AttemptRecord
 
@@ -25,10 +27,11 @@ _INTERNAL, _CLIENT, _CONSUMER = 1, 3, 5
 _ERROR = 2
 
 
-def otlp(drawn: Waterfall, *, queue: str, stack: str) -> dict[str, Any]:
+def otlp(drawn: Waterfall, *, queue: str, stack: str, spans: Sequence[Span] = ()) -> dict[str, Any]:
     """Return one trace: the message, its waits, each attempt, and the LLM within it. A part that goes on has no span yet.
 
-    The trace's id is the request's, where that is known; the same record gives the same ids of spans.
+    The trace's id is the request's, where that is known; the same record gives the same ids of spans. What one of `spans`
+    tells as well, which a collector has, is left to that.
     """
     job = drawn.job
     trace = job.trace_id or _hash(job.job_id, 16)
@@ -39,27 +42,35 @@ def otlp(drawn: Waterfall, *, queue: str, stack: str) -> dict[str, Any]:
         names.STATUS: job.status,
     }
     code = (job.error or {}).get("code")
-    spans = [_span((trace, root, ""), names.MESSAGE, (drawn.began_at, drawn.ended_at), (_INTERNAL, whole), error=code)]
+    known = told_by(drawn, spans)
+    asked_in = {span.parent_id for span in spans if span.is_chat}
+    made = [_span((trace, root, ""), names.MESSAGE, (drawn.began_at, drawn.ended_at), (_INTERNAL, whole), error=code)]
     for number, part in enumerate(drawn.parts):
         if part.goes_on or part.within:
             continue
+        theirs = known.get(number)
         own, times = _hash(f"{job.job_id} {number} {part.kind}", 8), (part.began_at, part.ended_at)
         attempt = part.attempt
         if attempt is None:
-            spans.append(_span((trace, own, root), part.kind.replace("_", " "), times, (_INTERNAL, {}), error=None))
+            if theirs:
+                continue
+            made.append(_span((trace, own, root), part.kind.replace("_", " "), times, (_INTERNAL, {}), error=None))
             continue
         error = (attempt.code or part.outcome) if part.failed else None
         received = dict(_attempt(part, attempt, queue))
-        spans.append(_span((trace, own, root), names.process(queue), times, (_CONSUMER, received), error=error))
-        if attempt.model:
+        if theirs:
+            own = theirs.span_id
+        else:
+            made.append(_span((trace, own, root), names.process(queue), times, (_CONSUMER, received), error=error))
+        if attempt.model and own not in asked_in:
             asked = dict(_chat(part, attempt))
             call = _hash(f"{own} chat", 8)
-            spans.append(_span((trace, call, own), names.chat(attempt.model), times, (_CLIENT, asked), error=error))
+            made.append(_span((trace, call, own), names.chat(attempt.model), times, (_CLIENT, asked), error=error))
     resource = {"service.name": "cloudia", "service.namespace": stack, "service.version": __version__}
     scope = {"name": "cloudia", "version": __version__}
     return {
         "resourceSpans": [
-            {"resource": {"attributes": _encoded(resource)}, "scopeSpans": [{"scope": scope, "spans": spans}]}
+            {"resource": {"attributes": _encoded(resource)}, "scopeSpans": [{"scope": scope, "spans": made}]}
         ]
     }
 

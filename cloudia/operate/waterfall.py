@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Part", "PartKind", "Waterfall", "bar", "epoch", "lines", "shown", "waterfall"]
 
-PartKind: TypeAlias = Literal["queue", "attempt", "first_text", "streaming", "back_off", "dead_letter"]
+PartKind: TypeAlias = Literal["queue", "attempt", "first_text", "streaming", "back_off", "dead_letter", "span"]
 
 
 _A_MINUTE_AND_A_HALF = 90
@@ -42,6 +42,8 @@ class Part:
     told: str = ""
     """Why it failed, in a few words that quote no message."""
     attempt: AttemptRecord | None = None
+    depth: int = 0
+    """Of a span that a collector has: within how many others it is."""
 
     @property
     def seconds(self) -> float:
@@ -51,14 +53,15 @@ class Part:
     @property
     def within(self) -> bool:
         """Whether it is a part of the attempt before it."""
-        return self.kind in {"first_text", "streaming"}
+        return self.kind in {"first_text", "streaming"} or self.depth > 0
 
     @property
     def remarks(self) -> list[str]:
         """What is worth saying of it: how an attempt ended that did not answer, what it passed over, whether it goes on."""
         how = (self.outcome or "").replace("_", " ") if self.outcome != "done" else ""
         words = [how, self.told, "goes on" if self.goes_on and not self.within else ""]
-        words.append("the clocks of two machines differ" if self.skewed else "")
+        if self.skewed:
+            words.append("its times cannot be" if self.kind == "span" else "the clocks of two machines differ")
         switches = self.attempt.switches or () if self.attempt and self.kind == "attempt" else ()
         return [*filter(None, ["  ".join(filter(None, words))]), *(f"passed over {switch}" for switch in switches)]
 

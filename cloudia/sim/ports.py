@@ -22,7 +22,7 @@ LOOPBACK = "127.0.0.1"
 # takes those from 32768 on (ip(7), ip_local_port_range), macOS from 49152 on.
 _FREE = range(20_000, 32_768)
 _next = itertools.count(random.randrange(len(_FREE)))  # noqa: S311 - so that two stacks seldom try the same
-_OWN: tuple[PartKind, ...] = ("api", "gateway", "engine", "redis", "llm")
+_OWN: tuple[PartKind, ...] = ("api", "gateway", "engine", "redis", "llm", "collector")
 
 
 class Ports:

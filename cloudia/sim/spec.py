@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PartKind", "PartSpec", "environment_of_others", "kind_of", "python_module"]
 
-PartKind: TypeAlias = Literal["engine", "redis", "llm", "api", "gateway", "worker"]
+PartKind: TypeAlias = Literal["engine", "redis", "llm", "api", "gateway", "worker", "collector"]
 
 _OF_THE_USER = (
     *("CLOUDIA_", "AWS_", "REDIS_URL"),

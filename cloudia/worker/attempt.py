@@ -181,6 +181,7 @@ class Attempt:
             messages=chat_messages(self._to.contexts.beside(self._job, self._before), self._job),
             llm=self._llm,
             cancelled=self._cancelled,
+            traceparent=self._job.traceparent,
         )
         try:
             await self._stream_answer(turn)

@@ -28,6 +28,8 @@ class Turn:
     llm: LlmCall
     cancelled: asyncio.Event
     """Set when the user pressed stop; the responder is cancelled too."""
+    traceparent: str | None = None
+    """The W3C trace context of the message, for spans of the responder's own; None where it has none."""
 
 
 class Responder(Protocol):

@@ -85,7 +85,7 @@ async def _answers(port: int) -> None:
 
 def test_the_parts(chosen: RunningStack) -> None:
     """A Redis by its URL is used instead of one of our own, and there are as many workers as were asked for."""
-    assert list(chosen.run["parts"]) == ["engine", "llm", "api", "gateway", "worker-1", "worker-2"]
+    assert list(chosen.run["parts"]) == ["engine", "llm", "collector", "api", "gateway", "worker-1", "worker-2"]
     status = chosen.json("status", "--wait-for", "ready")
     assert len(status["health"]["workers"]) == 2
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _KEY = "sk-test-0123456789abcdefWXYZ"
 _TEXT = "a sentence that nobody else writes"
-_PARTS = ("worker", "gateway", "api", "llm", "redis", "engine")
+_PARTS = ("worker", "gateway", "api", "llm", "redis", "engine", "collector")
 
 
 @pytest.fixture(scope="module")
