@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cloudia.client.api import Api
 from cloudia.client.stream import EventStream
 from cloudia.client.tokens import TokenSource
-from cloudia.errors import TimedOutError, UnavailableError
+from cloudia.errors import InvalidRequestError, TimedOutError, UnavailableError
 from cloudia.protocol import TERMINAL_STATUSES, Accepted, Event, PostMessage
 
 if TYPE_CHECKING:
@@ -161,6 +161,18 @@ class Client:
         return self._jobs[job_id]
 
     async def _read(self) -> None:
+        """Read until closed, or until going on is useless. A session that the gateway no longer knows is left for a new one."""
+        try:
+            while await self._read_session():
+                self._ready.clear()
+                self.stream.forget()
+        except Exception as error:  # noqa: BLE001 - raised to whoever waits
+            self._failure = error
+            self._ready.set()
+            self._nudge(None)
+
+    async def _read_session(self) -> bool:
+        """Read a session's events. Return whether the gateway no longer knows it; raises what else makes going on useless."""
         try:
             async for event in self.stream.events():
                 if event.type == "ready":
@@ -169,10 +181,11 @@ class Client:
                         self._nudge(event)
                 elif event.job_id and event.job_id not in self._ended:
                     _put(self._queue(event.job_id), event)
-        except Exception as error:  # noqa: BLE001 - raised to whoever waits
-            self._failure = error
-            self._ready.set()
-            self._nudge(None)
+        except InvalidRequestError as error:
+            if error.code != "no_session" or not self.stream.session_id:
+                raise
+            return True
+        return False
 
     def _nudge(self, ready: Event | None) -> None:
         """Make everyone who follows a job look at its record: events were lost before this `ready`, or none will come."""

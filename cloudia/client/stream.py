@@ -75,6 +75,7 @@ class EventStream:
         `LaterVersionError` where it speaks a later version of the protocol.
         """
         backoff, renewed = _FIRST_BACKOFF, False
+        self.state = "connecting"
         try:
             while True:
                 try:
@@ -95,6 +96,10 @@ class EventStream:
                 backoff = min(backoff * 2, _LAST_BACKOFF)
         finally:
             self.state, self.retry_at = "closed", None
+
+    def forget(self) -> None:
+        """Let the session go: the next connection begins a new one."""
+        self.session_id = self.last_event_id = None
 
     async def cut(self) -> None:
         """Break the connection off without a closing handshake, as a bad network does; the stream reconnects."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cloudia.client import Answer, Client
 from cloudia.client import client as client_module
+from cloudia.cloud.events import Frame
 from cloudia.cloud.redis import Keys, connect
 from cloudia.errors import (
     ConflictError,
@@ -24,11 +26,13 @@ from cloudia.protocol import Event
 from cloudia.sim.ports import LOOPBACK, choose_port
 from tests.cli.provider import ask_provider
 from tests.gateway.lines import line
+from tests.gateway.nodes import log_of, running
 from tests.patience import HANGS
-from tests.support import RunningStack, eventually
+from tests.support import Cloud, RunningStack, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 _LONG = "[[words:90]]"
 """An answer that takes about two seconds."""
@@ -272,6 +276,31 @@ async def test_a_cancelled_job_ends_as_cancelled(stack: RunningStack) -> None:
         assert answer.status == "cancelled"
         assert answer.text
         assert (await _record(client, answer.job_id))["reply"]["content"].startswith(answer.text)
+
+
+async def test_where_the_secret_of_sessions_changed_a_new_one_begins(cloud: Cloud, tmp_path: Path) -> None:
+    """The token is good, so the client goes on: whoever asks for the session waits for the new one, and events come by it."""
+    async with log_of(cloud.settings) as log, AsyncExitStack() as until:
+        old = await until.enter_async_context(running(cloud, tmp_path / "old.log"))
+        way = await until.enter_async_context(line(old.url))
+        address = f"ws://{LOOPBACK}:{way.port}"
+        client = await until.enter_async_context(Client("http://127.0.0.1:9", address, cloud.token()))
+        first = await client.connected(timeout=HANGS)
+        cloud.aws.ssm.put_parameter(
+            Name=cloud.stack.session_secret.name, Value="another-secret-of-32-bytes-or-more", Overwrite=True
+        )
+        new = await until.enter_async_context(running(cloud, tmp_path / "new.log"))
+        way.target = f"{LOOPBACK}:{new.port}"
+        old.terminate()
+
+        async def another() -> str | None:
+            session = await client.connected(timeout=HANGS)
+            return session if session != first else None
+
+        second = await eventually(another)
+        events = [Event(kind, "job_1", attempt=1) for kind in ("started", "done")]
+        await log.append([Frame(second, 1, event) for event in events])
+        assert [event.type for event in await _collect(client.follow("job_1"))] == ["started", "done"]
 
 
 async def test_i5_nobody_follows_a_job_of_another_user(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> None:
