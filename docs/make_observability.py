@@ -41,6 +41,25 @@ leaves one out. A backend that is away, slow or full costs spans, never an answe
 log (`spans were lost`, `the listener missed events`). No text of a message is in a span, a metric or a log line. A Lambda function sends where its
 zip has the packages; without them it accepts messages and says so in its log.
 
+### The local collector
+
+Where OpenTelemetry's packages are installed (the extra `local` brings them), `cloudia up` runs a collector and its parts send to that;
+`up --otel off` leaves it out. `cloudia trace` then draws the spans beside the record, and so it does with yours: `eval "$(cloudia env)"` sets
+`OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_EXPORTER_OTLP_HEADERS` for any program of this machine, the workers have them anyway. A responder's
+spans join the message's trace by its `turn.traceparent`:
+
+```python
+from opentelemetry import propagate
+
+
+async def answer(turn):
+    with tracer.start_as_current_span("look it up", propagate.extract({{"traceparent": turn.traceparent or ""}})):
+        ...
+```
+
+Spans are kept for three days and within 64 MB (`collector.seconds`, `collector.bytes`), across restarts. Metrics and logs are not kept. All of
+it goes on to the backend that the shell's variables name, if any.
+
 New Relic:
 
 ```sh

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cloudia.cloud.routes import named_routes
 from cloudia.errors import CloudiaError, PartError, UsageError
+from cloudia.local.collector import has_collector, is_installed
 from cloudia.local.environments import accounts_named
 from cloudia.providers import PROVIDERS
 from cloudia.sim.checks import Check, shown
@@ -42,6 +43,7 @@ def check_all(project: Project) -> list[Check]:
         *_engines(settings),
         *_passed_over(settings),
         _redis(settings),
+        _collector(settings),
         _ports(),
         *_keys(settings),
         _docker(),
@@ -93,6 +95,18 @@ def _redis(settings: Settings) -> Check:
     if settings.redis_url:
         return Check("redis", "ok", "the one that redis.url names")
     return check_redis_server()
+
+
+def _collector(settings: Settings) -> Check:
+    try:
+        if has_collector(settings):
+            return Check("collector", "ok", "OpenTelemetry's packages are installed")
+    except UsageError as error:
+        return Check("collector", "missing", error.message, error.hint)
+    if is_installed():
+        return Check("collector", "optional", "switched off", "By up.otel, --otel or OTEL_SDK_DISABLED.")
+    hint = "pip install 'cloudia-chat[otel]', for spans beside what `cloudia trace` draws."
+    return Check("collector", "optional", "OpenTelemetry's packages are not installed", hint)
 
 
 def _ports() -> Check:

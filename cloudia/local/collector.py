@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cloudia.local.run_file import PlannedRun
     from cloudia.settings import Settings
 
-__all__ = ["collected", "collector_part", "has_collector", "sending_to", "variables_for"]
+__all__ = ["collected", "collector_part", "has_collector", "is_installed", "sending_to", "variables_for"]
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
 _HOW = frozenset(
@@ -40,7 +40,7 @@ def has_collector(settings: Settings, variables: Mapping[str, str] = os.environ)
 
     Where nothing else is said it has one if OpenTelemetry's packages are installed, and its variables do not switch it off.
     """
-    installed = _is_installed()
+    installed = is_installed()
     if settings.up_otel == "on" and not installed:
         raise UsageError(
             "OpenTelemetry's packages are not installed", hint="pip install 'cloudia-chat[otel]', or --otel off."
@@ -50,7 +50,8 @@ def has_collector(settings: Settings, variables: Mapping[str, str] = os.environ)
     return settings.up_otel == "on"
 
 
-def _is_installed() -> bool:
+def is_installed() -> bool:
+    """Tell whether OpenTelemetry's packages are installed."""
     try:
         return bool(find_spec("opentelemetry.proto.collector") and find_spec("opentelemetry.sdk"))
     except ModuleNotFoundError:
