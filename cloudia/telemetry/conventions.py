@@ -182,7 +182,7 @@ METRICS: dict[str, MetricRow] = {
     "cloudia.frames.logged": MetricRow(
         "counter", "{frame}", "Frames that a worker gave to the event log", (FRAME, REFUSED)
     ),
-    "cloudia.frames.log.duration": MetricRow("histogram", "s", "The round trip in which a frame was logged"),
+    "cloudia.frames.log.duration": MetricRow("histogram", "s", "The round trip in which a job's last frame was logged"),
     "cloudia.frames.delivered": MetricRow("counter", "{frame}", "Frames that clients' sockets were handed", (FRAME,)),
     "cloudia.frames.replayed": MetricRow("counter", "{frame}", "Those of them that were read from the event log"),
     "cloudia.frames.lag": MetricRow(

@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 
 from cloudia import __version__
 from cloudia.frames import EVENTS
+from cloudia.protocol import TERMINAL_EVENTS
 from cloudia.telemetry import conventions as names
 from cloudia.telemetry.events import (
     AttemptFailed,
@@ -159,7 +160,8 @@ class Metrics:
     def _pushed(self, event: FramePushed) -> None:
         refused = {names.REFUSED: event.refused} if event.refused else {}
         self._add("cloudia.frames.logged", {names.FRAME: event.kind, **refused})
-        self._record("cloudia.frames.log.duration", event.seconds)
+        if event.kind in TERMINAL_EVENTS:
+            self._record("cloudia.frames.log.duration", event.seconds)
 
     def _delivered(self, event: FrameDelivered) -> None:
         self._add(
