@@ -1,7 +1,11 @@
-"""What a test leaves behind: jobs that have not ended. They are ended before the next test, whoever sent them."""
+"""What a test leaves behind: jobs that have not ended, and what it taught the workers of their provider.
+
+The jobs are ended before the next test, whoever sent them; the workers forget.
+"""
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -11,10 +15,15 @@ from cloudia.cloud.stops import publish_stop
 from cloudia.errors import TimedOutError, UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cloudia.cloud.cloud import Cloud
+    from cloudia.local.run_file import PartRecord
 
-__all__ = ["end_jobs"]
+__all__ = ["FORGET", "end_jobs", "make_forget"]
 
+FORGET = signal.SIGURG
+"""At which a worker of `cloudia.testing.worker` forgets. One that is still starting ignores it, and has nothing to forget."""
 _END_SECONDS = 60.0
 """Longer than it takes a part that a test killed to be back, and the lease of a worker to run out."""
 _LOOK_SECONDS = 0.02
@@ -43,6 +52,13 @@ def end_jobs(cloud: Cloud, *, seconds: float = _END_SECONDS) -> None:
                     hint="Does the responder wait in code that cannot be cancelled?",
                 )
         time.sleep(_LOOK_SECONDS)
+
+
+def make_forget(parts: Iterable[PartRecord]) -> None:
+    """Make the workers forget pauses, open breakers and fields that were refused. What comes next finds them as they began."""
+    for part in parts:
+        if part.kind == "worker" and part.process:
+            part.process.send(FORGET)
 
 
 def _end_or_stop(cloud: Cloud, owner: str, told: set[str]) -> list[str]:

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from cloudia import telemetry
 from cloudia.errors import CloudiaError
@@ -16,13 +17,18 @@ from cloudia.stack import Stack
 from cloudia.worker.services import make_services
 from cloudia.worker.worker import Worker
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloudia.worker.services import Services
+
 _THREADS = 8
 """More of them take the interpreter from the streams for longer than they save on AWS calls."""
 _LISTENER_SECONDS = 2.0
 """How long a listener may take for the last events."""
 
 
-async def _main() -> None:
+async def _main(made: Callable[[Services], None]) -> None:
     gc.disable()  # While it starts, all that is made stays.
     settings = from_environment()
     telemetry.configure_logs(
@@ -39,7 +45,9 @@ async def _main() -> None:
     )
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="aws"))
-    worker = Worker(await make_services(settings), metrics=metrics)
+    services = await make_services(settings)
+    made(services)
+    worker = Worker(services, metrics=metrics)
     gc.freeze()  # What a process starts with is most of its objects, and never garbage.
     gc.enable()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,10 +55,10 @@ async def _main() -> None:
     await worker.run()
 
 
-def main() -> int:
-    """Run until SIGTERM or SIGINT. Return the exit status."""
+def main(made: Callable[[Services], None] = lambda _services: None) -> int:
+    """Run until SIGTERM or SIGINT. Return the exit status. `made` is given the services, in the event loop."""
     try:
-        asyncio.run(_main())
+        asyncio.run(_main(made))
     except CloudiaError as error:
         telemetry.log("worker failed", level=logging.ERROR, code=error.code, reason=error.message, hint=error.hint)
         return 1

@@ -61,7 +61,8 @@ class Route:
         self.url = url
         """Where the provider is asked, if not at its own URL."""
         self.opened = 0
-        self.breaker = Breaker(f"{provider.name} {model}", limits, on_change=self._changed)
+        self._limits = limits
+        self.breaker = self._closed()
         self._cool_at = 0.0
 
     @property
@@ -73,6 +74,11 @@ class Route:
         """Leave the provider alone for a while."""
         self._cool_at = max(self._cool_at, time.monotonic() + seconds)
 
+    def forget(self) -> None:
+        """Forget what the provider's answers have taught: pause, errors, and how it is asked."""
+        self.breaker, self._cool_at = self._closed(), 0.0
+        self.provider.forget()
+
     def to_json(self) -> dict[str, Any]:
         """Return what `status` shows."""
         return {
@@ -83,6 +89,9 @@ class Route:
             "opened": self.opened,
             "retry_after": round(max(self.breaker.retry_after, self.cooldown), 1),
         }
+
+    def _closed(self) -> Breaker:
+        return Breaker(f"{self.provider.name} {self.model}", self._limits, on_change=self._changed)
 
     def _changed(self, _name: str, state: BreakerState) -> None:
         self.opened += state == "open"
@@ -147,6 +156,11 @@ class Llm:
         """
         headers = {"x-cloudia-job-id": job_id, "x-cloudia-attempt": str(attempt)}
         return LlmCall(self.routes, self._manner, headers, model, told_as)
+
+    def forget(self) -> None:
+        """Forget what answers have taught of each route, as a process that begins anew."""
+        for route in self.routes:
+            route.forget()
 
     async def aclose(self) -> None:
         """Close the providers' connections."""

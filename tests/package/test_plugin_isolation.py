@@ -113,6 +113,65 @@ def test_nothing_is_open_at_the_end_of_a_test(cloudia_stack, cloudia_client, clo
 """
 
 
+_TAUGHT = """
+import pytest
+
+
+def finds_nothing(client, llm):
+    llm.reply("mine")
+    assert client.ask("hello").text == "mine"
+    assert "stream_options" in llm.requests[-1].body
+
+
+def pause(client, llm):
+    finds_nothing(client, llm)
+    llm.fail(status=429, retry_after=300)
+    assert client.ask("hello").status == "failed"
+    assert client.ask("hello").error["code"] == "llm_rate_limited"
+    assert len(llm.requests) == 2
+
+
+def breaker(client, llm):
+    finds_nothing(client, llm)
+    llm.fail(times=None)
+    assert client.ask("hello").error["code"] == "llm_unavailable"
+
+
+def field(client, llm):
+    finds_nothing(client, llm)
+    llm.play("openai-stream-options-refused")
+    assert client.ask("hello").status == "done"
+    client.ask("hello")
+    assert "stream_options" not in llm.requests[-1].body
+
+
+def reasoning(client, llm):
+    told = []
+    for _ in range(2):
+        llm.reply("so this is what they ask\\n</think>\\nyes")
+        told.append([event.data.get("reason") for event in client.ask("hello").events if event.type == "reset"])
+    assert told == [["reasoning"], []]
+
+
+@pytest.mark.parametrize("again", range(2))
+@pytest.mark.parametrize("way", [pause, breaker, field, reasoning])
+def test_what_the_worker_learned(way, again, cloudia_client, cloudia_llm):
+    way(cloudia_client, cloudia_llm)
+"""
+
+
+@pytest.mark.long
+def test_the_worker_forgets(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test taught the workers of the LLM never reaches the next: a pause, a breaker, a refused field, a template."""
+    monkeypatch.setenv("SEED", "5")
+    suite.makeconftest(_SHUFFLED)
+    suite.makefile(".toml", cloudia="[llm]\nbreaker_errors = 1\n")
+    suite.makepyfile(test_suite=_TAUGHT)
+    ran = suite.runpytest_subprocess("-p", "no:cacheprovider", timeout=HANGS)
+    ran.assert_outcomes(passed=8)
+    assert not supervisors(suite.path)
+
+
 def _run(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, seed: str, *options: str) -> None:
     monkeypatch.setenv("SEED", seed)
     suite.makeconftest(_SHUFFLED)

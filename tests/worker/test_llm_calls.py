@@ -57,6 +57,9 @@ class Scripted:
             else:
                 yield step
 
+    def forget(self) -> None:
+        pass
+
     async def aclose(self) -> None:
         pass
 

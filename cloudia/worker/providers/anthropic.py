@@ -108,6 +108,10 @@ class AnthropicProvider:
                 failure.mended = True
             raise failure from error
 
+    def forget(self) -> None:
+        """Forget what the answers have shown."""
+        self._template.forget()
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()

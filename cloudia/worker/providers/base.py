@@ -210,6 +210,10 @@ class Provider(Protocol):
         """Yield the answer as it comes. Raises `ProviderError`; closing the iterator closes the connection."""
         ...
 
+    def forget(self) -> None:
+        """Forget what answers have taught of the way it is to be asked."""
+        ...
+
     async def aclose(self) -> None:
         """Close the connections."""
         ...

@@ -155,6 +155,11 @@ class OpenAIProvider:
         self._refused.add(field)
         return True
 
+    def forget(self) -> None:
+        """Forget what the server has refused, and what its answers have shown."""
+        self._refused.clear()
+        self._template.forget()
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()

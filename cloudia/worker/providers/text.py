@@ -63,6 +63,10 @@ class Template:
         self.thinks = False
         """Whether it begins the thinking in the prompt, so that an answer begins within it."""
 
+    def forget(self) -> None:
+        """Take it for one that has shown nothing."""
+        self.thinks = False
+
 
 class Speech:
     """The text of one answer, cut anywhere: what stands between tags before it is thinking, and no text.
