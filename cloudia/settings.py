@@ -200,6 +200,12 @@ class Settings:
     auth_issuer: str = _setting("", "required issuer of a token", "functions gateway edge up cli")
     auth_audience: str = _setting("", "required audience of a token", "functions gateway edge up cli")
 
+    operator_api: bool = _setting(
+        default=False,
+        doc="deploy /operator, with a function of its own, for tokens with the role of an operator; locally it is there",
+        readers="deploy cli",
+    )
+
     limits_content_bytes: int = _setting(32_768, "largest message, UTF-8", "functions edge cli", low=1, high=170_000)
     limits_context_messages: int = _setting(
         40, "messages of a conversation that the LLM sees", "functions worker", low=1, high=1000

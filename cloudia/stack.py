@@ -164,8 +164,10 @@ class Cors:
 class Stack:
     """The cloud of one name: every resource bears it, so that several stacks share an account."""
 
-    def __init__(self, name: str = "cloudia") -> None:
+    def __init__(self, name: str = "cloudia", *, operator: bool = False) -> None:
         self.name = name
+        self.operator = operator
+        """Whether the operator API is one of the routes, with its function."""
         self.dead_letters = Queue(f"{name}-jobs-dlq.fifo", retention_seconds=14 * DAY)
         self.jobs_queue = Queue(f"{name}-jobs.fifo", dead_letters=self.dead_letters.name)
         self.conversations = Table(
@@ -219,7 +221,25 @@ class Stack:
             Route("GET", "/jobs/{id}", "get_job"),
             Route("POST", "/jobs/{id}/cancel", "cancel_job"),
             Route("GET", "/health", "health"),
+            *(self.operator_routes if self.operator else ()),
         )
+
+    @property
+    def operator_routes(self) -> tuple[Route, ...]:
+        """The routes of whoever runs the stack; one function has them all."""
+        paths: tuple[tuple[Literal["GET", "POST"], str], ...] = (
+            ("GET", "/operator/live"),
+            ("GET", "/operator/jobs"),
+            ("GET", "/operator/jobs/{id}"),
+            ("GET", "/operator/costs"),
+            ("GET", "/operator/dead-letters"),
+            ("GET", "/operator/dead-letters/{id}"),
+            ("POST", "/operator/dead-letters/redrive"),
+            ("POST", "/operator/dead-letters/purge"),
+            ("GET", "/operator/conversations"),
+            ("GET", "/operator/conversations/{id}/messages"),
+        )
+        return tuple(Route(method, path, "operator") for method, path in paths)
 
     @property
     def functions(self) -> tuple[Function, ...]:
@@ -257,6 +277,31 @@ class Stack:
             Function("get_job", (user, _grant(self.jobs, "GetItem"), _grant(self.messages, "GetItem"))),
             Function("cancel_job", (user, _grant(self.jobs, "GetItem", "UpdateItem")), publishes=True),
             Function("health", (user, _grant(self.presence, "Query"), _grant(self.jobs_queue, "GetQueueUrl"))),
+            *((self._operator_function,) if self.operator else ()),
+        )
+
+    @property
+    def _operator_function(self) -> Function:
+        (by_activity,), (by_state,) = self.conversations.indexes, self.jobs.indexes
+        return Function(
+            "operator",
+            (
+                _grant(self.token_secret, "GetParameter"),
+                _grant(self.presence, "Query"),
+                _grant(self.jobs, "GetItem", "BatchGetItem", "UpdateItem"),
+                _grant(self.jobs, "Query", index=by_state),
+                _grant(self.messages, "GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"),
+                _grant(self.conversations, "GetItem", "ConditionCheckItem"),
+                _grant(self.conversations, "Query", index=by_activity),
+                _grant(self.idempotency, "UpdateItem"),
+                _grant(self.jobs_queue, "GetQueueUrl", "GetQueueAttributes", "SendMessage"),
+                _grant(
+                    self.dead_letters,
+                    *("GetQueueUrl", "GetQueueAttributes", "ReceiveMessage", "DeleteMessage"),
+                    "ChangeMessageVisibility",
+                ),
+            ),
+            memory_mb=512,
         )
 
     @property

@@ -33,13 +33,14 @@ def functions(
     from cloudia.stack import Stack  # noqa: PLC0415 - lazy
 
     STATE.json = json
-    zips = build_functions(Stack())
+    settings = find_project().settings().settings
+    zips = build_functions(Stack(operator=settings.operator_api))
     paths = _write(output, zips)
     if json:
         rows = [{**each.to_json(), "path": str(path)} for each, path in zip(zips, paths, strict=True)]
         print_json({"runtime": RUNTIME, "architectures": ARCHITECTURES, "functions": rows})
         return
-    if find_project().settings().settings.auth_jwks_url:
+    if settings.auth_jwks_url:
         note(LAYER)
     _show(zips, paths)
     note(f"{RUNTIME}, {' or '.join(ARCHITECTURES)}; {sum(len(each.data) for each in zips):,} bytes in all")

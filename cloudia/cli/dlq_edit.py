@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudia.errors import CloudiaError, InvalidRequestError, UsageError
+from cloudia.errors import CloudiaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["edit_job", "parse_sets"]
 
 _NAMES = ("content", "model")
-_MOST_MODEL = 128
 
 
 def parse_sets(pairs: Sequence[str], *, max_content_bytes: int) -> Edit:
     """Return the edit that `content=…` and `model=…` are. `UsageError` names what is neither."""
+    from cloudia.operate.edits import checked_edit  # noqa: PLC0415 - lazy
+
     wanted: dict[str, object] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
@@ -35,11 +36,13 @@ def parse_sets(pairs: Sequence[str], *, max_content_bytes: int) -> Edit:
                 f"--set {name[:32]!r} cannot be set", hint="--set content='the new text' or --set model=NAME."
             )
         wanted[name] = value
-    return _checked(wanted, max_content_bytes)
+    return checked_edit(wanted, max_content_bytes=max_content_bytes)
 
 
 def edit_job(job: QueuedJob, *, max_content_bytes: int) -> Edit:
     """Let the user change a job in `$VISUAL` or `$EDITOR`. Raises where nobody is there, or the editor fails."""
+    from cloudia.operate.edits import checked_edit  # noqa: PLC0415 - lazy
+
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--edit needs a terminal", hint="Without one, use --set content='the new text'.")
     command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
@@ -66,22 +69,7 @@ def edit_job(job: QueuedJob, *, max_content_bytes: int) -> Edit:
         raise UsageError(f"{unknown[0][:32]!r} cannot be changed", hint="Only content and model can.")
     if wanted.get("model") == "":
         del wanted["model"]
-    return _checked(wanted, max_content_bytes)
-
-
-def _checked(wanted: dict[str, object], max_content_bytes: int) -> Edit:
-    """Return an edit whose text could have been sent as a message."""
-    import json  # noqa: PLC0415 - lazy
-
-    from cloudia.operate.dead_letters import Edit  # noqa: PLC0415 - lazy
-    from cloudia.protocol import PostMessage  # noqa: PLC0415 - lazy
-
-    content, model = wanted.get("content"), wanted.get("model")
-    if content is not None:
-        content = PostMessage.decode(json.dumps({"content": content}), max_content_bytes=max_content_bytes).content
-    if model is not None and not (isinstance(model, str) and 0 < len(model) <= _MOST_MODEL and model.isprintable()):
-        raise InvalidRequestError("model is not the name of a model", code="bad_model")
-    return Edit(content, model)
+    return checked_edit(wanted, max_content_bytes=max_content_bytes)
 
 
 def _to_toml(job: QueuedJob) -> str:

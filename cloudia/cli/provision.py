@@ -46,7 +46,7 @@ def provision(
     found = find_cloud(find_project(), target)
     found.tell()
     settings = found.settings
-    aws, stack = Aws(settings), Stack(settings.stack_name)
+    aws, stack = Aws(settings), Stack(settings.stack_name, operator=settings.operator_api)
     where = settings.aws_endpoint_url or f"AWS, {settings.aws_region}"
     if destroy:
         zips = bool(settings.aws_endpoint_url) and takes_zips(settings.aws_endpoint_url)

@@ -76,16 +76,23 @@ def find_target(*, user: str | None = None) -> Target:
     return Target(run.urls.api_url, run.urls.websocket_url, renew(), renew, found)
 
 
-def sign(settings: Settings, secret: Callable[[], str], *, user: str, seconds: float) -> str:
+def sign(settings: Settings, secret: Callable[[], str], *, user: str, seconds: float, operator: bool = False) -> str:
     """Return a token that is signed with a stack's secret. `UsageError` where another signs the tokens of these settings."""
-    from cloudia.cloud.identity import issue_token  # noqa: PLC0415 - imported when it is needed
+    from cloudia.cloud.identity import OPERATOR, issue_token  # noqa: PLC0415 - imported when it is needed
 
     if settings.auth_jwks_url:
         raise UsageError(
             "tokens are signed by the issuer that auth.jwks_url names, not by this stack",
             hint="Get one there, and set it as CLOUDIA_TOKEN.",
         )
-    return issue_token(secret(), user, seconds=seconds, issuer=settings.auth_issuer, audience=settings.auth_audience)
+    return issue_token(
+        secret(),
+        user,
+        seconds=seconds,
+        issuer=settings.auth_issuer,
+        audience=settings.auth_audience,
+        role=OPERATOR if operator else "",
+    )
 
 
 @contextmanager

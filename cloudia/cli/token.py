@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 def token(
     *,
     user: Annotated[str | None, typer.Option(help="Whose token; auth.user if left out.")] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="For whoever runs the stack: it opens /operator.")
+    ] = False,
     ttl: Annotated[float, typer.Option(min=1, help="Seconds until it expires.")] = 3600.0,
     target: TargetName = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -31,7 +34,7 @@ def token(
     project = find_project()
     settings = project.settings().settings
     name = user or settings.auth_user
-    made = sign(settings, lambda: _secret(project, target), user=name, seconds=ttl)
+    made = sign(settings, lambda: _secret(project, target), user=name, seconds=ttl, operator=operator)
     if json:
         print_json({"token": made, "user": name, "expires_in": int(ttl)})
     else:

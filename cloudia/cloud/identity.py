@@ -1,7 +1,7 @@
 """Identity: who a bearer token belongs to, and whose a session is.
 
-A token is a JWT with `sub` and `exp` (RFC 7519): HS256 with the secret in SSM, or RS256/ES256 with the keys of a JWKS URL.
-The algorithm is ours to choose, never the token's (RFC 8725, 3.1).
+A token is a JWT with `sub` and `exp` (RFC 7519), and with a `role` where it is an operator's: HS256 with the secret in SSM, or
+RS256/ES256 with the keys of a JWKS URL. The algorithm is ours to choose, never the token's (RFC 8725, 3.1).
 
 A session id carries a signature over its owner, so that a function knows whose it is without asking Redis.
 """
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from cloudia.errors import NotFoundError, UnauthorizedError, UnavailableError, UsageError
+from cloudia.errors import ForbiddenError, NotFoundError, UnauthorizedError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from cloudia.cloud.parameters import Parameters
     from cloudia.settings import Settings
     from cloudia.stack import Stack
 
-__all__ = ["Caller", "Identity", "bearer", "issue_token", "token_expired"]
+__all__ = ["OPERATOR", "Caller", "Identity", "bearer", "issue_token", "token_expired"]
 
 _USER = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 _MAX_TOKEN = 8192
@@ -41,7 +41,13 @@ _SESSION = re.compile(r"ses_[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
 _HINT = "Make one with `cloudia token`."
 
 
-def issue_token(secret: str, user_id: str, *, seconds: float = 3600, issuer: str = "", audience: str = "") -> str:
+OPERATOR = "operator"
+"""The `role` of a token for whoever runs the stack."""
+
+
+def issue_token(
+    secret: str, user_id: str, *, seconds: float = 3600, issuer: str = "", audience: str = "", role: str = ""
+) -> str:
     """Return a token of `user_id` that expires in `seconds`. `UsageError` for a name that cannot be one."""
     if not _USER.fullmatch(user_id):
         raise UsageError("a user is 1 to 128 characters without control characters")
@@ -51,6 +57,8 @@ def issue_token(secret: str, user_id: str, *, seconds: float = 3600, issuer: str
         claims["iss"] = issuer
     if audience:
         claims["aud"] = audience
+    if role:
+        claims["role"] = role
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
@@ -61,6 +69,8 @@ class Caller:
     user_id: str
     expires_at: float
     """Epoch seconds from which on it is refused."""
+    is_operator: bool = False
+    """Whether it has the role of who runs the stack."""
 
 
 def token_expired() -> UnauthorizedError:
@@ -106,7 +116,18 @@ class Identity:
         user = claims["sub"]
         if not isinstance(user, str) or not _USER.fullmatch(user):
             raise UnauthorizedError("the token's subject is not a user", hint=_HINT, code="bad_token")
-        return Caller(user, min(int(claims["exp"]), _END_OF_TIME) + _LEEWAY_SECONDS)
+        until = min(int(claims["exp"]), _END_OF_TIME) + _LEEWAY_SECONDS
+        return Caller(user, until, is_operator=claims.get("role") == OPERATOR)
+
+    def operator(self, token: str | None) -> str:
+        """Return the operator that a token is of. As `caller`; `ForbiddenError` where it is a user's."""
+        caller = self.caller(token)
+        if not caller.is_operator:
+            raise ForbiddenError(
+                "this is for whoever runs the stack, and the token is a user's",
+                hint="Make one with `cloudia token --operator`.",
+            )
+        return caller.user_id
 
     def _claims(self, token: str) -> dict[str, Any]:
         if self._jwks:

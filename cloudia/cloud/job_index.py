@@ -29,17 +29,22 @@ def pages(
     state: JobState,
     *,
     since: float | None = None,
+    until: float | None = None,
     before: float | None = None,
     most: int,
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the entries (`job_id`, `state_since`) of jobs in a state, at most `most` a page.
 
-    Those that came into it after `since` (epoch seconds), newest first; or `before`, oldest first. `UnavailableError` where a
+    Those that came into it after `since` (epoch seconds), newest first; or `before`, oldest first. With `until` it is from
+    `since` to then, both included. `UnavailableError` where a
     stack of an earlier version has no such index, or it is being filled.
     """
     newest_first = since is not None
     bound = since if since is not None else before
     assert bound is not None  # noqa: S101 - one of them is given
+    compared, bounds = (">" if newest_first else "<") + " :bound", {"bound": ids.iso(bound)}
+    if until is not None:
+        compared, bounds = "BETWEEN :bound AND :until", {**bounds, "until": ids.iso(until)}
     query: dict[str, Any] = {}
     while True:
         try:
@@ -47,9 +52,9 @@ def pages(
                 dynamodb.query,
                 TableName=table,
                 IndexName="by_state",
-                KeyConditionExpression=f"#state = :state AND state_since {'>' if newest_first else '<'} :bound",
+                KeyConditionExpression=f"#state = :state AND state_since {compared}",
                 ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=values(state=state, bound=ids.iso(bound)),
+                ExpressionAttributeValues=values(state=state, **bounds),
                 ScanIndexForward=not newest_first,
                 Limit=most,
                 **query,

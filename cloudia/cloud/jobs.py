@@ -108,10 +108,17 @@ class Jobs:
         """
         return list(islice(self.each_in_state(state, since=since, page=most), most))
 
-    def each_in_state(self, state: JobState, *, since: float, page: int = 1000) -> Iterator[tuple[str, str]]:
-        """Yield what `in_state` returns, however many there are; `page` are asked for at once."""
-        for entries in pages(self._db, self._table, state, since=since, most=page):
+    def each_in_state(
+        self, state: JobState, *, since: float, until: float | None = None, page: int = 1000
+    ) -> Iterator[tuple[str, str]]:
+        """Yield what `in_state` returns, however many there are, those at `until` too; `page` are asked for at once."""
+        for entries in pages(self._db, self._table, state, since=since, until=until, most=page):
             yield from ((entry["job_id"]["S"], entry["state_since"]["S"]) for entry in entries)
+
+    def oldest_open(self) -> str | None:
+        """Return since when the job that has been open for longest is so, as ISO 8601; None where none is open."""
+        entries = next(pages(self._db, self._table, "open", before=time.time(), most=1))
+        return entries[0]["state_since"]["S"] if entries else None
 
     # --- reopening -------------------------------------------------------------------------------------------------
 

@@ -15,14 +15,15 @@ from cloudia.deploy.zips.functions import RUNTIME, build_functions
 from cloudia.errors import UnavailableError
 from cloudia.hosts import page_origins
 from cloudia.settings import to_environment
+from cloudia.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from cloudia.cloud.aws import Aws
     from cloudia.deploy.zips.functions import FunctionZip
     from cloudia.settings import Settings
-    from cloudia.stack import Function, Stack
+    from cloudia.stack import Function
 
 __all__ = ["deploy", "function_environment", "remove"]
 
@@ -53,6 +54,7 @@ def deploy(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]:
     for each in zips:
         change, arns[each.name] = functions.provision(stack.function_name(each.name), defined[each.name], each)
         yield change
+    yield from _remove_functions(aws, Stack(stack.name, operator=True), keep=defined.keys())
     for each in zips:
         functions.settle(stack.function_name(each.name))
     yield HttpApi(aws, stack).provision(arns, page_origins(settings.api_port))
@@ -63,12 +65,18 @@ def remove(aws: Aws, stack: Stack) -> Iterator[Change]:
     """Delete what `deploy` made and what its functions logged; its Lambda processes end. Yield each resource that was there."""
     if found(aws.http_apis.delete_api, ApiId=stack.name) is not None:
         yield Change("api", stack.name, "deleted")
-    for name in (stack.function_name(function.name) for function in stack.functions):
-        if found(aws.lambda_.delete_function, FunctionName=name) is not None:
-            yield Change("function", name, "deleted")
-    for group in stack.log_groups:
+    whole = Stack(stack.name, operator=True)  # It may have been deployed with the operator API.
+    yield from _remove_functions(aws, whole)
+    for group in whole.log_groups:
         if found(aws.logs.delete_log_group, logGroupName=group) is not None:
             yield Change("log_group", group, "deleted")
+
+
+def _remove_functions(aws: Aws, stack: Stack, keep: Container[str] = ()) -> Iterator[Change]:
+    """Delete the functions that are there, but for those to `keep`; yield each."""
+    for name in (stack.function_name(function.name) for function in stack.functions if function.name not in keep):
+        if found(aws.lambda_.delete_function, FunctionName=name) is not None:
+            yield Change("function", name, "deleted")
 
 
 def _check_answers(aws: Aws, name: str) -> None:

@@ -86,7 +86,7 @@ def _forget_keys(aws: Aws, stack: Stack, settings: Settings) -> Iterator[Change]
 def main() -> int:
     """Provision for the environment's settings; the stack's own secrets are in `CLOUDIA_OWN_SECRETS`, as JSON."""
     settings = from_environment()
-    stack = Stack(settings.stack_name)
+    stack = Stack(settings.stack_name, operator=settings.operator_api)
     own = json.loads(os.environ.get("CLOUDIA_OWN_SECRETS", "{}"))
     try:
         aws = Aws(settings)

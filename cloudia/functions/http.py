@@ -56,6 +56,11 @@ class Request:
         return self.services.identity.user(bearer(self._header("authorization")))
 
     @cached_property
+    def operator_id(self) -> str:
+        """The operator who calls. As `user_id`; `ForbiddenError` where the token is a user's."""
+        return self.services.identity.operator(bearer(self._header("authorization")))
+
+    @cached_property
     def body(self) -> bytes:
         """The body's bytes, empty where there is none."""
         raw = self.event.get("body") or ""

@@ -85,6 +85,18 @@ def test_only_what_is_imported(zips: list[FunctionZip]) -> None:
         assert len(each.data) < (800_000 if redis else 180_000)
 
 
+def test_the_operators_zip_is_apart() -> None:
+    """It is there where it is asked for, has what operates a stack, and changes no byte of the others."""
+    plain = {each.name: each.data for each in build_functions(Stack())}
+    whole = {each.name: each for each in build_functions(Stack(operator=True))}
+    assert whole.keys() - plain.keys() == {"operator"}
+    assert {name: whole[name].data for name in plain} == plain
+    names = _names(whole["operator"])
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"cloudia", "jwt", "redis"}
+    assert "cloudia/operate/live.py" in names
+    assert len(whole["operator"].data) < 850_000
+
+
 def test_a_zip_is_enough(zips: list[FunctionZip], tmp_path: Path) -> None:
     """Each function answers where there is nothing but Python, boto3 and its zip, and loads nothing from elsewhere."""
     runtime = tmp_path / "runtime"

@@ -24,12 +24,14 @@ def main() -> None:
     telemetry.configure_logs(
         "api", settings.log_level, tracebacks=settings.log_tracebacks, secrets=secrets_in(settings)
     )
+    page_code = Path(os.environ["CLOUDIA_PAGE_CODE_FILE"])
     uvicorn.run(
         make_app(
             settings,
             os.environ["CLOUDIA_TOKEN_SECRET"],
             page_secret=os.environ["CLOUDIA_PAGE_SECRET"],
-            page_code=PageCode(Path(os.environ["CLOUDIA_PAGE_CODE_FILE"])),
+            page_code=PageCode(page_code),
+            run_file=page_code.with_name("run.json"),
         ),
         host=LOOPBACK,
         port=settings.api_port,

@@ -18,17 +18,20 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from cloudia import telemetry
-from cloudia.cloud.identity import bearer, issue_token
+from cloudia.cloud.identity import OPERATOR, bearer, issue_token
 from cloudia.errors import CloudiaError, ForbiddenError, InvalidRequestError, NotFoundError, RequestError, TooLargeError
 from cloudia.hosts import check_host, is_browser
 from cloudia.sim.edge.access import PageAccess
 from cloudia.sim.edge.events import HttpRequest, HttpResponse, make_event, match, read_result
 from cloudia.sim.edge.functions import Functions
+from cloudia.sim.edge.parts import read_parts
 from cloudia.sim.edge.peer import is_own_process
 from cloudia.sim.ports import LOOPBACK
 from cloudia.stack import Stack
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -61,12 +64,15 @@ _PAGE_HEADERS = {
 class Edge:
     """Calls functions on a pool of threads, as Lambda runs them at the same time."""
 
-    def __init__(self, settings: Settings, token_secret: str, page_secret: str, page_code: PageCode) -> None:
+    def __init__(
+        self, settings: Settings, token_secret: str, page_secret: str, page_code: PageCode, run_file: Path
+    ) -> None:
         self._settings = settings
         self._token_secret = token_secret
         self._access = PageAccess(page_secret, settings.api_port)
         self._page_code = page_code
-        self._routes = Stack(settings.stack_name).routes
+        self._run_file = run_file
+        self._routes = Stack(settings.stack_name, operator=True).routes
         self._functions = Functions()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="function")
 
@@ -131,7 +137,23 @@ class Edge:
         }
         return Response(json.dumps(config), headers={"cache-control": "no-store"}, media_type="application/json")
 
-    def _page_token(self) -> str:
+    async def page_operator(self, request: Request) -> Response:
+        """Give the dashboard a token of the local user as the operator; as `page_config`, and never to the chat page."""
+        if not self._access.knows(request.cookies, request.headers.get("x-cloudia", "")):
+            return _not_opened()
+        told = {"token": self._page_token(OPERATOR), "user": self._settings.auth_user}
+        return Response(json.dumps(told), headers={"cache-control": "no-store"}, media_type="application/json")
+
+    async def page_parts(self, request: Request) -> Response:
+        """Tell the dashboard the parts of the stack that runs here, as `run.json` has them."""
+        if not self._access.knows(request.cookies, request.headers.get("x-cloudia", "")):
+            return _not_opened()
+        parts = await asyncio.to_thread(read_parts, self._run_file)
+        return Response(
+            json.dumps({"parts": parts}), headers={"cache-control": "no-store"}, media_type="application/json"
+        )
+
+    def _page_token(self, role: str = "") -> str:
         """Return a token of the local user; none where the tokens are another's to sign: then someone signs in."""
         settings = self._settings
         if settings.auth_jwks_url:
@@ -142,6 +164,7 @@ class Edge:
             seconds=_TOKEN_SECONDS,
             issuer=settings.auth_issuer,
             audience=settings.auth_audience,
+            role=role,
         )
 
 
@@ -167,6 +190,10 @@ class _Pages(StaticFiles):
         response.headers.update(self._headers)
         return response
 
+    async def dashboard(self, request: Request) -> Response:
+        """Serve the page's other face, for whoever runs the stack."""
+        return await self.get_response("dashboard.html", request.scope)
+
 
 class _Front:
     """Refuses what gets to no route: who asks by a foreign name, and a head that API Gateway would not take."""
@@ -186,21 +213,30 @@ class _Front:
         return await self._app(scope, receive, send)
 
 
-def make_app(settings: Settings, token_secret: str, *, page_secret: str, page_code: PageCode) -> ASGIApp:
-    """Return the application."""
-    edge = Edge(settings, token_secret, page_secret, page_code)
+def make_app(
+    settings: Settings, token_secret: str, *, page_secret: str, page_code: PageCode, run_file: Path
+) -> ASGIApp:
+    """Return the application. `run_file` says what parts the stack has, where there is one."""
+    edge = Edge(settings, token_secret, page_secret, page_code, run_file)
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     elsewhere = settings.up_functions == "zip"
     api = urlsplit(settings.api_url)
-    tops = dict.fromkeys(route.path.strip("/").split("/")[0] for route in Stack(settings.stack_name).routes)
+    stack = Stack(settings.stack_name)
+    # Functions that run as zips are the engine's; the operator's stays here, where the dashboard finds it.
+    routes = (*(() if elsewhere else stack.routes), *stack.operator_routes)
+    tops = dict.fromkeys(route.path.strip("/").split("/")[0] for route in routes)
+    pages = _Pages(*((f"{api.scheme}://{api.netloc}",) if elsewhere else ()))
     app = Starlette(
         routes=[
             Route("/page/session", edge.page_session, methods=["POST"]),
             Route("/page/config", edge.page_config),
+            Route("/page/operator", edge.page_operator),
+            Route("/page/parts", edge.page_parts),
             Route("/openapi.json", openapi),
-            *(Route(f"/{top}", edge.call, methods=methods) for top in tops if not elsewhere),
-            *(Route(f"/{top}/{{rest:path}}", edge.call, methods=methods) for top in tops if not elsewhere),
-            Mount("/", _Pages(*((f"{api.scheme}://{api.netloc}",) if elsewhere else ()))),
+            *(Route(f"/{top}", edge.call, methods=methods) for top in tops),
+            *(Route(f"/{top}/{{rest:path}}", edge.call, methods=methods) for top in tops),
+            Route("/dashboard", pages.dashboard),
+            Mount("/", pages),
         ],
         exception_handlers={404: _no_route, 405: _no_route},
     )
