@@ -16,15 +16,34 @@ PAGE = Path(__file__).parent / "observability.md"
 
 _PAGE = """# See it
 
-What a message's time went to, why it failed: three ways, from the nearest to the farthest. Made by `docs/make_observability.py`.
+What a message's time went to, why it failed: seven ways, from the nearest to the farthest. Made by `docs/make_observability.py`.
 
 | | needs | shows |
 |---|---|---|
 | `cloudia trace`, `cloudia why`, `cloudia logs --job` | nothing | one message as a waterfall from its job's record, on any target; the reason in a sentence; its log lines over all parts |
+| `/dashboard` beside the web page | nothing | live numbers and plots, parts, each message with its waterfall, prompt and answer, dead letters to edit and redrive |
+| `/operator/…` | a token of `cloudia token --operator` | the same over HTTP, with dead letters to redrive and conversations to read: [`openapi.json`](../cloudia/functions/openapi.json) |
 | `cloudia top`, `cloudia status` | nothing | queue, throughput, latencies, breakers, who is alive |
 | spans, metrics and logs by OTLP | `pip install 'cloudia-chat[otel]'` and a variable | the same and more in Jaeger, Grafana, New Relic, any backend that takes OTLP over HTTP |
 | `/metrics` for Prometheus | `pip install 'cloudia-chat[prometheus]'` and a setting | the same metrics, read from worker and gateway |
 | `telemetry.listener` | a function of yours | every event of [`telemetry/events.py`](../cloudia/telemetry/events.py), in the process |
+
+## The operator API
+
+`/operator/live`, `jobs`, `jobs/{{id}}`, `costs`, `dead-letters`, `conversations` are for whoever runs the stack: a token with the claim
+`role: operator`, as `cloudia token --operator` makes it, or an issuer of yours (`auth.jwks_url`). A user's token is a 403 there. Locally they are
+there; on AWS once `operator.api` is set (`CLOUDIA_OPERATOR_API=true`), with a function and grants of their own.
+
+What was said (prompts, answers, titles, the text of dead letters) is told on a laptop. On AWS it is `null`, unless the function's environment has
+`OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` at `true`, `span_only`, `event_only` or `span_and_event`: who lets telemetry have the text lets
+operators read it. Redriving and purging work without it.
+
+```console
+$ curl -H "Authorization: Bearer $(cloudia token --operator)" "$CLOUDIA_API_URL/operator/live"
+```
+
+The dashboard asks these routes alone. The local stack gives it an operator's token where the page was opened by its whole address; elsewhere
+someone signs in with one. It asks every 2 s, and not while nobody looks at it.
 
 ## OTLP
 

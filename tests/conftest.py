@@ -65,6 +65,7 @@ _LONG = (
     "tests/deploy/test_provision.py",
     "tests/examples/test_clients.py",
     "tests/tui/test_following.py",
+    "tests/web/test_dashboard.py",
     "tests/web/test_page_conversations.py",
     "tests/web/test_page_lines.py",
     "tests/web/test_page_reading.py",

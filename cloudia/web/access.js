@@ -67,7 +67,7 @@ export class Access {
 }
 
 // Trade the code of the address that `cloudia up` prints for a cookie and a key. The code leaves the address bar first.
-async function trade() {
+export async function trade() {
   const here = new URL(location.href), code = here.searchParams.get("code");
   if (code === null) return false;
   here.searchParams.delete("code");
@@ -81,7 +81,7 @@ async function trade() {
 let kept = "";
 
 // The key of this page; with one given, keep it.
-function key(given) {
+export function key(given) {
   kept = given ?? kept;
   try {
     if (given) localStorage.setItem(KEY, given);
@@ -92,7 +92,7 @@ function key(given) {
 }
 
 // Return a document. What the stack says of a refusal is thrown.
-async function read(path, options) {
+export async function read(path, options) {
   const answer = await fetch(path, { ...options, cache: "no-store" });
   const value = await answer.json();
   if (answer.ok) return value;

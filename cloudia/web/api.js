@@ -23,32 +23,32 @@ export class Api {
   }
 
   accept(message) {
-    return this.#call("POST", "/messages", message);
+    return this.call("POST", "/messages", message);
   }
 
   job(jobId) {
-    return this.#call("GET", `/jobs/${jobId}`);
+    return this.call("GET", `/jobs/${jobId}`);
   }
 
   cancel(jobId) {
-    return this.#call("POST", `/jobs/${jobId}/cancel`);
+    return this.call("POST", `/jobs/${jobId}/cancel`);
   }
 
   // With `search`, those whose title or newest messages have its words; the others of the page are left out.
   conversations({ search, cursor, signal } = {}) {
-    return this.#call("GET", `/conversations?${query({ limit: search ? 50 : 100, search, cursor })}`, undefined, { signal });
+    return this.call("GET", `/conversations?${query({ limit: search ? 50 : 100, search, cursor })}`, undefined, { signal });
   }
 
   messages(conversationId, cursor, limit = 30) {
-    return this.#call("GET", `/conversations/${conversationId}/messages?${query({ order: "desc", limit, cursor })}`);
+    return this.call("GET", `/conversations/${conversationId}/messages?${query({ order: "desc", limit, cursor })}`);
   }
 
   rename(conversationId, title) {
-    return this.#call("PATCH", `/conversations/${conversationId}`, { title });
+    return this.call("PATCH", `/conversations/${conversationId}`, { title });
   }
 
   remove(conversationId) {
-    return this.#call("DELETE", `/conversations/${conversationId}`);
+    return this.call("DELETE", `/conversations/${conversationId}`);
   }
 
   // The time by the stack's clock: what it dates is compared with this.
@@ -56,7 +56,8 @@ export class Api {
     return Date.now() + this.#ahead;
   }
 
-  async #call(method, path, body, { signal, again = false } = {}) {
+  // Ask for a path. What else there is to ask than the above is its own list's: see dashboard/.
+  async call(method, path, body, { signal, again = false } = {}) {
     const { apiUrl, token } = this.access();
     const headers = { authorization: `Bearer ${token}` };
     if (body) headers["content-type"] = "application/json";
@@ -77,7 +78,7 @@ export class Api {
     if (date) this.#ahead = date - Date.now();
     if (answer.status === 401 && !again) {
       await this.renew();
-      return this.#call(method, path, body, { signal, again: true });
+      return this.call(method, path, body, { signal, again: true });
     }
     const value = await answer.json().catch(() => ({}));
     if (answer.ok) return value;

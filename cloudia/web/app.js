@@ -323,7 +323,10 @@ theme(document.documentElement.dataset.theme);
 drawer(false);
 connection.show({ name: "connecting" });
 await access.begin();
-if (access.now.limit) composer.limit = access.now.limit;
+if (access.now.limit) {
+  composer.limit = access.now.limit;
+  $("dashboard").hidden = false; // the local stack opened this page, and gives the dashboard its token too
+}
 client.start();
 await Promise.all([sidebar.load(), show(named())]);
 changed();
