@@ -159,7 +159,10 @@ async def test_it_pauses_while_nobody_looks(board: Page) -> None:
     """A tab in the background asks nothing; looked at again, it asks at once."""
     asked: list[str] = []
     board.on("request", lambda request: asked.append(request.url))
-    hide = "hidden => {Object.defineProperty(document, 'hidden', {value: hidden, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))}"
+    hide = """hidden => {
+        Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
     await board.evaluate(hide, True)
     await board.get_by_text("paused", exact=True).wait_for()
     await board.evaluate("new Promise(done => setTimeout(done, 300))")  # A look that was under way ends.
