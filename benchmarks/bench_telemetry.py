@@ -4,8 +4,8 @@
 
 A worker process of its own answers bursts of messages of 20 words, off and on by turns; the least of each is told, as what
 else a machine does only ever adds. `on` sends spans and metrics to a collector that takes them, `logs` its log lines too. Then
-the collector is away, slow (10 s an answer) and full (503): what the worker does then, and what it says of what was lost. A POST
-is the function in this process, without HTTP, by turns as well.
+the collector is away, slow (10 s an answer) and full (503): what the worker does then, and what it says of what was lost. A
+POST is the function in this process, without HTTP, by turns as well.
 """
 
 from __future__ import annotations
