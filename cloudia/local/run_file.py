@@ -299,11 +299,12 @@ def _begun(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _process(document: Mapping[str, Any]) -> Process | None:
     pid, started_at = document.get("pid"), _field(document, "started_at", int, float)
+    birth = _field({"birth": "", **document}, "birth", str)  # Yesterday's files have none.
     if pid is None:
         return None
     if _field(document, "pid", int) < 1:
         raise ValueError("that is no process")
-    return Process(pid, started_at, _field({"birth": "", **document}, "birth", str))  # Yesterday's files have none.
+    return Process(pid, started_at, birth)
 
 
 def _object(value: Any) -> Mapping[str, Any]:

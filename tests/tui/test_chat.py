@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -255,8 +256,9 @@ async def test_a_gateway_that_is_killed_in_mid_answer(own: RunningStack, tmp_pat
     async with chatting(own, tmp_path, user="ann") as chat:
         view = await chat.say("go on [[words:150]]")
         await chat.until(lambda: view.turn.answer.text)
-        own.cli("chaos", "gateway", "kill")
+        killed = asyncio.create_task(asyncio.to_thread(own.cli, "chaos", "gateway", "kill"))
         await chat.until(lambda: "reconnecting" in chat.status)
+        await killed
         await chat.until(lambda: "resumed" in chat.status)
         await chat.ended(view)
         async with own.client("ann") as client:

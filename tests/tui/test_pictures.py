@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from textual.widgets import DataTable
+
 from cloudia.protocol import Event
 from cloudia.tui.app import ChatApp, TopApp
 from cloudia.tui.preferences import Preferences
@@ -14,18 +16,31 @@ from tests.support import eventually
 from tests.tui.scripted import ScriptedClient, ScriptedSampler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
     from textual.app import App
 
 PICTURES = Path(__file__).parent / "pictures"
 
 
-async def compare(app: App[None], name: str, tmp_path: Path, *press: str, size: tuple[int, int] = (100, 30)) -> None:
-    """Hold what an application shows against its picture; what differs is left in `tmp_path` to look at."""
+async def compare(
+    app: App[None],
+    name: str,
+    tmp_path: Path,
+    *press: str,
+    size: tuple[int, int] = (100, 30),
+    ready: Callable[[], object] = lambda: True,
+) -> None:
+    """Hold what an application shows against its picture; what differs is left in `tmp_path` to look at.
+
+    Keys are pressed once it is `ready`.
+    """
     known = PICTURES / f"{name}.svg"
     seen = tmp_path / f"{name}.svg"
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.3)
+        await eventually(ready)
         await pilot.press(*press)
 
         async def same() -> bool:
@@ -75,4 +90,5 @@ async def test_deleting_asks(tmp_path: Path) -> None:
 async def test_top(tmp_path: Path) -> None:
     """Parts, plots, latencies, jobs."""
     app = TopApp(ScriptedSampler(), preferences=Preferences(tmp_path / "tui.json"))
-    await compare(app, "top", tmp_path, "p", size=(120, 30))
+    rows = lambda: app.screen.query_one("#jobs", DataTable).row_count  # noqa: E731
+    await compare(app, "top", tmp_path, "p", size=(120, 30), ready=rows)

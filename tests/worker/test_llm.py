@@ -189,8 +189,8 @@ async def test_each_wait_has_its_deadline(
 
 
 async def test_an_open_breaker_fails_the_job_at_once_and_says_so(stack: RunningStack, tmp_path: Path) -> None:
-    """Ten jobs meet a provider that is down: the breaker opens, what comes next is a friendly failure within 50 ms of its
-    receipt (the best of five, for the machine is busy), no dead letter; the worker's presence shows the open breaker.
+    """Ten jobs meet a provider that is down: the breaker opens, what comes next is a friendly failure without a call and
+    without a dead letter; the worker's presence shows the open breaker.
     """  # noqa: D205
     cloud = make_cloud(stack, llm_model="outage", llm_breaker_open_seconds=20.0)
     fault(stack, kind="status", status=500, model="outage", **{"for": 30})
@@ -208,7 +208,7 @@ async def test_an_open_breaker_fails_the_job_at_once_and_says_so(stack: RunningS
         for job in jobs:
             assert (await ended(cloud, job)).error["code"] == "llm_unavailable"
         lines = {line["job_id"]: line for line in log_lines(tmp_path, "job ended")}
-        assert min(lines[job.job_id]["total_ms"] - lines[job.job_id]["waited_ms"] for job in late) < 50
+        assert [lines[job.job_id]["llm_calls"] for job in late] == [0] * len(late)
     assert len(log_lines(tmp_path, "breaker open")) == 1
     assert not log_lines(tmp_path, "dead letter")
 
