@@ -69,7 +69,15 @@ def test_verbs_and_options(shell: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["logs", "restart"])
 def test_parts(verb: str, stack: RunningStack, tmp_path: Path) -> None:
     """A part's name is completed from the stack that runs; where none does there is nothing to complete, and no error."""
-    assert _complete("bash", f"cloudia {verb} ", stack.folder) == ["engine", "redis", "llm", "api", "gateway", "worker"]
+    assert _complete("bash", f"cloudia {verb} ", stack.folder) == [
+        "engine",
+        "redis",
+        "llm",
+        "collector",
+        "api",
+        "gateway",
+        "worker",
+    ]
     assert _complete("bash", f"cloudia {verb} ga", stack.folder) == ["gateway"]
     assert _complete("bash", f"cloudia {verb} ga", tmp_path) == []
     assert list(tmp_path.iterdir()) == []

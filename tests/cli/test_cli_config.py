@@ -183,7 +183,7 @@ def test_doctor_on_this_machine(tmp_path: Path) -> None:
     states.pop("proxy", None)  # Whoever runs the tests may need one.
     engines = {"engine", "localstack", "endpoint"}
     llms = {"openai", "other llms"}
-    assert {"python", "folder", "settings", *engines, "redis", "ports", *llms, "docker"} == set(states)
+    assert {"python", "folder", "settings", *engines, "redis", "collector", "ports", *llms, "docker"} == set(states)
     assert states["openai"] == states["other llms"] == "optional"
     assert all(set(check) == {"name", "state", "found", "hint"} for check in told["checks"])
     assert all(check["hint"] or check["state"] == "ok" for check in told["checks"] if check["name"] != "docker")

@@ -14,7 +14,7 @@ from tests.support import RunningStack, eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PARTS = ["engine", "redis", "llm", "api", "gateway", "worker"]
+_PARTS = ["engine", "redis", "llm", "collector", "api", "gateway", "worker"]
 
 
 def test_status_as_json(stack: RunningStack) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_PARTS = ("worker-1", "gateway", "api", "llm", "redis", "engine")
+_PARTS = ("worker-1", "gateway", "api", "llm", "redis", "engine", "collector")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_restart_of_an_unknown_part(own: RunningStack) -> None:
     assert (refused.returncode, refused.stdout) == (2, "")
     error = json.loads(refused.stderr)["error"]
     assert error["message"] == "there is no part 'wroker'"
-    assert error["hint"] == "There are engine, redis, llm, api, gateway, worker-1, worker-2."
+    assert error["hint"] == "There are engine, redis, llm, collector, api, gateway, worker-1, worker-2."
 
 
 def test_a_part_that_does_not_come_back(own: RunningStack) -> None:

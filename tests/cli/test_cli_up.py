@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PROMISED = {"api_url", "websocket_url", "web_url", "aws_endpoint_url", "redis_url", "llm_url", "engine", "pids"}
-_PARTS = ("engine", "redis", "llm", "api", "gateway", "worker")
+_PARTS = ("engine", "redis", "llm", "collector", "api", "gateway", "worker")
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ async def test_lines_without_a_terminal(folder: Path) -> None:
     assert code == 0
     assert "\x1b" not in "".join(said) + err
     assert out == ""
-    for name in ("engine", "redis", "llm", "api", "gateway", "worker-1", "worker-2"):
+    for name in ("engine", "redis", "llm", "collector", "api", "gateway", "worker-1", "worker-2"):
         assert f"● {name:<10} ready" in err
         assert f"○ {name:<10} stopped" in err
 

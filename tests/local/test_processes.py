@@ -152,7 +152,7 @@ def test_ports_that_nobody_else_is_given() -> None:
 
 def test_a_folder_has_its_own_ports(tmp_path: Path) -> None:
     """A folder is given the same ports each time, another one others; one that is taken is told, and given again once free."""
-    kinds: tuple[PartKind, ...] = ("api", "gateway", "engine", "redis", "llm")
+    kinds: tuple[PartKind, ...] = ("api", "gateway", "engine", "redis", "llm", "collector")
     (tmp_path / "one").mkdir()
 
     def given(name: str) -> tuple[list[int], dict[PartKind, int]]:

@@ -512,7 +512,7 @@ def test_a_part_that_runs_has_the_keys_that_it_needs(talkative: RunningStack) ->
     """As the kernel sees it: of all parts the worker alone has the LLM's key."""
     parts = talkative.json("status")["parts"]
     environments = {name: Path(f"/proc/{part['pid']}/environ").read_text() for name, part in parts.items()}
-    assert set(environments) >= {"engine", "redis", "llm", "api", "gateway", "worker"}
+    assert set(environments) >= {"engine", "redis", "llm", "collector", "api", "gateway", "worker"}
     assert {name for name, told in environments.items() if f"OPENAI_API_KEY={KEY}" in told} == {"worker"}
     assert {name for name, told in environments.items() if KEY in told} <= {"worker", "gateway", "api"}
 

@@ -66,7 +66,7 @@ def test_services_that_run_elsewhere(stack: RunningStack, tmp_path: Path) -> Non
         REDIS_URL=stack.settings.redis_url,
     )
     try:
-        assert set(other.run["pids"]) == {"llm", "api", "gateway", "worker"}
+        assert set(other.run["pids"]) == {"llm", "collector", "api", "gateway", "worker"}
         assert other.run["engine"] == "endpoint"
         assert other.run["aws_endpoint_url"] == stack.run["aws_endpoint_url"]
         assert other.run["redis_url"] == without_password(stack.settings.redis_url)

@@ -78,7 +78,7 @@ async def test_it_shows_a_stack_that_runs(stack: RunningStack, tmp_path: Path) -
         assert row[8] == "worker"
         parts = app.screen.query_one("#parts", DataTable)
         names = [str(parts.get_row_at(index)[0]) for index in range(parts.row_count)]
-        assert names == ["engine", "redis", "llm", "api", "gateway", "worker"]
+        assert names == ["engine", "redis", "llm", "collector", "api", "gateway", "worker"]
         assert "breaker closed" in str(app.screen.query_one("#headline", Static).content)
 
         jobs.move_cursor(row=jobs.get_row_index(job_id))
