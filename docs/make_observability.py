@@ -57,8 +57,18 @@ $ OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 cloudia up
 [the list](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/) are obeyed. Nothing is imported where no
 endpoint is named. Log lines are sent as well where `OTEL_LOGS_EXPORTER=otlp`; `OTEL_TRACES_EXPORTER=none` or `OTEL_METRICS_EXPORTER=none`
 leaves one out. A backend that is away, slow or full costs spans, never an answer: what finds no room is dropped, counted, and told in the
-log (`spans were lost`, `the listener missed events`). No text of a message is in a span, a metric or a log line. A Lambda function sends where its
-zip has the packages; without them it accepts messages and says so in its log.
+log (`spans were lost`, `the listener missed events`). No text of a message is in a span, a metric or a log line.
+
+The functions' zips lack OpenTelemetry, which has compiled parts. In Lambda it comes as a layer, made for x86_64 (or aarch64) by zipping what
+this makes; the function's environment then names the endpoint:
+
+```console
+$ pip install opentelemetry-exporter-otlp-proto-http opentelemetry-sdk --target layer/python --only-binary :all: \
+    --python-version 3.13 --platform manylinux2014_x86_64
+```
+
+Without the layer a function accepts messages and says in its log what it lacks. Lambda freezes a process between two requests, so what one told is
+sent during the next; no request waits for it, and what a process had left when Lambda ended it is lost.
 
 ### The local collector
 

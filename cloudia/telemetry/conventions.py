@@ -75,6 +75,7 @@ STATUS = "cloudia.job.status"
 SWITCHES = "cloudia.llm.switches"
 TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105 - no secret
 TOOL = "gen_ai.tool.name"
+TRIGGER = "faas.trigger"
 WORKER = "cloudia.worker.id"
 
 DURATION_BUCKETS = tuple(0.01 * 2**power for power in range(14))
@@ -95,7 +96,9 @@ _CHAT = (OPERATION, PROVIDER, MODEL)
 
 SPANS: dict[str, SpanRow] = {
     ACCEPT: SpanRow(
-        "SERVER", "the function: the record, and the queue", (HTTP_METHOD, HTTP_ROUTE, HTTP_STATUS, JOB, CONVERSATION)
+        "SERVER",
+        "the function: the record, and the queue; in Lambda named after the function, as `faas.name` of its resource",
+        (HTTP_METHOD, HTTP_ROUTE, HTTP_STATUS, TRIGGER, JOB, CONVERSATION),
     ),
     send("{queue}"): SpanRow("PRODUCER", "SQS, within it", _MESSAGING),
     QUEUE: SpanRow("INTERNAL", "from the acceptance to the lease of the first attempt", ()),

@@ -8,6 +8,7 @@ spans then if it failed or was slow (`tail.py`).
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ class Spans:
     def __init__(self, resource: Resource, *, queue: str, slow_seconds: float) -> None:
         self._queue = queue
         self._slow_seconds = slow_seconds
+        self._function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
         self._head = TracerProvider(shutdown_on_exit=False).sampler  # As its variables have it.
         self._resource = resource
         self._scope = InstrumentationScope("cloudia", __version__)
@@ -181,8 +183,10 @@ class Spans:
         if not own.trace_flags.sampled and event.seconds <= self._slow_seconds:
             return
         told: dict[str, Any] = {names.HTTP_METHOD: "POST", names.HTTP_ROUTE: "/messages", names.HTTP_STATUS: 202}
+        if self._function:
+            told[names.TRIGGER] = "http"
         self._span(
-            names.ACCEPT,
+            self._function or names.ACCEPT,
             event.at - event.seconds,
             event.at,
             _context(event.parent),

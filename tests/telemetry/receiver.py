@@ -39,6 +39,8 @@ class Receiver:
     """What it answers."""
     spans: list[tuple[str, Span]] = field(default_factory=list)
     """Each with the name of its service."""
+    resources: list[dict[str, object]] = field(default_factory=list)
+    """Those that spans came of."""
     metrics: dict[str, Metric] = field(default_factory=dict)
     """By name, the last that came of each."""
     records: list[LogRecord] = field(default_factory=list)
@@ -55,7 +57,8 @@ class Receiver:
         """Take a request. Raises where it is none."""
         if path == "/v1/traces":
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                service = told(resource.resource.attributes)["service.name"]
+                self.resources.append(told(resource.resource.attributes))
+                service = self.resources[-1]["service.name"]
                 self.spans += [(str(service), span) for scope in resource.scope_spans for span in scope.spans]
         elif path == "/v1/metrics":
             for metrics in ExportMetricsServiceRequest.FromString(body).resource_metrics:
