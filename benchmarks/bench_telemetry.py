@@ -52,7 +52,7 @@ class Run:
     """Milliseconds of the worker's CPU a message."""
     rate: float
     """Messages a second."""
-    told: list[dict[str, Any]]
+    told: list[str]
     """What the worker's log says of what was lost."""
 
 
@@ -79,10 +79,12 @@ def variables(endpoint: str | None, *, logs: bool = False) -> dict[str, str]:
     )
 
 
-def said(log: Path) -> list[dict[str, Any]]:
+def said(log: Path) -> list[str]:
     """Return what a log says of what was lost."""
-    lines = map(json.loads, log.read_text().splitlines())
-    return [{"event": line["event"], "count": line.get("count")} for line in lines if line["event"] in _TOLD]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    ours = [f"{line['event']}: {line.get('count', '')}" for line in lines if line["event"] in _TOLD]
+    theirs = sum(line.get("logger", "").startswith("opentelemetry") for line in lines)
+    return [*ours, f"{theirs} lines of OpenTelemetry's"]
 
 
 def has_ended(cloud: Cloud, job: Any) -> bool:

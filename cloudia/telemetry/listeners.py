@@ -12,6 +12,7 @@ import logging
 import queue
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloudia.errors import UsageError
@@ -30,6 +31,8 @@ Listener: TypeAlias = "Callable[[Happening], object]"
 
 MOST_WAITING = 10_000
 """Events that wait for a listener: a few megabytes."""
+_GATHER_SECONDS = 0.02
+"""Pause in which events gather: a thread that is woken for each of them takes more of the interpreter than it works."""
 _EXAMPLE = "Such as `def told(event): ...` in my_listener.py, named my_listener:told."
 
 
@@ -38,7 +41,10 @@ class _Thread:
 
     def __init__(self, listener: Listener, *, most: int) -> None:
         self._listener = listener
-        self._waiting: queue.Queue[Happening | None] = queue.Queue(most)
+        self._most = most
+        self._waiting: queue.SimpleQueue[Happening | threading.Event | None] = queue.SimpleQueue()
+        """An event of the threads' among them is set when all before it was told; None is the end."""
+        self._hurry = threading.Event()
         self.dropped = 0
         self._failed = 0
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -46,31 +52,27 @@ class _Thread:
 
     def put(self, event: Happening) -> None:
         """Leave an event for the listener; drop it where too many wait."""
-        try:
-            self._waiting.put_nowait(event)
-        except queue.Full:
-            self.dropped += 1
-            if self.dropped == 1:
-                log(
-                    "the listener is too slow; events are dropped", level=logging.WARNING, waiting=self._waiting.maxsize
-                )
+        if self._waiting.qsize() < self._most:
+            self._waiting.put(event)
+            return
+        self.dropped += 1
+        if self.dropped == 1:
+            log("the listener is too slow; events are dropped", level=logging.WARNING, waiting=self._most)
 
     def flush(self, seconds: float) -> bool:
         """Wait until the listener has been told all that was put, at most `seconds`. Return whether it has."""
-        with self._waiting.all_tasks_done:
-            return self._waiting.all_tasks_done.wait_for(lambda: not self._waiting.unfinished_tasks, seconds)
+        told = threading.Event()
+        self._waiting.put(told)
+        self._hurry.set()
+        return told.wait(seconds)
 
     def close(self, seconds: float) -> None:
         """Tell what waits, at most for `seconds`; leave the rest. The thread ends with the process at the latest."""
         deadline = time.monotonic() + seconds
-        self.flush(seconds)
-        untold = self._waiting.qsize()
-        try:
-            self._waiting.put_nowait(None)
-        except queue.Full:
-            pass
-        else:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
+        untold = 0 if self.flush(seconds) else self._leave()
+        self._waiting.put(None)
+        self._hurry.set()
+        self._thread.join(max(0.0, deadline - time.monotonic()))
         if self.dropped or self._failed or untold:
             log(
                 "the listener missed events",
@@ -80,19 +82,34 @@ class _Thread:
                 untold=untold,
             )
 
+    def _leave(self) -> int:
+        """Take out what waits, and return how many events it is."""
+        left = 0
+        with suppress(queue.Empty):
+            while True:
+                left += not isinstance(self._waiting.get_nowait(), threading.Event)
+        return left
+
     def _run(self) -> None:
         while (event := self._waiting.get()) is not None:
-            try:
-                self._listener(event)
-            except BaseException as error:  # noqa: BLE001 - SystemExit too would end the thread
-                self._failed += 1
-                if self._failed == 1:
-                    log("the listener failed", level=logging.ERROR, event_type=type(event).__name__, exc_info=error)
-            finally:
-                self._waiting.task_done()
+            if isinstance(event, threading.Event):
+                event.set()
+                continue
+            self._tell(event)
+            if self._waiting.empty():
+                self._hurry.wait(_GATHER_SECONDS)
+                self._hurry.clear()
         close = getattr(self._listener, "close", None)
         if close:
             close()
+
+    def _tell(self, event: Happening) -> None:
+        try:
+            self._listener(event)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too would end the thread
+            self._failed += 1
+            if self._failed == 1:
+                log("the listener failed", level=logging.ERROR, event_type=type(event).__name__, exc_info=error)
 
 
 _threads: tuple[_Thread, ...] = ()

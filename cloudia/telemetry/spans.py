@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -56,6 +57,7 @@ _InAttempt: TypeAlias = "JobLeased | ContextRead | ProviderCalled | ToolCalled |
 
 _MOST_OPEN = 4000
 """Attempts that are open: twice what a worker may have in work. One beyond that was lost, and the oldest is given up."""
+_CLOSE_SECONDS = 1.0
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _MOST_HELD = 200
 """Events of an attempt that are held: more than one without tools has."""
@@ -139,11 +141,15 @@ class Spans:
             tell(event)
 
     def close(self) -> None:
-        """Send what is left; what cannot be sent is dropped by the exporter, which waits 10 s at most."""
+        """Send what is left; what cannot be sent is dropped, and no more is tried again after a second."""
         decide_sampling_by(None)
         for attempt in self._attempts.values():
             self._close(attempt, time.time())
+        patience = threading.Timer(_CLOSE_SECONDS, self._exporter.shutdown)
+        patience.daemon = True
+        patience.start()
         self._batches.shutdown()  # type: ignore[no-untyped-call]
+        patience.cancel()
         if self._made > self._exporter.sent:
             log("spans were lost", level=logging.WARNING, count=self._made - self._exporter.sent, of=self._made)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,11 +13,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from cloudia.telemetry import conventions as names
 from tests.cli.provider import fault, quick
-from tests.support import RunningStack, clean_environment, eventually, start_stack, stop_stack
+from tests.patience import HANGS
+from tests.support import Cloud, RunningStack, clean_environment, eventually, start_stack, stop_stack
 from tests.telemetry.receiver import Receiver, receiving, told
+from tests.worker.working import accept, ended, log_lines, worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 QUESTION = "what-was-asked"
 QUICKLY = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "200"}
@@ -146,3 +151,18 @@ def test_nothing_is_imported_where_it_is_off() -> None:
         [sys.executable, "-c", code], env=clean_environment(), capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["[]", "False"]
+
+
+@pytest.mark.parametrize("how", ["away", "full"])
+async def test_what_was_lost_is_counted(cloud: Cloud, tmp_path: Path, how: str) -> None:
+    """I7: a collector that is away or full keeps no job and no exit; the log says at the end how many spans did not arrive."""
+    with receiving() as receiver:
+        receiver.status = 503
+        url = receiver.url if how == "full" else "http://127.0.0.1:9"
+        async with worker(cloud, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=url) as process:
+            await ended(cloud, accept(cloud, "[[words:5]]", session="ses_lost"))
+            await eventually(lambda: log_lines(tmp_path, "job ended"))
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), HANGS) == 0
+    (line,) = log_lines(tmp_path, "spans were lost")
+    assert line["count"] == line["of"] == 6
