@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playwright.sync_api import Page
 
 IMAGES = Path(__file__).parent / "images"
@@ -61,15 +63,44 @@ def pictures(page: Page, folder: str, url: str) -> None:
     cloudia(folder, "chaos", "off")
 
 
+def dashboard(page: Page, folder: str, url: str) -> None:
+    """Take the dashboard's: how it is now, and a message that failed twice before it was answered."""
+    page.goto(url)
+    page.wait_for_selector("#state[data-state=connected]")
+    for text in EARLIER:
+        say(page, text, "done")
+        page.keyboard.press("Alt+KeyN")
+    cloudia(folder, "chaos", "llm", "500", "--count", "2")
+    say(page, "What is a dead letter?", "done")
+    page.goto(f"{url.partition('?')[0]}dashboard")
+    page.locator("#parts tbody tr").first.wait_for()
+    page.wait_for_timeout(6000)  # Until there are a few points to draw a line through.
+    page.screenshot(path=IMAGES / "dashboard.png")
+    page.get_by_role("link", name="Messages").click()
+    page.locator("#messages tbody a").first.click()
+    page.locator(".waterfall").wait_for()
+    page.wait_for_timeout(300)
+    page.screenshot(path=IMAGES / "dashboard-message.png")
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.screenshot(path=IMAGES / "dashboard-phone.png")
+
+
 def main() -> None:
-    """Start a stack, take the pictures, and stop it."""
+    """Take the pictures, each set on a stack of its own."""
+    with_stack("breaker_errors = 1", pictures)
+    with_stack("breaker_errors = 100\nquick_retry_seconds = 0", dashboard)
+
+
+def with_stack(settings: str, take: Callable[[Page, str, str], None]) -> None:
+    """Start a stack with these settings of its LLM, take pictures of it, and stop it."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        Path(folder, "cloudia.toml").write_text('[llm]\nmodel = "sim-1"\nbreaker_errors = 1\n')
+        Path(folder, "cloudia.toml").write_text(f'[llm]\nmodel = "sim-1"\n{settings}\n')
         cloudia(folder, "up", "--detach")
         try:
             url = json.loads(cloudia(folder, "status", "--json"))["web_url"]
             browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            pictures(browser.new_page(viewport=WIDE), folder, url)  # type: ignore[arg-type]
+            take(browser.new_page(viewport=WIDE), folder, url)  # type: ignore[arg-type]
             browser.close()
         finally:
             cloudia(folder, "down")

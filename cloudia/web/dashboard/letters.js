@@ -5,6 +5,7 @@ import { attempts, back, block, copier, text } from "./messages.js";
 import { Rows, age, facts, number } from "./rows.js";
 
 const MOST = 100;
+const LEFT = ["redriven", "already_redriven", "already_ended", "gone"]; // what has left the dead letters
 
 export class Letters {
   #drawn = "";
@@ -15,9 +16,9 @@ export class Letters {
     Object.assign(this, { api, changed });
     this.rows = new Rows($("letters"), {
       label: "Dead letters, newest first",
-      columns: [{ name: "Died" }, { name: "Error" }, { name: "Attempts", number: true }, { name: "User" }, { name: "Job" }],
+      columns: [{ name: "Died" }, { name: "Error" }, { name: "Attempts", number: true }, { name: "User" }, { name: "Why" }],
       keyOf: ({ id }) => id,
-      cells: (letter) => [age(letter.failed_at), letter.error_type, number(letter.attempts), letter.user_id ?? "", letter.id],
+      cells: (letter) => [age(letter.failed_at), letter.error_type, number(letter.attempts), letter.user_id ?? "", letter.error_message],
       href: ({ id }) => `#letters/${encodeURIComponent(id)}`,
       none: "There are no dead letters.",
     });
@@ -90,8 +91,9 @@ export class Letters {
     if (pressed) pressed.disabled = true;
     try {
       const { letters } = await this.api.call("POST", "/operator/dead-letters/redrive", { ids, ...edit });
-      const gone = letters.filter(({ outcome }) => ["redriven", "already_redriven", "already_ended", "gone"].includes(outcome)).length;
-      this.#told(gone === letters.length ? `${count(gone)} redriven.` : `${count(gone)} redriven, ${letters.length - gone} stay: ${letters.find(({ outcome }) => !outcome.includes("re")) ?.outcome.replaceAll("_", " ") ?? "in work"}.`);
+      const stay = letters.filter(({ outcome }) => !LEFT.includes(outcome)), gone = letters.length - stay.length;
+      const why = [...new Set(stay.map(({ outcome }) => outcome.replaceAll("_", " ")))].join(", ");
+      this.#told(stay.length ? `${count(gone)} redriven, ${number(stay.length)} not: ${why}.` : `${count(gone)} redriven.`, stay.length > 0);
       if (gone && ids.length === 1) location.hash = `messages/${ids[0]}`;
     } catch (error) {
       this.#told(`${error.message} ${error.hint ?? ""}`, true);

@@ -126,7 +126,7 @@ export function attempts(history) {
   const place = el("div", { class: "scroll" });
   new Rows(place, {
     label: "Attempts, the first one first",
-    columns: [{ name: "Attempt" }, { name: "Ended" }, { name: "Took", number: true }, { name: "First text", number: true }, { name: "Back-off", number: true }, { name: "Tokens", number: true }, { name: "Cost", number: true }, { name: "LLM" }],
+    columns: [{ name: "Attempt" }, { name: "Ended" }, { name: "Took", number: true }, { name: "First text", number: true }, { name: "Back-off", number: true }, { name: "Tokens", number: true }, { name: "Cost", number: true }],
     keyOf: ({ fence }) => fence,
     cells: (each) => [
       each.attempt ?? "?",
@@ -136,17 +136,17 @@ export function attempts(history) {
       each.delay == null ? "" : span(each.delay),
       each.usage?.input_tokens == null ? "" : `${number(each.usage.input_tokens)} + ${number(each.usage.output_tokens)}`,
       cost(each.usage?.cost_usd),
-      [each.provider, each.model].filter(Boolean).join(" "),
     ],
     none: "",
   }).show(history);
   return place;
 }
 
-// How an attempt ended, and why.
-function ended({ outcome, ended_at: at, code, reason, switches }) {
+// How an attempt ended, whom it asked, and why it failed.
+function ended({ outcome, ended_at: at, code, reason, switches, provider, model }) {
   const why = [[code, reason].filter(Boolean).join(": "), ...(switches ?? [])].filter(Boolean).join("; ");
-  return el("span", {}, pill(outcome ?? (at ? "lost" : "running")), why ? el("small", {}, why) : null);
+  const asked = [provider, model].filter(Boolean).join(" ");
+  return el("span", {}, pill(outcome ?? (at ? "lost" : "running")), asked ? el("small", {}, asked) : null, why ? el("small", { class: "why-not" }, why) : null);
 }
 
 const between = (from, to) => Math.max(0, (Date.parse(to) - Date.parse(from)) / 1000);
