@@ -207,6 +207,8 @@ LINES: dict[str, str] = {
     "cancel requested": "a user pressed stop",
     "stop not published": "workers see the stop by their poll",
     "conversation deleted": "by its owner",
+    "dead letters redriven": "by an operator: how many",
+    "dead letters purged": "by an operator: how many",
     "request failed": "with 500 or 503; `code`, or the exception's place",
     "listener not loaded": "this function's zip lacks it; messages are accepted",
     # Worker: a job
