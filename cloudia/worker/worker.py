@@ -24,7 +24,7 @@ from cloudia.worker.probes import serve_probes
 from cloudia.worker.shares import Shares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from cloudia.cloud.queue import Received
@@ -191,7 +191,7 @@ class Worker:
             while lane:
                 if self._stopping.is_set():
                     await self._hand_back(lane, 0)
-                    break
+                    continue
                 message = lane[0]
                 async with self._shares.place(_user(message)):
                     self._room.set()  # There may be more to hold now than places.
@@ -205,14 +205,11 @@ class Worker:
                         self._room.set()
                     case Back(seconds, begun):
                         await self._hand_back(lane, seconds, begun=1 if begun else 0)
-                        break
                     case Leave():
                         receipts.forget(message.receipt)
                         lane.popleft()
                         await self._hand_back(lane, 0)
-                        break
         finally:
-            # A message that joined the lane while the others were handed back follows them.
             for message in lane:
                 receipts.forget(message.receipt)
             del self._lanes[conversation]
@@ -228,13 +225,16 @@ class Worker:
             telemetry.log("job not begun", level=logging.ERROR, exc_info=error)
             return Back(30)
 
-    async def _hand_back(self, lane: Iterable[Received], seconds: int, *, begun: int = 0) -> None:
-        """Hand messages back. The first `begun` count their receives, the others have no part in them.
+    async def _hand_back(self, lane: deque[Received], seconds: int, *, begun: int = 0) -> None:
+        """Hand a lane's messages back. The first `begun` count their receives, the others have no part in them.
+
+        What joins the lane meanwhile was received after that, and stays in it.
 
         What others than a job itself have it received for may not make it a dead letter: where that was often, its message
         is sent anew, and stands behind the others; the history says whose turn it is.
         """
         messages, receipts = list(lane), self._to.receipts
+        lane.clear()
         worn = [message for message in messages[begun:] if self._to.queue.worn(message)]
         anew: list[Received] = []
         if worn:

@@ -10,7 +10,7 @@ from cloudia.settings import SETTINGS
 from cloudia.stack import Stack
 from cloudia.worker.services import make_services
 from cloudia.worker.worker import Worker
-from tests.support import Cloud, RunningStack, make_cloud
+from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.worker.working import accept, depth, ended, fault, wear, worker
 
 if TYPE_CHECKING:
@@ -52,6 +52,39 @@ async def test_i1_a_message_that_has_an_earlier_turn_answered_does_not_pay_for_i
     async with worker(cloud, tmp_path):
         records = [await ended(cloud, job) for job in (first, second)]
     assert [(record.status, record.attempts) for record in records] == [("done", 2), ("done", 1)]
+
+
+async def test_i1_a_message_that_comes_while_others_are_handed_back_is_worked_on(
+    stack: RunningStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I1: sent anew, it may be received before the old one's deletion is known; it does not lie hidden for its visibility."""
+    cloud = make_cloud(stack, worker_visibility_seconds=3600)
+    job = accept(cloud, "at once [[words:5]]")
+    wear(cloud, MOST - 1)
+    services = await make_services(cloud.settings)
+    lease, delete, failures = services.jobs.lease, services.receipts.delete, iter(range(1))
+
+    def away(*given: Any) -> Any:
+        if next(failures, None) is not None:
+            raise UnavailableError("DynamoDB is away", code="aws_unavailable")
+        return lease(*given)
+
+    async def slowly(receipt: str) -> None:
+        await delete(receipt)
+        lane = busy._lanes[job.conversation_id]
+        if not anew:
+            anew.append(await eventually(lambda: [each for each in lane if each.receipt != receipt]))
+
+    monkeypatch.setattr(services.jobs, "lease", away)
+    monkeypatch.setattr(services.receipts, "delete", slowly)
+    anew: list[Any] = []
+    busy = Worker(services)
+    running = asyncio.create_task(busy.run())
+    try:
+        assert (await ended(cloud, job)).attempts == 1
+    finally:
+        busy.stop()
+        await running
 
 
 async def test_i1_a_job_that_could_not_be_begun_pays_nothing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
