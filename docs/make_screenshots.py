@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).parent / "images"
 WIDE, PHONE = {"width": 1120, "height": 720}, {"width": 390, "height": 720}
+BOARD = {"width": 1280, "height": 840}
 EARLIER = ("Why is the sky blue?", "A haiku about message queues", "What does idempotent mean?")
 
 
@@ -70,12 +71,17 @@ def dashboard(page: Page, folder: str, url: str) -> None:
     for text in EARLIER:
         say(page, text, "done")
         page.keyboard.press("Alt+KeyN")
-    cloudia(folder, "chaos", "llm", "500", "--count", "2")
-    say(page, "What is a dead letter?", "done")
+    page.set_viewport_size(BOARD)  # type: ignore[arg-type]
     page.goto(f"{url.partition('?')[0]}dashboard")
     page.locator("#parts tbody tr").first.wait_for()
-    page.wait_for_timeout(6000)  # Until there are a few points to draw a line through.
+    for burst in (1, 4, 9, 3, 6, 2):  # Something to draw lines through.
+        lines = [json.dumps({"content": f"How does a queue keep order? {number}"}) for number in range(burst)]
+        Path(folder, "burst.jsonl").write_text("\n".join(lines))
+        cloudia(folder, "send", "--jsonl", "burst.jsonl")
+        page.wait_for_timeout(2500)
     page.screenshot(path=IMAGES / "dashboard.png")
+    cloudia(folder, "chaos", "llm", "500", "--count", "2")
+    cloudia(folder, "send", "What is a dead letter?")
     page.get_by_role("link", name="Messages").click()
     page.locator("#messages tbody a").first.click()
     page.locator(".waterfall").wait_for()
@@ -89,7 +95,8 @@ def dashboard(page: Page, folder: str, url: str) -> None:
 def main() -> None:
     """Take the pictures, each set on a stack of its own."""
     with_stack("breaker_errors = 1", pictures)
-    with_stack("breaker_errors = 100\nquick_retry_seconds = 0", dashboard)
+    prices = """prices = '{"sim-1": {"input": 0.25, "output": 2}}'"""
+    with_stack(f"breaker_errors = 100\nquick_retry_seconds = 0\n{prices}", dashboard)
 
 
 def with_stack(settings: str, take: Callable[[Page, str, str], None]) -> None:

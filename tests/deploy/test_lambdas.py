@@ -16,6 +16,7 @@ import pytest_asyncio
 from cloudia.client import Client
 from cloudia.client.answer import Answer
 from cloudia.cloud.aws import Aws
+from cloudia.cloud.identity import OPERATOR
 from cloudia.deploy.http_api import http_api_url
 from cloudia.deploy.lambdas import deploy, function_environment, remove
 from cloudia.deploy.zips.archive import archive
@@ -201,6 +202,16 @@ def test_where_the_api_is(zipped: RunningStack) -> None:
         assert http.get("/openapi.json").status_code == 200
         for path in ("/health", "/conversations", "/jobs/x"):
             assert http.get(path).status_code == 404
+
+
+def test_the_operator_api_stays_at_the_edge(zipped: RunningStack) -> None:
+    """The dashboard has it where the page is; the engine's API has it only once `operator.api` asks for that."""
+    headers = {"authorization": f"Bearer {zipped.token('ops', role=OPERATOR)}"}
+    with httpx2.Client(base_url=_edge(zipped), trust_env=False) as http:
+        assert http.get("/operator/live", headers=headers).json()["status"] == "ok"
+        assert http.get("/dashboard").status_code == 200
+    with _http(zipped, None) as http:
+        assert http.get("/operator/live", headers=headers).status_code == 404
 
 
 def _edge(stack: RunningStack) -> str:

@@ -48,6 +48,7 @@ _MAX_BODY = (
 _DEADLINE_SECONDS = 30.0  # an HTTP API's: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 _THREADS = 32
 _TOKEN_SECONDS = 12 * 3600
+_OPERATOR_SECONDS = 3600  # The dashboard asks again.
 _COOKIE_SECONDS = 30 * 24 * 3600
 
 _POLICY = (
@@ -161,7 +162,7 @@ class Edge:
         return issue_token(
             self._token_secret,
             settings.auth_user,
-            seconds=_TOKEN_SECONDS,
+            seconds=_OPERATOR_SECONDS if role else _TOKEN_SECONDS,
             issuer=settings.auth_issuer,
             audience=settings.auth_audience,
             role=role,
