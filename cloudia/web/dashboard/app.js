@@ -23,7 +23,7 @@ const conversations = new Conversations(api, { users: () => messages.users, know
 const ticks = {
   live: () => {},
   messages: (id) => messages.tick(id),
-  letters: (id) => letters.tick(id),
+  letters: (id) => letters.tick(id, live.deadLetters),
   conversations: (user, id) => conversations.tick(user, id),
 };
 

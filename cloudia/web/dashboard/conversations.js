@@ -24,7 +24,7 @@ export class Conversations {
     });
     $("conversations-more").addEventListener("click", () => {
       this.#pages += 1;
-      this.tick(this.user, this.id);
+      this.tick(this.user, this.id).catch(() => {}); // the next tick tells
     });
   }
 

@@ -10,6 +10,8 @@ const LEFT = ["redriven", "already_redriven", "already_ended", "gone"]; // what 
 export class Letters {
   #drawn = "";
   #found = [];
+  #counted = null;
+  #lookedAt = 0; // Looking takes the letters off the queue for a moment where the service has no other way.
 
   // `changed` is called when a letter has gone.
   constructor(api, { changed }) {
@@ -26,14 +28,22 @@ export class Letters {
     $("purge-all").addEventListener("click", () => this.#purge(this.#found.map(({ id }) => id)));
   }
 
-  async tick(id) {
+  // `counted` is how many there are, as the queue says: while it is the same, the list is asked for every 30 s.
+  async tick(id, counted) {
     this.id = id;
+    if (counted !== this.#counted || Date.now() - this.#lookedAt > 30_000) await this.#list(id, counted);
+    else this.rows.show(this.#found, id);
+    await this.#one(id);
+  }
+
+  async #list(id, counted) {
     const { letters } = await this.api.call("GET", `/operator/dead-letters?limit=${MOST}`);
     // Their age grows; what is compared does not.
     this.#found = letters.map(({ age_seconds: _, visible: __, ...letter }) => letter);
     this.rows.show(this.#found, id);
     $("redrive-all").hidden = $("purge-all").hidden = letters.length === 0;
-    await this.#one(id);
+    this.#counted = counted;
+    this.#lookedAt = Date.now();
   }
 
   async #one(id) {
@@ -130,6 +140,7 @@ export class Letters {
 
   #again() {
     this.#drawn = "";
+    this.#lookedAt = 0;
     this.changed();
   }
 }

@@ -10,6 +10,7 @@ const dollars = (value) => cost(value) || "$0";
 
 export class Live {
   #costsAt = 0;
+  deadLetters = null; // how many there are, as the queue says; null where nobody knows
 
   constructor(api, access) {
     Object.assign(this, { api, access });
@@ -47,6 +48,7 @@ export class Live {
   async tick(shown) {
     const live = await this.api.call("GET", "/operator/live");
     this.#draw(live);
+    this.deadLetters = live.dead_letters;
     const count = live.dead_letters ?? 0;
     $("letters-count").hidden = !count;
     $("letters-count").textContent = number(count);

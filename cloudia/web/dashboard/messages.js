@@ -27,7 +27,7 @@ export class Messages {
     for (const choice of $("filters").children) choice.addEventListener("click", () => this.filter(choice.dataset.filter));
     $("messages-more").addEventListener("click", () => {
       this.#pages += 1;
-      this.tick(this.id);
+      this.tick(this.id).catch(() => {}); // the next tick tells
     });
     this.filter("all");
   }
@@ -36,7 +36,7 @@ export class Messages {
     this.#filter = name;
     this.#pages = 1;
     for (const choice of $("filters").children) choice.setAttribute("aria-pressed", String(choice.dataset.filter === name));
-    if (this.id !== undefined) this.tick(this.id).catch(() => {}); // the next tick tells
+    if (this.id !== undefined) this.tick(this.id).catch(() => {});
   }
 
   // Users that were seen in the list.
@@ -59,6 +59,8 @@ export class Messages {
     const once = [...new Map(jobs.map((job) => [job.job_id, job])).values()];
     this.rows.show(once, id);
     $("messages-more").hidden = !cursor;
+    const chosen = once.find(({ job_id: each }) => each === id);
+    if (chosen && chosen.status !== $("message").dataset.status) this.stale(); // Someone redrove it.
     await this.#one(id);
   }
 
