@@ -84,6 +84,7 @@ _LONG = (
     "tests/cli/test_cli_chosen.py",
     "tests/cli/test_cli_provision.py",
     "tests/cli/test_dlq.py",
+    "tests/cli/test_collected.py",
     "tests/web/test_page_sessions.py",
     "tests/deploy/test_helm.py",
     "tests/deploy/test_image.py",
