@@ -43,7 +43,7 @@ localstack: $(VENV)/.installed-test
 
 # The Terraform module: by itself, and on MiniStack. Where Terraform or its provider is missing it says so.
 deploy-test: $(VENV)/.installed-test .venv-checkov/.installed
-	@exec $(BIN)/python -m pytest -m "long or not long" tests/deploy/test_stack_json.py tests/deploy/test_terraform.py $(ARGS)
+	@CLOUDIA_DEPLOY_TEST=1 $(BIN)/python -m pytest -m "long or not long" tests/deploy/test_stack_json.py tests/deploy/test_terraform.py $(ARGS)
 
 # It pins another boto3 than MiniStack does, so it has an environment of its own.
 .venv-checkov/.installed:
