@@ -164,7 +164,7 @@ def test_what_checkov_asks_for_is_done_or_explained(module: Terraform) -> None:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A MiniStack with Lambda; nothing of it is left. Terraform wants it for itself: beside other tests its answers get lost."""
+    """A MiniStack with Lambda, of which nothing is left. Beside other tests its answers to Terraform get lost."""
     if "CLOUDIA_DEPLOY_TEST" not in os.environ:
         pytest.skip("`make deploy-test` runs it, alone")
     port = choose_port()
