@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cloudia.client.api import Api
 from cloudia.client.stream import EventStream
 from cloudia.client.tokens import TokenSource
-from cloudia.errors import InvalidRequestError, TimedOutError, UnavailableError
+from cloudia.errors import InvalidRequestError, NotFoundError, TimedOutError, UnavailableError
 from cloudia.protocol import TERMINAL_STATUSES, Accepted, Event, PostMessage
 
 if TYPE_CHECKING:
@@ -94,14 +94,18 @@ class Client:
     async def send(
         self, content: str, *, conversation_id: str | None = None, idempotency_key: str | None = None
     ) -> Accepted:
-        """Send a message for this session. A request that may not have arrived is sent again, and is one message."""
-        session_id = await self.connected()
-        message = PostMessage(content, conversation_id, session_id, idempotency_key or secrets.token_urlsafe(16))
+        """Send a message for this session. A request that may not have arrived is sent again, and is one message.
+
+        So is one whose session is none any more: the stream may not have begun a new one yet.
+        """
+        key = idempotency_key or secrets.token_urlsafe(16)
         for attempt in range(_SENDS):
+            session_id = await self.connected()
             try:
-                return await self.api.post_message(message)
-            except (UnavailableError, TimedOutError):
-                if attempt == _SENDS - 1:
+                return await self.api.post_message(PostMessage(content, conversation_id, session_id, key))
+            except (UnavailableError, TimedOutError, NotFoundError) as error:
+                other = isinstance(error, NotFoundError) and error.code != "no_session"
+                if other or attempt == _SENDS - 1:
                     raise
                 await asyncio.sleep(0.2 * 2**attempt)
         raise AssertionError

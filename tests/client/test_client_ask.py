@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,7 @@ from cloudia.errors import (
     UnavailableError,
     UsageError,
 )
-from cloudia.protocol import Event
+from cloudia.protocol import Accepted, Event, PostMessage
 from cloudia.sim.ports import LOOPBACK, choose_port
 from tests.cli.provider import ask_provider
 from tests.gateway.lines import line
@@ -132,6 +133,30 @@ async def _listed(stack: RunningStack, title: str) -> int:
     async with stack.client() as client:
         found = (await client.api.conversations(limit=100))["conversations"]
     return sum(title in conversation["title"] for conversation in found)
+
+
+async def test_a_message_whose_session_is_none_any_more_is_sent_for_the_new_one(
+    stack: RunningStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The functions may know before the stream does that a session's secret changed; the key stays, so it is one message."""
+    async with stack.client() as client:
+        post, sent = client.api.post_message, []
+
+        async def refusing(message: PostMessage) -> Accepted:
+            sent.append(message)
+            if len(sent) == 1:
+                client.stream.session_id = "ses_of_the_one_before"
+                raise NotFoundError("there is no such session", code="no_session")
+            return await post(replace(message, session_id=session))
+
+        session = await client.connected()
+        monkeypatch.setattr(client.api, "post_message", refusing)
+        accepted = await client.send("hello [[words:3]]")
+        assert (await client.api.job(accepted.job_id))["job_id"] == accepted.job_id
+        assert [message.session_id for message in sent] == [session, "ses_of_the_one_before"]
+        assert len({message.idempotency_key for message in sent}) == 1
+        with pytest.raises(NotFoundError, match="conversation"):
+            await client.send("hello", conversation_id="cnv_01k0000000000000000000000a")
 
 
 async def test_a_message_waits_for_an_api_that_is_briefly_away(stack: RunningStack) -> None:
