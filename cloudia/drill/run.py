@@ -83,7 +83,7 @@ async def _run(project: Project, run: PlannedRun, storm: Storm, view: DrillView,
     async with Witness(run, settings, secret, storm.conversations, view, provider=provider) as witness:
         weather = asyncio.create_task(_blow(project, storm.blows, witness))
         try:
-            await witness.talk()
+            await witness.talk(calm=weather.cancel)
         finally:
             await ended(weather)
         return await witness.verdict(clocks=not any(trouble.clock for trouble in storm.troubles))
@@ -103,13 +103,14 @@ async def _strike(project: Project, blow: Blow, witness: Witness) -> None:
         await witness.clients[blow.number % len(witness.clients)].stream.cut()
         return
     run = await asyncio.to_thread(project.live_run)
-    if not run:
+    # One that still starts is let be: on a machine that takes longer for it than the storm between blows, none would ever work.
+    ready = [name for name, part in run.named(blow.target).items() if part.state == "ready"] if run else []
+    if not run or not ready:
         return
-    chaos = Chaos(run)
-    with contextlib.suppress(NoStackError):  # It is down already: the blow before is not mended yet.
+    chaos, name = Chaos(run), ready[blow.number % len(ready)]
+    with contextlib.suppress(NoStackError):  # It went down in this moment.
         if not blow.seconds:
-            chaos.kill(blow.target, pick=blow.number)
+            chaos.kill(name)
             return
-        names = list(chaos.processes(blow.target))
-        with chaos.paused(names[blow.number % len(names)]):
+        with chaos.paused(name):
             await asyncio.sleep(blow.seconds)

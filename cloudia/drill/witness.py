@@ -23,7 +23,7 @@ from cloudia.operate.dead_letters import DeadLetters
 from cloudia.protocol import Accepted, PostMessage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from typing import Self
 
     from cloudia.drill.storm import Message, Way
@@ -38,7 +38,7 @@ _SEND_SECONDS = 60.0
 _LATE_SECONDS = 0.3
 """How long after its transaction a slow function sends: longer than the others of its burst take."""
 _STALL_SECONDS = 120.0
-"""When nothing has ended for this long, what has not ended counts as lost."""
+"""When nothing has moved for this long the storm is over; where it does not for as long after that, what is open is lost."""
 _LEDGER_SECONDS = 1.0
 
 
@@ -96,18 +96,26 @@ class Witness:
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
 
-    async def talk(self) -> None:
-        """Send all messages and wait until each was seen to end, or nothing ends any more."""
+    async def talk(self, *, calm: Callable[[], object] = lambda: None) -> None:
+        """Send all messages and wait until each ended, or nothing moves any more, also after `calm`, which ends the storm."""
         ledger = asyncio.create_task(self._keep_ledger())
         talking = [asyncio.create_task(self._talk(number)) for number in range(len(self._connections))]
         try:
-            async with asyncio.timeout(_STALL_SECONDS) as self._patience:
-                await asyncio.gather(*talking)
-        except TimeoutError:
-            pass  # The verdict says what is missing.
+            if not await self._come_to_an_end(talking):
+                calm()
+                await self._come_to_an_end(talking)  # The verdict says what is missing then.
         finally:
             await given_up(talking)
             await ended(ledger)
+
+    async def _come_to_an_end(self, talking: Sequence[asyncio.Task[None]]) -> bool:
+        """Wait until all are done, and return that they are; False where nothing moved for long. What one raises is raised."""
+        try:
+            async with asyncio.timeout(_STALL_SECONDS) as self._patience:
+                await asyncio.gather(*map(asyncio.shield, talking))
+        except TimeoutError:
+            return False
+        return True
 
     async def verdict(self, *, clocks: bool = True) -> Verdict:
         """Ask the stack how everything ended, and judge. `clocks` says whether those of the workers were right."""
@@ -183,14 +191,18 @@ class Witness:
         answer = Answer(sent.job_id)
         async for event in client.follow(sent.job_id):
             sent.events.append(event)
+            self._move()
             answer.apply(event)
             sent.text, sent.status = answer.text, answer.status
         self._ended += 1
         self._show()
 
-    def _show(self) -> None:
+    def _move(self) -> None:
         if not self._patience.expired():
             self._patience.reschedule(asyncio.get_running_loop().time() + _STALL_SECONDS)
+
+    def _show(self) -> None:
+        self._move()
         self._view.count(accepted=len(self._sent), ended=self._ended)
 
     async def _keep_ledger(self) -> None:
