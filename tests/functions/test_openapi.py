@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,3 +173,11 @@ def test_the_request_schema_is_the_codes(quiet: QuietCloud, body: Any) -> None:
         outcome = (response.status_code, None if response.is_success else contract.code_of(response))
         assert outcome in {(202, None), (404, "no_conversation"), (404, "no_session"), (413, "content_too_large")}
     assert quiet.depth() - before == (response.status_code == 202)
+
+
+def test_white_space_is_the_same_to_document_and_code() -> None:
+    """A message of white space alone is refused by both, whatever an engine of regular expressions takes for white space."""
+    pattern = SCHEMAS["PostMessage"]["properties"]["content"]["pattern"]
+    assert "\\S" not in pattern
+    for code in (*range(0xD800), *range(0xE000, 0x11000)):
+        assert bool(re.search(pattern, chr(code))) == bool(chr(code).strip()), hex(code)
