@@ -10,9 +10,9 @@ import { Sidebar } from "./sidebar.js";
 import { Store } from "./store.js";
 import { Thread } from "./thread.js";
 import { Turn } from "./turn.js";
+import { offerThemes } from "./theming.js";
 
 const FRESH = 12 * 3600_000; // how long an idempotency key is surely known
-const THEMES = ["auto", "light", "dark"];
 
 const store = new Store({ onLoss: () => complain({ message: "This browser keeps nothing for this page: what is not sent is lost when you leave it." }) });
 const access = new Access(store, { onSignIn: () => connection.show({ name: "closed", reason: "signed out" }) });
@@ -257,16 +257,6 @@ function drawer(open) {
   if (shown) $("new").focus();
 }
 
-function theme(next) {
-  const value = THEMES.includes(next) ? next : "auto";
-  document.documentElement.dataset.theme = value;
-  $("theme").setAttribute("aria-label", `Theme: ${value}`);
-  $("theme").title = `Theme: ${value}`;
-  try {
-    localStorage.setItem("cloudia.theme", value);
-  } catch {} // Not allowed: it is forgotten.
-}
-
 const ALT = {
   KeyN: fresh,
   KeyK: () => {
@@ -312,14 +302,13 @@ $("new").addEventListener("click", fresh);
 $("menu").addEventListener("click", () => drawer(!document.body.classList.contains("drawer")));
 $("shade").addEventListener("click", () => drawer(false));
 $("help").addEventListener("click", () => $("keys").showModal());
-$("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length]));
 for (const example of document.querySelectorAll("#welcome button")) example.addEventListener("click", () => composer.edit(example.textContent));
 narrow.addEventListener("change", () => drawer(false));
 
 // --- the beginning ---------------------------------------------------------------------------------------------------
 
 const left = [...store.outbox]; // messages of the page before this one; someone may write another while it begins
-theme(document.documentElement.dataset.theme);
+offerThemes();
 drawer(false);
 connection.show({ name: "connecting" });
 await access.begin();

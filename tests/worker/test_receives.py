@@ -14,6 +14,7 @@ from tests.support import Cloud, RunningStack, eventually, make_cloud
 from tests.worker.working import accept, depth, ended, fault, wear, worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
@@ -54,6 +55,18 @@ async def test_i1_a_message_that_has_an_earlier_turn_answered_does_not_pay_for_i
     assert [(record.status, record.attempts) for record in records] == [("done", 2), ("done", 1)]
 
 
+def _away_once(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what fails the first time as where DynamoDB is away, then works."""
+    failures = iter(range(1))
+
+    def away(*given: Any) -> Any:
+        if next(failures, None) is not None:
+            raise UnavailableError("DynamoDB is away", code="aws_unavailable")
+        return work(*given)
+
+    return away
+
+
 async def test_i1_a_message_that_comes_while_others_are_handed_back_is_worked_on(
     stack: RunningStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,12 +75,7 @@ async def test_i1_a_message_that_comes_while_others_are_handed_back_is_worked_on
     job = accept(cloud, "at once [[words:5]]")
     wear(cloud, MOST - 1)
     services = await make_services(cloud.settings)
-    lease, delete, failures = services.jobs.lease, services.receipts.delete, iter(range(1))
-
-    def away(*given: Any) -> Any:
-        if next(failures, None) is not None:
-            raise UnavailableError("DynamoDB is away", code="aws_unavailable")
-        return lease(*given)
+    delete = services.receipts.delete
 
     async def slowly(receipt: str) -> None:
         await delete(receipt)
@@ -75,7 +83,7 @@ async def test_i1_a_message_that_comes_while_others_are_handed_back_is_worked_on
         if not anew:
             anew.append(await eventually(lambda: [each for each in lane if each.receipt != receipt]))
 
-    monkeypatch.setattr(services.jobs, "lease", away)
+    monkeypatch.setattr(services.jobs, "lease", _away_once(services.jobs.lease))
     monkeypatch.setattr(services.receipts, "delete", slowly)
     anew: list[Any] = []
     busy = Worker(services)
@@ -93,14 +101,7 @@ async def test_i1_a_job_that_could_not_be_begun_pays_nothing(cloud: Cloud, monke
     wear(cloud, MOST - 1)
     monkeypatch.setattr("cloudia.telemetry.log", lambda *_, **__: None)
     services = await make_services(cloud.settings)
-    lease, failures = services.jobs.lease, iter(range(1))
-
-    def away(*given: Any) -> Any:
-        if next(failures, None) is not None:
-            raise UnavailableError("DynamoDB is away", code="aws_unavailable")
-        return lease(*given)
-
-    monkeypatch.setattr(services.jobs, "lease", away)
+    monkeypatch.setattr(services.jobs, "lease", _away_once(services.jobs.lease))
     busy = Worker(services)
     running = asyncio.create_task(busy.run())
     try:

@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 from google.rpc.status_pb2 import Status
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cloudia.errors import ForbiddenError, InvalidRequestError, NotFoundError, RequestError, UnavailableError
-from cloudia.hosts import check_host, is_browser
+from cloudia.errors import InvalidRequestError, NotFoundError, RequestError, UnavailableError
 from cloudia.sim.collector.decoding import MAX_BYTES, SIGNALS, decode, encode, spans_of, taken, unpack
 from cloudia.sim.collector.refusal import Refusal
 from cloudia.sim.collector.store import FullError
-from cloudia.sim.llm.access import bears
+from cloudia.sim.llm.access import NoPages, bears
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from cloudia.sim.collector.decoding import KeptSpan
     from cloudia.sim.collector.forwarding import Forwarder
@@ -62,7 +60,7 @@ class Collector:
         """Return the application; `bound` is the address that it listens on."""
         routes = [Route(f"/v1/{signal}", self._take, methods=["POST"], name=signal) for signal in SIGNALS]
         routes += [Route("/traces/{trace_id}", self._trace), Route("/health", _health)]
-        return _Guard(Starlette(routes=routes, lifespan=self._living), bound)
+        return NoPages(Starlette(routes=routes, lifespan=self._living), bound, "the collector")
 
     @contextlib.asynccontextmanager
     async def _living(self, _app: Starlette) -> AsyncIterator[None]:
@@ -161,27 +159,6 @@ class Collector:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-
-class _Guard:
-    """Refuses a browser, and who asks by a foreign name, before `app` reads anything."""
-
-    def __init__(self, app: ASGIApp, bound: str) -> None:
-        self._app = app
-        self._bound = bound
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on, or say why not."""
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            try:
-                check_host(headers.getlist("host"), self._bound)
-                if is_browser(headers):
-                    raise ForbiddenError("no page of a browser may ask the collector", code="not_local")
-            except RequestError as error:
-                await JSONResponse(error.to_json(), status_code=error.status)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 async def _health(_request: Request) -> Response:

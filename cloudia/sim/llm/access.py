@@ -21,19 +21,23 @@ __all__ = ["NoPages", "bears", "key_refusal"]
 
 
 class NoPages:
-    """Refuses requests before `app` reads anything of them. `bound` is the address that it listens on."""
+    """Refuses requests before `app` reads anything of them. `bound` is the address that it listens on, `called` what it is."""
 
-    def __init__(self, app: ASGIApp, bound: str) -> None:
+    def __init__(self, app: ASGIApp, bound: str, called: str = "the simulated provider") -> None:
         self._app = app
         self._bound = bound
+        self._called = called
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on, or say why not."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         try:
             check_host(headers.getlist("host"), self._bound)
             if is_browser(headers):
-                raise ForbiddenError("no page of a browser may ask the simulated provider", code="not_local")
+                raise ForbiddenError(f"no page of a browser may ask {self._called}", code="not_local")
         except RequestError as error:
             await JSONResponse(error.to_json(), status_code=error.status)(scope, receive, send)
         else:

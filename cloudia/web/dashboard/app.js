@@ -2,6 +2,7 @@
 
 import { Api } from "../api.js";
 import { $ } from "../dom.js";
+import { offerThemes } from "../theming.js";
 import { Access } from "./access.js";
 import { Conversations } from "./conversations.js";
 import { Letters } from "./letters.js";
@@ -10,7 +11,6 @@ import { Messages } from "./messages.js";
 import { clock } from "./rows.js";
 
 const EVERY = 2000, LONGEST = 10_000;
-const THEMES = ["auto", "light", "dark"];
 const VIEWS = ["live", "messages", "letters", "conversations"];
 
 const access = new Access();
@@ -117,21 +117,7 @@ $("skip").addEventListener("click", (event) => {
   $("content").focus();
 });
 
-// --- the theme -------------------------------------------------------------------------------------------------------
-
-function theme(next) {
-  const value = THEMES.includes(next) ? next : "auto";
-  document.documentElement.dataset.theme = value;
-  $("theme").setAttribute("aria-label", `Theme: ${value}`);
-  $("theme").title = `Theme: ${value}`;
-  try {
-    localStorage.setItem("cloudia.theme", value);
-  } catch {} // Not allowed: it is forgotten.
-}
-
-$("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length]));
-
-theme(document.documentElement.dataset.theme);
+offerThemes();
 show();
 await access.begin();
 look();
